@@ -1,0 +1,149 @@
+"""What can go wrong, as a caller can tell it apart.
+
+    RingsideError
+    ├── InputError          the caller sent something that cannot be used
+    │   ├── InvalidJson, InvalidRecord, InvalidLabel, TooLarge
+    ├── Conflict            the record has moved on, or says otherwise
+    │   ├── IdConflict, RoleConflict, RunActive
+    ├── Absent              the thing named is not there
+    │   ├── UnknownVersion, NoChampion, NotFound
+    ├── Refused             the caller may not
+    │   ├── Unauthorized, Forbidden
+    ├── Unavailable         try again later
+    │   ├── Overloaded, LogUnavailable
+    ├── SettingsError       ringside.toml or the environment is wrong
+    ├── DataError           training data that cannot be used
+    ├── ArtifactError       a version's files are not what was registered
+    └── StaleLease          somebody else leads now; this process must stop writing
+
+Every error words its own message: what, which value, what was expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RingsideError(Exception):
+    """The base. `code` is the machine-readable name; `field` says where, when that can be said."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class InputError(RingsideError):
+    """The caller sent something that cannot be used; sending it again will not help."""
+
+
+class InvalidJson(InputError):
+    code = "invalid_json"
+
+
+class InvalidRecord(InputError):
+    code = "invalid_record"
+
+    def __init__(self, message: str, *, field: str | None = None, reason: str = "type") -> None:
+        super().__init__(message, field=field)
+        self.reason = reason  # one of a closed set: it becomes a metric's label
+
+
+class InvalidLabel(InputError):
+    code = "invalid_label"
+
+
+class TooLarge(InputError):
+    code = "too_large"
+
+
+class Conflict(RingsideError):
+    """The record says otherwise; look again before trying again."""
+
+
+class IdConflict(Conflict):
+    """Ids that were answered before, for another record."""
+
+    code = "id_conflict"
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        named = ", ".join(repr(i) for i in ids[:10]) + (" and more" if len(ids) > 10 else "")
+        super().__init__(
+            f"{len(ids)} of the request's ids were used for other records before: {named}; "
+            "nothing of this request was answered or logged",
+            field="ids",
+        )
+        self.ids = list(ids)
+
+
+class RoleConflict(Conflict):
+    code = "role_conflict"
+
+
+class RunActive(Conflict):
+    code = "run_active"
+
+
+class Absent(RingsideError):
+    """The thing named is not there."""
+
+
+class UnknownVersion(Absent):
+    code = "unknown_version"
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"no model version {version!r}; `GET /models` lists them", field="version")
+
+
+class NoChampion(Absent):
+    code = "no_champion"
+
+
+class NotFound(Absent):
+    code = "not_found"
+
+
+class Refused(RingsideError):
+    """The caller may not."""
+
+
+class Unauthorized(Refused):
+    code = "unauthorized"
+
+
+class Forbidden(Refused):
+    code = "forbidden"
+
+
+class Unavailable(RingsideError):
+    """Nothing is wrong with what was sent: try again after `retry_after_seconds`."""
+
+    retry_after_seconds = 1
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+
+
+class LogUnavailable(Unavailable):
+    code = "log_unavailable"
+
+
+class SettingsError(RingsideError):
+    code = "invalid_settings"
+
+
+class DataError(RingsideError):
+    """Training data that cannot be used: absent target, one class, nothing readable."""
+
+    code = "invalid_data"
+
+
+class ArtifactError(RingsideError):
+    code = "invalid_artifact"
+
+
+class StaleLease(RingsideError):
+    code = "stale_lease"
