@@ -1,0 +1,74 @@
+# Two commands are enough on a fresh machine with Python 3.11: `make demo` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DATA ?=
+COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --quiet
+# What the integration tests want from Debian; without root or apt, those tests skip and say so.
+PACKAGES := prometheus prometheus-alertmanager postgresql
+
+.DEFAULT_GOAL := help
+.PHONY: help setup packages demo test test-data check format serve lock boards bench-evidence
+
+help:  ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make .venv with everything, from the hashed lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is too old: Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	awk '/^uv==/ {p = 1} p {print} p && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+packages:
+	@missing=""; \
+	command -v prometheus >/dev/null && command -v promtool >/dev/null || missing=1; \
+	command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing=1; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing=1; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES) >/dev/null; \
+		else \
+			echo "Not root, or no apt-get: tests that want $(PACKAGES) will skip."; \
+		fi; \
+	fi
+
+demo: setup  ## Run the whole loop live on a year of New York flights (about five minutes)
+	$(BIN)/ringside demo $(ARGS)
+
+test: setup packages  ## Run the tests
+	$(BIN)/pytest -n 2 $(ARGS)
+
+test-data: setup  ## Run the tests on real datasets: make test-data DATA=folder
+	$(BIN)/pytest -m data --data "$(DATA)" $(ARGS)
+
+check: setup  ## Format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+serve: setup  ## Run service and watcher for ./ringside.toml
+	$(BIN)/ringside up $(ARGS)
+
+boards: setup  ## Write the Grafana boards anew
+	$(BIN)/python -m dashboards.build
+
+bench-evidence: setup  ## Simulate the evidence rule: false and missed promotions (minutes)
+	$(BIN)/python -m benchmarks.evidence $(ARGS)
+
+lock:  ## Resolve the dependencies anew into requirements.lock and requirements-serve.lock
+	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-serve.lock
+	@! grep -nE '://|^ringside' requirements.lock requirements-serve.lock
