@@ -68,7 +68,8 @@ boards: setup  ## Write the Grafana boards anew
 bench-evidence: setup  ## Simulate the evidence rule: false and missed promotions (minutes)
 	$(BIN)/python -m benchmarks.evidence $(ARGS)
 
-lock:  ## Resolve the dependencies anew into requirements.lock and requirements-serve.lock
+lock:  ## Resolve the dependencies anew: everything, what the image runs, what only serves
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) --constraint requirements.lock --all-extras --group image pyproject.toml -o requirements-run.lock
 	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-serve.lock
-	@! grep -nE '://|^ringside' requirements.lock requirements-serve.lock
+	@! grep -nE '://|^ringside' requirements.lock requirements-run.lock requirements-serve.lock

@@ -1,0 +1,85 @@
+"""The rooms' arrows and the vendors' doors, read from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("service", "retrain", "monitoring")
+# Whom a room may import: monitoring → retrain → service.
+ALLOWED = {"service": {"service"}, "retrain": {"retrain", "service"}, "monitoring": set(ROOMS)}
+DOORS = {
+    "bentoml": {"service/app.py"},
+    "onnxruntime": {"service/champion.py"},
+    "evidently": {"monitoring/drift.py"},
+    "apscheduler": {"monitoring/scheduler.py"},
+    "optuna": {"retrain/search.py", "retrain/search_space.py"},
+}
+UNPICKLERS = {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"}
+
+
+def product_files() -> list[Path]:
+    rooms = [path for room in (*ROOMS, "examples") for path in (ROOT / room).rglob("*.py")]
+    return [*rooms, ROOT / "ringside.py"]
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module or ""
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_run_one_way(room: str) -> None:
+    """The fast inner loop does not know the slow outer one."""
+    wrong = [
+        f"{named(path)} imports {module}"
+        for path in (ROOT / room).rglob("*.py")
+        for module in imports(path)
+        if module.split(".")[0] in {*ROOMS, "ringside", "examples", "tests", "benchmarks", "dashboards"} - ALLOWED[room]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("vendor", DOORS)
+def test_each_vendor_library_has_one_door(vendor: str) -> None:
+    """What a vendor's next release breaks is broken in one file."""
+    importers = {
+        named(path) for path in product_files() if any(module.split(".")[0] == vendor for module in imports(path))
+    }
+    assert importers, f"nobody imports {vendor}: the door has moved, and this test with it"
+    assert importers <= DOORS[vendor]
+
+
+def test_nothing_unpickles() -> None:
+    """Models are ONNX and skops; nothing in the product can load a pickle."""
+    wrong = [
+        f"{named(path)} imports {module}"
+        for path in product_files()
+        for module in imports(path)
+        if module.split(".")[0] in UNPICKLERS
+    ]
+    assert wrong == []
+
+
+def test_a_room_is_empty_at_its_door() -> None:
+    """Importing a record does not load BentoML: every `__init__.py` is empty."""
+    assert [named(path) for room in ROOMS for path in (ROOT / room).rglob("__init__.py") if path.read_text()] == []
+
+
+def test_no_module_hides_the_standard_library() -> None:
+    """A file named after a standard module at the top of the path would take its place."""
+    top = {path.stem for path in ROOT.glob("*.py")} | {path.name for path in ROOT.iterdir() if path.is_dir()}
+    assert top & set(sys.stdlib_module_names) == set()
