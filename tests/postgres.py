@@ -1,0 +1,117 @@
+"""A real PostgreSQL for the tests, from the system's package, on a free port of loopback."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from tests.waiting import wait_until
+
+
+class PostgresServer:
+    def __init__(self, port: int, user: str) -> None:
+        self.port = port
+        self.user = user
+        self._made = 0
+
+    def url(self, name: str) -> str:
+        return f"postgresql://{self.user}@127.0.0.1:{self.port}/{name}"
+
+    def create(self, template: str = "template1") -> str:
+        """The name of a new database, a copy of `template`."""
+        self._made += 1
+        name = f"ringside_{self._made}"
+        self._administrate(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return name
+
+    def drop(self, name: str) -> None:
+        self._administrate(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def alive(self) -> bool:
+        try:
+            self._administrate("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _administrate(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+def binaries() -> Path | None:
+    """The folder of the newest installed PostgreSQL, or None."""
+    folders = [p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    if folders:
+        return max(folders, key=lambda folder: int(folder.parent.name))
+    found = shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
+
+
+def account() -> str | None:
+    """Who the server runs as: PostgreSQL refuses root, so that root hands over to the package's own user."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next((name for name in ("postgres", "nobody") if name in names), None)
+
+
+@contextmanager
+def running(programs: Path, user: str) -> Iterator[PostgresServer]:
+    """A server with an empty cluster, gone at the end of the block, or with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="ringside-postgres-"))
+    data = folder / "data"
+    server = PostgresServer(free_port(), user)
+    try:
+        as_user: dict[str, str] = {}
+        if os.geteuid() == 0:
+            shutil.chown(folder, user)
+            as_user = {"user": user}
+        initdb = [programs / "initdb", "-D", data, "-U", user, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+        subprocess.run(initdb, cwd=folder, check=True, capture_output=True, **as_user)  # type: ignore[call-overload]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                _command(programs, data, folder, server.port), cwd=folder, stdout=log, stderr=log, **as_user
+            )  # type: ignore[call-overload]
+        try:
+            wait_until(lambda: process.poll() is not None or server.alive(), 30, "PostgreSQL accepts connections")
+            if process.poll() is not None:
+                raise RuntimeError(f"PostgreSQL ended at once: {(folder / 'log').read_text()}")
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+            process.wait(30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _command(programs: Path, data: Path, folder: Path, port: int) -> list[str]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": folder,
+        "fsync": "off",  # a test's database need not outlive the machine
+        "max_connections": 60,
+        "shared_buffers": "32MB",
+    }
+    # A test run that is killed takes its server along.
+    guard = ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
+    options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+    return [*guard, str(programs / "postgres"), "-D", str(data), *options]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
