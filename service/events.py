@@ -1,0 +1,281 @@
+"""What happened, in the past tense: one frozen dataclass of facts for every kind in the audit trail.
+
+No personal data stands in an event: names of features, versions, runs and tokens, and numbers, never a record's
+values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar, get_args
+
+
+def clean_text(text: str) -> str:
+    """Text that every database takes: half surrogates and NUL, which JSON can spell, are replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can say it: times as RFC 3339 text, NumPy's scalars as Python's.
+
+    NaN becomes null, and an infinity the text "Infinity" or "-Infinity". Raises TypeError for anything else.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _plain_float(float(value))
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {clean_text(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (bytes, bytearray)):
+        return [plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+    if hasattr(value, "tolist"):  # NumPy, without importing it
+        return plain(value.tolist())
+    raise TypeError(f"{type(value).__name__} cannot be written to the record: {value!r}")
+
+
+def _plain_float(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact. `model_version` is the version that it is about, where there is one."""
+
+    kind: ClassVar[str]
+    model_version: str | None = field(default=None, kw_only=True)
+
+    def data(self) -> dict[str, Any]:
+        """The facts as JSON values, without the version, which has a column of its own."""
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name != "model_version"}
+
+
+@dataclass(frozen=True, slots=True)
+class DriftChecked(Event):
+    """`model_version` is the champion, whose reference the window was held against."""
+
+    kind: ClassVar[str] = "drift_checked"
+    as_of: datetime
+    rows: int
+    drifted: Sequence[str] = ()
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    report: str | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftDetected(Event):
+    kind: ClassVar[str] = "drift_detected"
+    as_of: datetime
+    rows: int
+    drifted: Sequence[str]
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    report: str | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityDeclined(Event):
+    kind: ClassVar[str] = "quality_declined"
+    as_of: datetime
+    metric: str
+    observed: float
+    expected: float
+    labels: int
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainRequested(Event):
+    kind: ClassVar[str] = "retrain_requested"
+    run_id: str
+    trigger: str
+    reason: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainDeclined(Event):
+    """Not now: `run_id` is None where no run had been asked for by name."""
+
+    kind: ClassVar[str] = "retrain_declined"
+    trigger: str
+    reason: str
+    run_id: str | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainStarted(Event):
+    kind: ClassVar[str] = "retrain_started"
+    run_id: str
+    trigger: str
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSucceeded(Event):
+    """The job worked. `model_version` is None where the gate refused its candidate; `outcome` says why."""
+
+    kind: ClassVar[str] = "retrain_succeeded"
+    run_id: str
+    trigger: str
+    seconds: float
+    outcome: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainFailed(Event):
+    kind: ClassVar[str] = "retrain_failed"
+    run_id: str
+    trigger: str
+    error: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRegistered(Event):
+    kind: ClassVar[str] = "model_registered"
+    run_id: str | None
+    parent: str | None
+    digest: str
+    read_until_seq: int
+    data_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoutOpened(Event):
+    """`model_version` is the challenger."""
+
+    kind: ClassVar[str] = "bout_opened"
+    bout: str
+    bout_kind: str
+    challenger: str
+    champion: str
+    generation: int
+    after_seq: int
+    design: Mapping[str, Any]
+    design_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoutDecided(Event):
+    """`model_version` is the challenger."""
+
+    kind: ClassVar[str] = "bout_decided"
+    bout: str
+    bout_kind: str
+    challenger: str
+    champion: str
+    outcome: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BoutVoided(Event):
+    """`model_version` is the challenger."""
+
+    kind: ClassVar[str] = "bout_voided"
+    bout: str
+    bout_kind: str
+    challenger: str
+    champion: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPromoted(Event):
+    """`previous` is the version that left the champion's role, None for the first champion."""
+
+    kind: ClassVar[str] = "model_promoted"
+    reason: str
+    previous: str | None
+    generation: int
+    bout: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRejected(Event):
+    kind: ClassVar[str] = "model_rejected"
+    reason: str
+    bout: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRolledBack(Event):
+    """`model_version` lost the champion's role to `restored`, and is barred from it."""
+
+    kind: ClassVar[str] = "model_rolled_back"
+    reason: str
+    restored: str
+    generation: int
+    bout: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertReceived(Event):
+    """`action` is what its label asked for; `outcome` what becomes of it: queued, recorded."""
+
+    kind: ClassVar[str] = "alert_received"
+    alert: str
+    status: str
+    fingerprint: str
+    starts_at: str
+    action: str | None = None
+    outcome: str = "recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChanged(Event):
+    """`changed` holds key → [before, after]; a token or a password is never written."""
+
+    kind: ClassVar[str] = "settings_changed"
+    digest: str
+    changed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRefused(Event):
+    """Refusals of one kind within one minute, together: a guessing client must not flood the trail."""
+
+    kind: ClassVar[str] = "access_refused"
+    reason: str
+    route: str
+    count: int = 1
+
+
+KnownEvent = (
+    DriftChecked
+    | DriftDetected
+    | QualityDeclined
+    | RetrainRequested
+    | RetrainDeclined
+    | RetrainStarted
+    | RetrainSucceeded
+    | RetrainFailed
+    | ModelRegistered
+    | BoutOpened
+    | BoutDecided
+    | BoutVoided
+    | ModelPromoted
+    | ModelRejected
+    | ModelRolledBack
+    | AlertReceived
+    | SettingsChanged
+    | AccessRefused
+)
+KINDS: tuple[str, ...] = tuple(event.kind for event in get_args(KnownEvent))

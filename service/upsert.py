@@ -1,0 +1,13 @@
+"""INSERT … ON CONFLICT, which both databases speak and SQLAlchemy spells per dialect."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update` for the connection's database."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
