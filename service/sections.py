@@ -1,0 +1,295 @@
+"""The sections of ringside.toml: every key with its default, its bounds, and what it is for."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from service.columns import ColumnType, Role
+from service.errors import SettingsError
+from service.units import Duration, PositiveDuration, Size
+
+TokenRole = Literal["predict", "label", "alert", "read", "operate"]
+Family = Literal["linear", "random_forest", "gradient_boosting"]
+
+
+def _flag(value: Any) -> Any:
+    """True and false only (as words, from the environment): a 0 or a "yes" is more often a slip than a wish."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number")
+    return value
+
+
+_CRON_FIELD = re.compile(r"[\d*/,\-]+|[\d*/,\-a-zA-Z]+")
+
+
+def _cron(value: str) -> str:
+    fields = value.split()
+    if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
+        raise ValueError('five cron fields (minute hour day month weekday), such as "0 3 * * 1"')
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+Several = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Share = Annotated[Real, Field(ge=0, le=1)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ProblemSettings(Section):
+    """What is predicted."""
+
+    name: Name = Field("ringside", description="The problem's name, shown on dashboards and reports.")
+    task: Literal["classification", "regression"] = Field(description="What kind of answer the model gives.")
+    target: Name = Field(description="The source's column that is predicted, and that labels bring.")
+    time_column: Name | None = Field(None, description="Orders the source's rows; they are split by it.")
+    id_column: Name | None = Field(None, description="Names the source's rows; never fed to a model.")
+    positive_class: str | int | bool | None = Field(None, description="Of two classes, the one that is looked for.")
+    protected: tuple[Name, ...] = Field((), description="Columns to judge fairness by; never fed to a model.")
+
+
+class ColumnSettings(Section):
+    """One column of the records that applications send."""
+
+    role: Role = Field("feature", description='"feature" is fed to models; "carried" is only logged.')
+    type: ColumnType = Field(description='"number", "category", "time" (ISO 8601) or "text" (carried only).')
+    required: Flag = Field(True, description="Whether every record must have it (null is allowed in any case).")
+
+
+class DataSettings(Section):
+    """What models are trained on, besides what was logged and labelled."""
+
+    source: str | None = Field(None, description="File or glob of CSV/Parquet, or an SQLAlchemy URL (with `query`).")
+    query: str | None = Field(None, description="The SQL that reads the source's rows, when it is a database.")
+    include_labelled_log: Flag = Field(True, description="Train on logged requests whose labels came, too.")
+
+
+class StoreSettings(Section):
+    """Where the record and the models are kept."""
+
+    database: str = Field("sqlite:///.ringside/record.db", description="SQLAlchemy URL: SQLite or PostgreSQL.")
+    artifacts: Path = Field(Path(".ringside/artifacts"), description="The folder of model versions and reports.")
+
+
+class ClockSettings(Section):
+    """Whose time counts."""
+
+    source: Literal["system", "requests"] = Field(
+        "system", description='"requests": time is what the Ringside-Time header says (loopback only; for replays).'
+    )
+
+
+class Token(Section):
+    """A caller: the name is the actor in events, the hash is of the bearer token."""
+
+    name: Name
+    roles: tuple[TokenRole, ...] = Field(min_length=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+_TOKENS = TypeAdapter(tuple[Token, ...])
+
+
+class ServeSettings(Section):
+    """The prediction service."""
+
+    host: Name = Field("127.0.0.1", description="Any address but loopback needs tokens.")
+    port: Annotated[Several, Field(le=65535)] = Field(3000, description="The service's TCP port.")
+    workers: Several = Field(2, description="Serving processes.")
+    max_batch: Several = Field(10_000, description="Records in one request, at most.")
+    max_body_mb: Several = Field(16, description="Megabytes (1,000,000 bytes) of one request's body, at most.")
+    max_concurrency: Several = Field(256, description="Requests under way per worker; further ones are refused.")
+    request_timeout: PositiveDuration = Field(timedelta(seconds=10), description="A request is given up after it.")
+    refresh: PositiveDuration = Field(
+        timedelta(milliseconds=250), description="How often a worker looks for a new champion."
+    )
+    tokens: tuple[Token, ...] | Path = Field(
+        (), description="Who may call: [{name, roles, sha256}], or the path of a TOML or JSON file of them."
+    )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def read_tokens(self) -> tuple[Token, ...]:
+        """The tokens, read from their file if they are in one; SettingsError says what is wrong with it."""
+        if not isinstance(self.tokens, Path):
+            return self.tokens
+        try:
+            text = self.tokens.read_text(encoding="utf-8")
+            held = json.loads(text) if self.tokens.suffix == ".json" else tomllib.loads(text)
+            return _TOKENS.validate_python(held["tokens"] if isinstance(held, dict) else held)
+        except OSError as error:
+            reason = error.strerror or "cannot be read"
+        except ValidationError as error:  # its text would show what was read, and that may be a secret
+            reason = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        except (ValueError, KeyError) as error:
+            reason = f"not TOML or JSON with a list `tokens` ({error.__class__.__name__})"
+        raise SettingsError(
+            f"serve.tokens: {self.tokens}: {reason}; expected [{{name, roles, sha256}}]", field="serve.tokens"
+        )
+
+    def require_tokens(self) -> None:
+        """Raises SettingsError where others than this machine could call without a token."""
+        if not self.loopback and not self.read_tokens():
+            raise SettingsError(
+                f'serve.tokens: none, but serve.host is "{self.host}"; expected at least one token '
+                "({name, roles, sha256}) on any address but loopback",
+                field="serve.tokens",
+            )
+
+
+class LogSettings(Section):
+    """The prediction log."""
+
+    durability: Literal["commit", "fsync", "async"] = Field(
+        "commit", description="An answer waits for the commit, for the disk too, or for neither."
+    )
+    on_failure: Literal["refuse", "serve"] = Field(
+        "refuse", description="What happens to predictions while the log cannot be written."
+    )
+    id_window: PositiveDuration = Field(timedelta(days=30), description="Ids are unique within it.")
+    retention: PositiveDuration | None = Field(None, description="Logged requests are forgotten after it.")
+    redact: tuple[Name, ...] = Field((), description="Carried columns that are not written to the log.")
+
+
+class DriftSettings(Section):
+    """Whether requests still look like what the champion was trained on."""
+
+    every: PositiveDuration = Field(timedelta(minutes=15), description="How often it is measured.")
+    decide_every: PositiveDuration = Field(timedelta(days=1), description="How often an alarm may be raised.")
+    window: PositiveDuration = Field(timedelta(days=7), description="The requests that are looked at.")
+    min_rows: Several = Field(1000, description="Requests in the window below which nothing is said.")
+    false_alarms_per_quarter: Annotated[Real, Field(gt=0)] = Field(
+        1, description="Alarms in 91 days that are accepted where nothing drifts."
+    )
+    triggers_retrain: Flag = Field(False, description="Whether drift alone asks for a retrain.")
+
+
+class QualitySettings(Section):
+    """Whether the champion's answers still hold against the labels."""
+
+    label_horizon: PositiveDuration = Field(
+        timedelta(days=1), description="A request counts, labelled or not, once it is this old."
+    )
+    every: PositiveDuration = Field(timedelta(days=1), description="How often it is measured.")
+    window: PositiveDuration = Field(timedelta(days=30), description="The mature requests that are looked at.")
+    min_labels: Several = Field(200, description="Labels in the window below which nothing is said.")
+    tolerance: Annotated[Real, Field(ge=0)] = Field(
+        0.05, description="The relative rise of the loss, by its lower bound, from which it is a decline."
+    )
+    triggers_retrain: Flag = Field(True, description="Whether a decline asks for a retrain.")
+
+
+class RetrainSettings(Section):
+    """How a challenger is made, and when."""
+
+    budget: PositiveDuration = Field(timedelta(minutes=10), description="Time for the search.")
+    trials: Several | None = Field(None, description="Trials of the search; they end it instead of the budget.")
+    deadline: PositiveDuration | None = Field(
+        None, description="A run is ended after it. Default: three budgets and ten minutes.", validate_default=True
+    )
+    memory_limit: Size = Field(4 * 10**9, description='Memory of a run ("2GB"); beyond it the run is ended.')
+    seed: Count = Field(0, description="The one seed that is passed down.")
+    families: tuple[Family, ...] = Field(
+        ("linear", "random_forest", "gradient_boosting"), min_length=1, description="What the search may choose from."
+    )
+    max_rows: Count = Field(0, description="The newest rows that are trained on; 0: all.")
+    holdout: Annotated[Real, Field(gt=0, lt=0.9)] = Field(
+        0.2, description="The newest part of the rows, held out to judge candidates."
+    )
+    max_latency_ms: Annotated[Real, Field(gt=0)] | None = Field(
+        None, description="A candidate that takes longer for one record is refused."
+    )
+    mode: Literal["full"] = Field("full", description='"full": a new search each time.')
+    schedule: Cron | None = Field(None, description='Cron, UTC: "0 3 * * 1" is Mondays at three.')
+    check_every: PositiveDuration = Field(timedelta(hours=1), description="How often triggers are weighed.")
+    cooldown: Duration = Field(timedelta(days=1), description="No triggered run sooner after the last one.")
+    min_new_labels: Count = Field(100, description="No triggered run with fewer new labels than this.")
+    max_age: PositiveDuration | None = Field(
+        timedelta(days=90), description="A champion older than this asks for a retrain."
+    )
+    new_rows: Count = Field(0, description="So many new labelled rows ask for a retrain; 0: off.")
+    cost: Annotated[Real, Field(ge=0)] | None = Field(None, description="What one run costs, in your money.")
+    value_of_loss: Annotated[Real, Field(ge=0)] | None = Field(
+        None, description="What one unit of loss on one request costs, in the same money."
+    )
+
+
+class PromotionSettings(Section):
+    """When a challenger wins."""
+
+    mode: Literal["auto", "approve"] = Field("auto", description='"approve": a person has the last word.')
+    alpha: Annotated[Real, Field(gt=0, lt=1)] = Field(
+        0.05, description="The share of equal challengers that may be crowned by chance."
+    )
+    margin: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.0, description="How much worse (in scaled loss) a challenger may be and still win."
+    )
+    loss: Literal["brier", "zero_one", "log", "absolute"] = Field(
+        "brier", description='Classification: "brier", "zero_one" or "log"; regression: "absolute" (its default).'
+    )
+    every: PositiveDuration = Field(timedelta(minutes=1), description="How often a bout is looked at.")
+    min_pairs: Several = Field(200, description="Labelled requests, at least, before a promotion.")
+    min_duration: Duration = Field(timedelta(0), description="A bout's length, at least, before a promotion.")
+    min_coverage: Share = Field(0.8, description="Share of mature requests with a label, at least.")
+    deadline: PositiveDuration = Field(timedelta(days=30), description="A bout undecided by then is inconclusive.")
+    family_window: PositiveDuration = Field(
+        timedelta(days=90), description="Bouts in it share alpha; a new champion starts afresh."
+    )
+    rollback_watch: Count = Field(5000, description="Labelled requests on which a new champion is on probation.")
+    max_challengers: Several = Field(3, description="Open bouts at one time.")
+    sampling: Annotated[Real, Field(gt=0, le=1)] = Field(1.0, description="Share of requests (by id) that count.")
+    max_failure_rate: Annotated[Real, Field(gt=0, lt=1)] = Field(
+        0.05, description="Failed requests' share from which a challenger is rejected."
+    )
+    latency_limit_ms: Annotated[Real, Field(gt=0)] = Field(
+        50.0, description="A challenger's answer that takes longer counts as slow."
+    )
+
+
+class WatchSettings(Section):
+    """The watcher process."""
+
+    heartbeat: PositiveDuration = Field(timedelta(seconds=5), description="How often it says that it lives.")
+    lease: PositiveDuration = Field(timedelta(seconds=30), description="How long others wait for a silent leader.")
+
+
+class NotifySettings(Section):
+    """Whom to tell."""
+
+    urls: tuple[Name, ...] = Field((), description="Apprise URLs.")
+
+
+class TrackingSettings(Section):
+    """Where runs are also written down."""
+
+    mlflow_uri: str | None = Field(None, description="An MLflow tracking server.")
