@@ -1,0 +1,62 @@
+"""What an answer costs, scaled to [0, 1]: 0 is a right and certain answer, 1 the worst there is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from service.schema import canonical_class
+
+LossName = Literal["brier", "zero_one", "log", "absolute"]
+
+WORST = 1.0
+
+# A certain and wrong answer has no finite log loss. A thousandth keeps the loss of being wrong with certainty at
+# about ten times that of not knowing (two classes), without one row in a thousand deciding a bout.
+LOG_FLOOR = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One of the losses; `scale` is the error at which the absolute loss is clipped, in units of the target."""
+
+    name: LossName
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"scale must be a finite number above 0, not {self.scale!r}")
+
+    def __call__(self, label: str, prediction: str | None, probabilities: str | None) -> float:
+        """The loss of an answer, all three as the JSON texts of the record; an answer without a number is the worst."""
+        if self.name == "absolute":
+            return self._absolute(json.loads(label), None if prediction is None else json.loads(prediction))
+        known = canonical_class(json.loads(label))
+        if self.name == "zero_one":
+            return WORST if prediction is None or canonical_class(json.loads(prediction)) != known else 0.0
+        if probabilities is None:
+            return WORST
+        shares: dict[str, float] = json.loads(probabilities)
+        return _brier(shares, known) if self.name == "brier" else _log(shares, known)
+
+    def _absolute(self, label: float, prediction: Any) -> float:
+        if isinstance(prediction, bool) or not isinstance(prediction, int | float) or not math.isfinite(prediction):
+            return WORST
+        return min(abs(prediction - label) / self.scale, WORST)
+
+
+def _brier(shares: Mapping[str, float], label: str) -> float:
+    """Σ (p − y)² / 2 over the classes; with two classes that is (p − y)². A class that was never named had p = 0."""
+    hit = shares.get(label, 0.0)
+    total = sum(share * share for share in shares.values()) - hit * hit + (1.0 - hit) * (1.0 - hit)
+    return min(max(total / 2, 0.0), WORST) if math.isfinite(total) else WORST
+
+
+def _log(shares: Mapping[str, float], label: str) -> float:
+    hit = shares.get(label, 0.0)
+    if not math.isfinite(hit):
+        return WORST
+    return math.log(min(max(hit, LOG_FLOOR), 1.0)) / math.log(LOG_FLOOR)
