@@ -45,6 +45,11 @@ class Reports:
         return [fields for said, fields in self.all if said == message]
 
 
+def died(supervisor: Supervisor, now: float, reports: Reports) -> bool:
+    supervisor.check(now)
+    return bool(reports.named("program died"))
+
+
 @pytest.fixture
 def reports() -> Reports:
     return Reports()
@@ -68,7 +73,7 @@ def test_a_program_that_dies_is_started_again(started: Supervisor, reports: Repo
     first = started.pids()["one"]
     os.kill(first, signal.SIGKILL)
     now = time.monotonic()
-    wait_until(lambda: started.check(now) or reports.named("program died"))
+    wait_until(lambda: died(started, now, reports))
     started.check(now + 0.9)
     assert not started.pids(), "its life was short, so that it waits a second"
     started.check(now + 1.1)
@@ -82,7 +87,7 @@ def test_workers_orphaned_by_a_killed_program_are_ended(started: Supervisor, rep
     wait_until(lambda: count_descendants(pid, "the-worker"))
     (worker,) = psutil.Process(pid).children()
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: started.check(time.monotonic()) or reports.named("program died"))
+    wait_until(lambda: died(started, time.monotonic(), reports))
     assert reports.named("program died")[0]["orphans_ended"] == 1
     assert not worker.is_running()
 
