@@ -19,7 +19,7 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +95,10 @@ class ArtifactStore:
                     self._locks[stage] = descriptor
                 return stage
 
-    def hash_files(self, stage: Path) -> dict[str, str]:
-        """The sha256 of every staged file, each brought safely to disk. The slow part of sealing."""
+    def hash_files(self, stage: Path, names: Iterable[str] | None = None) -> dict[str, str]:
+        """The sha256 of the named staged files, or all, each brought safely to disk: the slow part of sealing."""
         hashed = {}
-        for name in sorted(set(_names(stage)) - {MANIFEST}):
+        for name in sorted(set(_names(stage) if names is None else names) - {MANIFEST}):
             if FILE.fullmatch(name) is None:
                 raise ArtifactError(f"{name!r} is no name of a version's file; expected {FILE.pattern}", field=name)
             hashed[name] = _file_sha256(stage, name, sync=True)
