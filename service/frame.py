@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,14 +37,14 @@ def decode_column(frame: pd.DataFrame, column: Column) -> npt.NDArray[Any]:
 def frame_records(frame: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """One JSON record for each row, of those columns that the frame has; missing is null."""
     held = [column for column in columns if column.name in frame.columns]
-    lists = [[_json_value(value, column.type) for value in frame[column.name].tolist()] for column in held]
+    lists = [[json_value(value, column.type) for value in frame[column.name].tolist()] for column in held]
     names = [column.name for column in held]
     return (
         [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)] if held else [{} for _ in frame.index]
     )
 
 
-def _json_value(value: Any, kind: ColumnType) -> Any:
+def json_value(value: Any, kind: ColumnType) -> Any:
     """A cell as the JSON value that says the same; what JSON cannot say is left for the reader to refuse."""
     if value is None or value is pd.NaT or value is pd.NA:
         return None
@@ -51,6 +52,8 @@ def _json_value(value: Any, kind: ColumnType) -> Any:
         return None
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, datetime):
         return _iso(value)
     if isinstance(value, date):
@@ -104,7 +107,7 @@ def _distinct(values: pd.Series[Any], column: Column, read: Callable[[Any], Any]
     known: dict[tuple[type, Any], Any] = {}
     held: list[Any] = []
     for row, cell in enumerate(values.tolist()):
-        value = _json_value(cell, column.type)
+        value = json_value(cell, column.type)
         key = (value.__class__, value)  # 1, 1.0 and true are equal, and not the same
         try:
             if key not in known:
@@ -119,3 +122,10 @@ def _distinct(values: pd.Series[Any], column: Column, read: Callable[[Any], Any]
 
 def _unusable(name: str, row: int, value: Any, expected: str) -> DataError:
     return DataError(f"row {row} of column {name!r}: {str(value)[:60]!r} cannot be used; expected {expected}")
+
+
+def frame_labels(values: pd.Series[Any], task: Literal["classification", "regression"]) -> list[Any]:
+    """The target's cells as the JSON values that labels would bring, ready for `Decoder.label`; None is missing."""
+    if task == "classification":
+        return [json_value(value, "category") for value in values.tolist()]
+    return [json_value(value, "number") for value in values.tolist()]

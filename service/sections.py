@@ -64,9 +64,15 @@ class ProblemSettings(Section):
     name: Name = Field("ringside", description="The problem's name, shown on dashboards and reports.")
     task: Literal["classification", "regression"] = Field(description="What kind of answer the model gives.")
     target: Name = Field(description="The source's column that is predicted, and that labels bring.")
-    time_column: Name | None = Field(None, description="Orders the source's rows; they are split by it.")
-    id_column: Name | None = Field(None, description="Names the source's rows; never fed to a model.")
-    positive_class: str | int | bool | None = Field(None, description="Of two classes, the one that is looked for.")
+    time_column: Name | None = Field(
+        None, examples=["scheduled_at"], description="Orders the source's rows; they are split by it."
+    )
+    id_column: Name | None = Field(
+        None, examples=["order_id"], description="Names the source's rows; never fed to a model."
+    )
+    positive_class: str | int | bool | None = Field(
+        None, examples=["yes"], description="Of two classes, the one that is looked for."
+    )
     protected: tuple[Name, ...] = Field((), description="Columns to judge fairness by; never fed to a model.")
 
 
@@ -81,8 +87,16 @@ class ColumnSettings(Section):
 class DataSettings(Section):
     """What models are trained on, besides what was logged and labelled."""
 
-    source: str | None = Field(None, description="File or glob of CSV/Parquet, or an SQLAlchemy URL (with `query`).")
-    query: str | None = Field(None, description="The SQL that reads the source's rows, when it is a database.")
+    source: str | None = Field(
+        None,
+        examples=["history.parquet"],
+        description="File or glob of CSV/Parquet, or an SQLAlchemy URL (with `query`).",
+    )
+    query: str | None = Field(
+        None,
+        examples=["SELECT * FROM history"],
+        description="The SQL that reads the source's rows, when it is a database.",
+    )
     include_labelled_log: Flag = Field(True, description="Train on logged requests whose labels came, too.")
 
 
@@ -177,7 +191,9 @@ class LogSettings(Section):
         "refuse", description="What happens to predictions while the log cannot be written."
     )
     id_window: PositiveDuration = Field(timedelta(days=30), description="Ids are unique within it.")
-    retention: PositiveDuration | None = Field(None, description="Logged requests are forgotten after it.")
+    retention: PositiveDuration | None = Field(
+        None, examples=["365d"], description="Logged requests are forgotten after it."
+    )
     redact: tuple[Name, ...] = Field((), description="Carried columns that are not written to the log.")
 
 
@@ -213,9 +229,14 @@ class RetrainSettings(Section):
     """How a challenger is made, and when."""
 
     budget: PositiveDuration = Field(timedelta(minutes=10), description="Time for the search.")
-    trials: Several | None = Field(None, description="Trials of the search; they end it instead of the budget.")
+    trials: Several | None = Field(
+        None, examples=[40], description="Trials of the search; they end it instead of the budget."
+    )
     deadline: PositiveDuration | None = Field(
-        None, description="A run is ended after it. Default: three budgets and ten minutes.", validate_default=True
+        None,
+        examples=["40m"],
+        description="A run is ended after it. Default: three budgets and ten minutes.",
+        validate_default=True,
     )
     memory_limit: Size = Field(4 * 10**9, description='Memory of a run ("2GB"); beyond it the run is ended.')
     seed: Count = Field(0, description="The one seed that is passed down.")
@@ -227,10 +248,12 @@ class RetrainSettings(Section):
         0.2, description="The newest part of the rows, held out to judge candidates."
     )
     max_latency_ms: Annotated[Real, Field(gt=0)] | None = Field(
-        None, description="A candidate that takes longer for one record is refused."
+        None, examples=[1.0], description="A candidate that takes longer for one record is refused."
     )
     mode: Literal["full"] = Field("full", description='"full": a new search each time.')
-    schedule: Cron | None = Field(None, description='Cron, UTC: "0 3 * * 1" is Mondays at three.')
+    schedule: Cron | None = Field(
+        None, examples=["0 3 * * 1"], description='Cron, UTC: "0 3 * * 1" is Mondays at three.'
+    )
     check_every: PositiveDuration = Field(timedelta(hours=1), description="How often triggers are weighed.")
     cooldown: Duration = Field(timedelta(days=1), description="No triggered run sooner after the last one.")
     min_new_labels: Count = Field(100, description="No triggered run with fewer new labels than this.")
@@ -238,9 +261,11 @@ class RetrainSettings(Section):
         timedelta(days=90), description="A champion older than this asks for a retrain."
     )
     new_rows: Count = Field(0, description="So many new labelled rows ask for a retrain; 0: off.")
-    cost: Annotated[Real, Field(ge=0)] | None = Field(None, description="What one run costs, in your money.")
+    cost: Annotated[Real, Field(ge=0)] | None = Field(
+        None, examples=[5.0], description="What one run costs, in your money."
+    )
     value_of_loss: Annotated[Real, Field(ge=0)] | None = Field(
-        None, description="What one unit of loss on one request costs, in the same money."
+        None, examples=[0.1], description="What one unit of loss on one request costs, in the same money."
     )
 
 
@@ -292,4 +317,4 @@ class NotifySettings(Section):
 class TrackingSettings(Section):
     """Where runs are also written down."""
 
-    mlflow_uri: str | None = Field(None, description="An MLflow tracking server.")
+    mlflow_uri: str | None = Field(None, examples=["http://127.0.0.1:5000"], description="An MLflow tracking server.")
