@@ -9,12 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -299,6 +301,7 @@ class Database:
     def __init__(self, url: str, *, durability: Literal["commit", "fsync", "async"] = "commit") -> None:
         self.url = url
         self.durability = durability
+        self._raw: list[Any] = []
         try:
             parsed = sa.engine.make_url(url)
         except sa.exc.ArgumentError as error:
@@ -377,6 +380,35 @@ class Database:
         with self._lock:
             yield
 
+    def connect_raw(self, patience_seconds: float) -> Any:
+        """A connection of the driver's own, for hot paths, until `disconnect_raw` or `close`. Begins no transactions.
+
+        A lock is waited for `patience_seconds`. A missing SQLite file is an error here, never a new, empty record.
+        """
+        connection = self._connect_raw(patience_seconds)
+        self._raw.append(connection)
+        return connection
+
+    def disconnect_raw(self, connection: Any) -> None:
+        self._raw.remove(connection)
+        connection.close()
+
+    def _connect_raw(self, patience_seconds: float) -> Any:
+        if self.path is not None:
+            connection = sqlite3.connect(
+                f"file:{quote(str(self.path))}?mode=rw", uri=True, timeout=patience_seconds, check_same_thread=False
+            )
+            self._prepare_sqlite(connection, None)
+            return connection
+        import psycopg  # an embedded record does without it
+
+        url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        remote = psycopg.connect(url, autocommit=True, connect_timeout=max(2, round(patience_seconds)))
+        remote.execute(f"SET lock_timeout = {round(1000 * patience_seconds)}".encode())
+        if self.durability == "async":
+            remote.execute("SET synchronous_commit = off")
+        return remote
+
     def migrate(self) -> None:
         """Brings the tables to this code's revision; safe to call from several processes at once."""
         from service.migrations.run import upgrade  # alembic is needed here only, and takes .2 s to import
@@ -384,6 +416,8 @@ class Database:
         upgrade(self)
 
     def close(self) -> None:
+        while self._raw:
+            self._raw.pop().close()
         self.engine.dispose()
 
 

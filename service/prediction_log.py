@@ -1,0 +1,250 @@
+"""The prediction log: what was asked, what was answered, by which version, and what turned out to be true."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from service.clock import EPOCH, MICROSECOND, Clock, machine_now, to_micros
+from service.database import Database, labels, prediction_ids, predictions
+from service.errors import InvalidLabel, InvalidRecord, LogUnavailable
+from service.log_appender import Appender, open_appender
+from service.log_forgetting import forget_some
+from service.log_labels import add_labels, storable
+from service.logged import (
+    Answer,
+    Batch,
+    Cursor,
+    LabelGiven,
+    LabelOutcome,
+    LogCounts,
+    LogEntry,
+    LoggedRow,
+    MaturedRow,
+    Outcome,
+    new_id,
+)
+from service.requests_clock import RequestsClock
+
+__all__ = [
+    "Answer",
+    "Batch",
+    "Cursor",
+    "LabelGiven",
+    "LabelOutcome",
+    "LogCounts",
+    "LogEntry",
+    "LoggedRow",
+    "MaturedRow",
+    "Outcome",
+    "PredictionLog",
+    "RequestsClock",
+    "new_id",
+]
+
+# Longer than any commit behind it takes, shorter than a client waits.
+PATIENCE_SECONDS = 5.0
+FORGET_AT_ONCE = 1000  # rows in one transaction, so that requests never wait long behind it
+UNSTORABLE = (UnicodeError, OverflowError, psycopg.DataError, sqlite3.DataError, sa.exc.DataError)
+UNAVAILABLE = (sqlite3.Error, psycopg.Error, sa.exc.DBAPIError, OSError)
+
+ROW = (
+    predictions.c.seq,
+    predictions.c.xid,
+    predictions.c.id,
+    predictions.c.requested_at,
+    predictions.c.model_version,
+    predictions.c.record,
+    predictions.c.prediction,
+    predictions.c.probabilities,
+    predictions.c.marks,
+)
+
+
+class PredictionLog:
+    """Safe to share between threads. Appends queue behind each other: `GroupCommit` lets them share a commit."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        id_window: timedelta,
+        follows_requests: bool = False,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._window = id_window
+        self._follows_requests = follows_requests
+        self._patience_seconds = patience_seconds
+        self._appending = threading.Lock()
+        self._appender: Appender | None = None
+
+    def append(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """Logs all of them in one commit, and says for each what to answer, or why it was refused as a whole.
+
+        Once it returns, the rows survive this process, whatever becomes of it. Same id and same digest within the
+        id window: the answer given first. Another digest: IdConflict, and the other batches are logged all the
+        same. Raises LogUnavailable, with nothing logged; the next call connects anew.
+        """
+        if not batches:
+            return []
+        with self._appending:
+            try:
+                if self._appender is None:
+                    window = self._window // MICROSECOND
+                    self._appender = open_appender(
+                        self._database, window, self._follows_requests, self._patience_seconds
+                    )
+                return list(self._appender.append(batches, lambda: to_micros(self._clock.now())))
+            except UNSTORABLE as error:
+                self._disconnect()
+                reason = error
+            except UNAVAILABLE as error:
+                self._disconnect()
+                raise LogUnavailable(f"the prediction log cannot be written: {error}") from error
+        if len(batches) == 1:  # a text that no database takes, such as half a surrogate pair
+            return [InvalidRecord(f"the request cannot be stored: {reason}", field="records")]
+        return [outcome for batch in batches for outcome in self.append([batch])]
+
+    def add_labels(self, given: Sequence[LabelGiven], at: datetime | None = None) -> LabelOutcome:
+        """Stores new labels and corrections; `at` is the call's own time, None for the clock's.
+
+        A label belongs to the request that its id means now. Where the clock follows requests it moves to `at`,
+        also for no labels at all.
+        """
+        try:
+            with self._database.write() as connection:
+                if self._follows_requests:
+                    received_at = RequestsClock(self._database).advance(at or EPOCH, connection)
+                else:
+                    received_at = at or self._clock.now()
+                return add_labels(connection, given, {"received_at": received_at, "machine_at": machine_now()})
+        except UNSTORABLE as error:
+            raise InvalidLabel(f"the labels cannot be stored: {error}", field="labels") from error
+        except UNAVAILABLE as error:
+            raise LogUnavailable(f"labels cannot be written: {error}") from error
+
+    def tail(self, cursor: Cursor, limit: int) -> tuple[list[LoggedRow], Cursor]:
+        """The next rows behind `cursor`, each exactly once and none left out, and where to go on.
+
+        On PostgreSQL transactions end out of order: rows come by transaction, and only once every transaction that
+        began before has ended. So the order is the arrival's only roughly, and a writer that hangs holds the tail.
+        """
+        query = sa.select(*ROW).limit(limit)
+        if self._database.dialect == "sqlite":
+            query = query.where(predictions.c.seq > cursor.seq).order_by(predictions.c.seq)
+        else:
+            oldest_running = sa.text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+            place = sa.tuple_(predictions.c.xid, predictions.c.seq)
+            query = query.where(place > sa.tuple_(cursor.xid, cursor.seq), predictions.c.xid < oldest_running)
+            query = query.order_by(predictions.c.xid, predictions.c.seq)
+        rows = self._rows(query)
+        return rows, Cursor(rows[-1].xid, rows[-1].seq) if rows else cursor
+
+    def matured(
+        self,
+        as_of: datetime,
+        horizon: timedelta,
+        *,
+        after: datetime | None = None,
+        after_seq: int = 0,
+        model_version: str | None = None,
+        late_labels: bool = False,
+        limit: int | None = None,
+    ) -> list[MaturedRow]:
+        """Requests with after < requested_at ≤ as_of − horizon, in request order, each with its label.
+
+        The label is the latest that came within `horizon` of the request; with `late_labels` (for training, never
+        for evidence) the latest that came until `as_of`. `after_seq` leaves out rows up to that number.
+        """
+        came = labels.alias("came")
+        until = to_micros(as_of) if late_labels else _micros(predictions.c.requested_at) + horizon // MICROSECOND
+        in_time = sa.and_(came.c.seq == predictions.c.seq, _micros(came.c.received_at) <= until)
+        latest = sa.select(sa.func.max(came.c.label_seq)).where(in_time).scalar_subquery()
+        query = (
+            sa.select(*ROW, labels.c.label, labels.c.received_at)
+            .select_from(predictions.outerjoin(labels, labels.c.label_seq == latest))
+            .where(predictions.c.requested_at <= as_of - horizon, predictions.c.seq > after_seq)
+            .order_by(predictions.c.requested_at, predictions.c.seq)
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(predictions.c.requested_at > after)
+        if model_version is not None:
+            query = query.where(predictions.c.model_version == model_version)
+        with self._database.read() as connection:
+            return [MaturedRow(*row) for row in connection.execute(query)]
+
+    def window(self, after: datetime, until: datetime, limit: int | None = None) -> list[LoggedRow]:
+        """Requests with after < requested_at ≤ until, in request order."""
+        return self._rows(
+            sa.select(*ROW)
+            .where(predictions.c.requested_at > after, predictions.c.requested_at <= until)
+            .order_by(predictions.c.requested_at, predictions.c.seq)
+            .limit(limit)
+        )
+
+    def find(self, id: str) -> LoggedRow | None:
+        """The request that this id means now."""
+        if not storable(id):
+            return None
+        meant = sa.select(prediction_ids.c.seq).where(prediction_ids.c.id == id).scalar_subquery()
+        rows = self._rows(sa.select(*ROW).where(predictions.c.seq == meant))
+        return rows[0] if rows else None
+
+    def counts(self, as_of: datetime, horizon: timedelta) -> LogCounts:
+        """Over the whole log; only `pending` depends on the time."""
+        rows = sa.select(sa.func.count()).select_from(predictions)
+        labelled = sa.select(sa.func.count()).select_from(labels).where(~labels.c.correction)
+        pending = rows.where(
+            predictions.c.requested_at > as_of - horizon,
+            ~sa.exists().where(labels.c.seq == predictions.c.seq),
+        )
+        with self._database.read() as connection:
+            return LogCounts(*(connection.execute(query).scalar_one() for query in (rows, labelled, pending)))
+
+    def last_seq(self, until: datetime | None = None) -> int:
+        """The highest number among requests up to `until`, or of all; 0 for an empty log."""
+        query = sa.select(sa.func.coalesce(sa.func.max(predictions.c.seq), 0))
+        if until is not None:
+            query = query.where(predictions.c.requested_at <= until)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def forget(self, before: datetime) -> int:
+        """Deletes requests before that time with their ids and labels, and says how many. Numbers are never reused."""
+        forgotten = 0
+        while True:
+            with self._database.write() as connection:
+                deleted = forget_some(connection, before, FORGET_AT_ONCE)
+            forgotten += deleted
+            if deleted == 0:
+                return forgotten
+
+    def close(self) -> None:
+        """Lets go of the append connection; the next append makes a new one."""
+        with self._appending:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        appender, self._appender = self._appender, None
+        if appender is not None:
+            with suppress(*UNAVAILABLE, ValueError):  # the database may have closed it
+                appender.close()
+
+    def _rows(self, query: sa.Select[Any]) -> list[LoggedRow]:
+        with self._database.read() as connection:
+            return [LoggedRow(*row) for row in connection.execute(query)]
+
+
+def _micros(column: sa.ColumnElement[datetime]) -> sa.ColumnElement[int]:
+    return sa.type_coerce(column, sa.BigInteger)
