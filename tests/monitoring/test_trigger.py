@@ -1,0 +1,132 @@
+"""Whether to retrain is decided by facts alone, and every refusal says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from monitoring.trigger import Ask, Trigger, TriggerFacts, decide
+from service.sections import RetrainSettings
+
+AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
+SETTINGS = RetrainSettings(cooldown=timedelta(days=1), min_new_labels=100, max_age=timedelta(days=90), new_rows=0)
+QUIET = TriggerFacts(
+    as_of=AS_OF,
+    asks=(),
+    run_active=False,
+    last_run_at=AS_OF - timedelta(days=10),
+    new_labelled_rows=5000,
+    champion_since=AS_OF - timedelta(days=20),
+    drift_triggers=False,
+    quality_triggers=True,
+)
+
+
+def asked(*triggers: Trigger, **facts: Any) -> TriggerFacts:
+    asks = tuple(Ask(trigger, actor=f"the {trigger}", reason=f"{trigger} asks") for trigger in triggers)
+    return replace(QUIET, asks=asks, **facts)
+
+
+def test_nothing_is_done_when_nothing_asks() -> None:
+    """And an hour in which nothing asked is no event."""
+    decision = decide(QUIET, SETTINGS)
+    assert (decision.retrain, decision.trigger, decision.asked) == (False, "none", False)
+
+
+@pytest.mark.parametrize("trigger", ["operator", "alert", "schedule", "quality"])
+def test_whoever_asks_gets_a_retrain_when_nothing_stands_against_it(trigger: Trigger) -> None:
+    decision = decide(asked(trigger), SETTINGS)
+    assert decision.retrain
+    assert (decision.trigger, decision.actor) == (trigger, f"the {trigger}")
+    assert decision.reasons == (f"{trigger}: {trigger} asks",)
+
+
+def test_drift_asks_only_where_the_settings_say_so() -> None:
+    """Drift is often harmless: it starts an evaluation, not a search."""
+    assert not decide(asked("drift"), SETTINGS).asked
+    assert decide(asked("drift", drift_triggers=True), SETTINGS).retrain
+
+
+def test_a_decline_asks_only_where_the_settings_say_so() -> None:
+    assert not decide(asked("quality", quality_triggers=False), SETTINGS).asked
+
+
+def test_several_that_ask_at_once_get_one_run_and_the_first_in_rank_is_named() -> None:
+    decision = decide(asked("drift", "quality", "alert", drift_triggers=True), SETTINGS)
+    assert decision.retrain
+    assert decision.trigger == "alert"
+    assert decision.numbers["asked"] == ["alert", "quality", "drift"]
+    assert len(decision.reasons) == 3
+
+
+@pytest.mark.parametrize("trigger", ["alert", "schedule", "quality"])
+def test_the_cooldown_runs_from_the_last_runs_start(trigger: Trigger) -> None:
+    """Not now, with the time from which on it may be asked again; to the moment."""
+    started = AS_OF - timedelta(days=1) + timedelta(seconds=1)
+    decision = decide(asked(trigger, last_run_at=started), SETTINGS)
+    assert not decision.retrain
+    assert decision.asked
+    assert decision.reasons == ("cooldown until 2013-06-01T00:00:01+00:00",)
+    assert decide(asked(trigger, last_run_at=AS_OF - timedelta(days=1)), SETTINGS).retrain
+
+
+def test_an_operator_skips_the_cooldown_and_the_new_labels() -> None:
+    facts = asked("operator", last_run_at=AS_OF, new_labelled_rows=0)
+    assert decide(facts, SETTINGS).retrain
+
+
+def test_nobody_gets_a_second_run_beside_an_active_one() -> None:
+    for trigger in ("operator", "alert", "schedule"):
+        decision = decide(asked(trigger, run_active=True), SETTINGS)
+        assert not decision.retrain
+        assert decision.reasons == ("a run is requested or running",)
+
+
+def test_too_few_new_labels_are_named_with_both_numbers() -> None:
+    decision = decide(asked("quality", new_labelled_rows=99), SETTINGS)
+    assert decision.reasons == ("99 new labelled rows, at least 100 are needed",)
+    assert decision.numbers["new_labelled_rows"] == 99
+
+
+def test_every_obstacle_is_named() -> None:
+    assert len(decide(asked("alert", last_run_at=AS_OF, new_labelled_rows=0), SETTINGS).reasons) == 2
+
+
+def test_an_old_champion_is_noticed() -> None:
+    facts = replace(QUIET, champion_since=AS_OF - timedelta(days=90), last_run_at=None)
+    decision = decide(facts, SETTINGS)
+    assert (decision.retrain, decision.trigger) == (True, "max_age")
+
+
+def test_a_run_that_found_nothing_better_counts_for_the_age() -> None:
+    """Else an old champion that nobody beats would be challenged anew every day."""
+    facts = replace(QUIET, champion_since=AS_OF - timedelta(days=400), last_run_at=AS_OF - timedelta(days=10))
+    assert not decide(facts, SETTINGS).retrain
+
+
+def test_what_is_only_noticed_is_no_event_when_it_has_to_wait() -> None:
+    """It would be one each hour."""
+    facts = replace(QUIET, champion_since=AS_OF - timedelta(days=90), last_run_at=None, new_labelled_rows=0)
+    decision = decide(facts, SETTINGS)
+    assert (decision.retrain, decision.asked) == (False, False)
+
+
+def test_new_rows_are_noticed_where_the_settings_want_them() -> None:
+    settings = SETTINGS.model_copy(update={"new_rows": 5000})
+    assert decide(QUIET, settings).trigger == "new_rows"
+    assert not decide(replace(QUIET, new_labelled_rows=4999), settings).retrain
+
+
+def test_without_any_run_or_champion_there_is_no_cooldown_and_no_age() -> None:
+    facts = asked("alert", last_run_at=None, champion_since=None)
+    decision = decide(facts, SETTINGS)
+    assert decision.retrain
+    assert decision.numbers["seconds_since_last_run"] is None
+
+
+def test_the_same_facts_give_the_same_decision() -> None:
+    facts = asked("alert", "schedule", last_run_at=AS_OF)
+    assert decide(facts, SETTINGS) == decide(facts, SETTINGS)
