@@ -110,6 +110,10 @@ class Supervisor:
         """Asks `run` to return; safe to call from a signal handler."""
         self._stopping = True
 
+    def hurry(self) -> None:
+        """Kills what `close` is still waiting for; safe to call from a signal handler."""
+        send_signal(marked_processes(self.instance), signal.SIGKILL)
+
     def check(self, now: float) -> None:
         """One look at every program: start what is due, note what has died, count workers. `now` is monotonic."""
         if self._guard is not None and self._guard.poll() is not None:

@@ -1,0 +1,333 @@
+"""The front door: the command line, and `up`.
+
+Commands read and act on the record that ringside.toml names, on this machine; each imports what it needs when it
+runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.errors import Absent, DataError, InputError, RingsideError, SettingsError
+from service.terminal import progress_shown, short, tell, tell_table
+
+if TYPE_CHECKING:
+    from service.event_log import RecordedEvent
+    from service.record import Record
+    from service.roles import Roles
+    from service.settings import Settings
+
+DONE, NO, USAGE = 0, 1, 2  # the exit codes: done; the answer is no; bad usage or settings
+
+app = typer.Typer(
+    help="Keeps a tabular machine-learning model good in production, by itself, with proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="RINGSIDE_CONFIG", help="The settings file; ./ringside.toml if not given."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit trail.")]
+
+
+def main() -> None:
+    """Runs the command line and exits: 0 done, 1 the answer is no, 2 bad usage or settings."""
+    try:
+        app(prog_name="ringside")
+    except RingsideError as error:
+        print(f"ringside: {error.message}", file=sys.stderr)
+        sys.exit(USAGE if isinstance(error, SettingsError | InputError | DataError | Absent) else NO)
+    except BrokenPipeError:  # `ringside events | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where data, models and the picture go; emptied first.")] = Path(
+        "demo-output"
+    ),
+    every: Annotated[int, typer.Option(min=1, help="Take every N-th flight.")] = 5,
+    connections: Annotated[int, typer.Option(min=1, help="HTTP connections to the service.")] = 8,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The service's port; 0: a free one.")] = 0,
+    leave: Annotated[bool, typer.Option("--exit", help="Leave at the end instead of staying up.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Run the whole loop live on a year of flights out of New York: about five minutes.
+
+    Example: ringside demo --every 50 --exit
+    """
+    try:
+        from examples.flights.demo import run_demo
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"the demo needs {error.name}; install it by: pip install 'ringside[demo]'") from error
+    raise typer.Exit(run_demo(folder, every=every, connections=connections, port=port, leave=leave, as_json=as_json))
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(help="A CSV or Parquet file.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    output: Annotated[Path, typer.Option(help="The settings file to write.")] = Path("ringside.toml"),
+    force: Annotated[bool, typer.Option(help="Write over a file that is there.")] = False,
+) -> None:
+    """Look at a data file and write a commented ringside.toml for it.
+
+    Example: ringside init orders.csv --target returned
+    """
+    from service.inspection import inspect, render_toml
+
+    if output.exists() and not force:
+        raise SettingsError(f"{output} is there already; expected another --output, or --force to write over it")
+    inspection = inspect(data, target)
+    source = os.path.relpath(data.absolute(), output.absolute().parent)
+    output.write_text(render_toml(inspection, source), encoding="utf-8")
+    print(f"{inspection.rows} rows, {len(inspection.columns)} columns, {inspection.task} of {target!r}")
+    for finding in inspection.findings:
+        print(f"note: {finding.message}")
+    print(f"wrote {output}; look it over, then: ringside train")
+
+
+@app.command()
+def train(config: ConfigOption = None, reason: ReasonOption = "asked for", as_json: JsonOption = False) -> None:
+    """Train a model now. The first becomes champion, each later one a challenger. Exit code 1: the gate refused it.
+
+    Example: ringside train --config ringside.toml
+    """
+    from retrain.child import run_supervised
+
+    settings, record = _opened(config)
+    run = record.runs.request("operator", _actor(), reason)
+    with progress_shown() as show:
+        run_supervised(settings, record, run.run_id, show)
+    raise typer.Exit(_tell_run(record, run.run_id, as_json))
+
+
+@app.command()
+def up(
+    config: ConfigOption = None,
+    log_folder: Annotated[Path | None, typer.Option(help="Where the programs' logs go; else to this terminal.")] = None,
+) -> None:
+    """Run the prediction service and the watcher, restart what dies, stop all on Ctrl-C.
+
+    Example: ringside up --config ringside.toml
+    """
+    from monitoring.up import run_up
+
+    raise typer.Exit(run_up(_settings(config), log_folder.absolute() if log_folder else None))
+
+
+@app.command()
+def watch(config: ConfigOption = None) -> None:
+    """Run the watcher alone, where the service runs elsewhere on the same record.
+
+    Example: ringside watch --config /etc/ringside.toml
+    """
+    os.environ["RINGSIDE_CONFIG"] = str(_settings(config).path)
+    os.execv(sys.executable, [sys.executable, "-m", "monitoring"])
+
+
+@app.command()
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Say who is champion, who challenges, and how the service is doing.
+
+    Example: ringside status --json
+    """
+    from service.status import status as read_status
+
+    settings, record = _opened(config)
+    tell(read_status(record, settings), as_json)
+
+
+@app.command()
+def models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List every model version: what it is, its metrics, and where it stands.
+
+    Example: ringside models
+    """
+    _, record = _opened(config)
+    roles = record.registry.roles()
+    listed = [
+        {
+            "version": version.version,
+            "role": {roles.champion: "champion", roles.previous: "previous"}.get(version.version),
+            "standing": version.standing,
+            "registered_at": version.registered_at.isoformat(),
+            "family": version.card.get("family"),
+            "metrics": version.card.get("metrics", {}),
+            "digest": version.digest,
+        }
+        for version in record.registry.versions()
+    ]
+    if as_json:
+        print(json.dumps(listed))
+        return
+    tell_table(
+        ["version", "role", "standing", "family", "registered", "metrics"],
+        [
+            [
+                m["version"],
+                m["role"] or "",
+                m["standing"],
+                m["family"] or "",
+                m["registered_at"],
+                short({name: each["value"] for name, each in m["metrics"].items()}),
+            ]
+            for m in listed
+        ],
+    )
+
+
+@app.command(name="retrain")
+def retrain_(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Ask the running watcher for a retrain. Exit code 1: one is requested or running already.
+
+    Example: ringside retrain --reason "new price list"
+    """
+    _, record = _opened(config)
+    run = record.runs.request("operator", _actor(), reason)
+    tell({"run_id": run.run_id, "state": run.state}, as_json)
+
+
+@app.command()
+def promote(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Make a version champion. Exit code 1: it is so already, or is barred.
+
+    Example: ringside promote v3 --reason "approved after review"
+    """
+    _, record = _opened(config)
+    _tell_roles(record.registry.promote(version, actor=_actor(), reason=reason), as_json)
+
+
+@app.command()
+def reject(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Bar a version from becoming champion. Exit code 1: it is champion.
+
+    Example: ringside reject v4 --reason "trained on broken data"
+    """
+    _, record = _opened(config)
+    record.registry.reject(version, actor=_actor(), reason=reason)
+    tell({"version": version, "standing": record.registry.version(version).standing}, as_json)
+
+
+@app.command()
+def rollback(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Give the champion's role back to the version before. Exit code 1: there is none.
+
+    Example: ringside rollback --reason "complaints since noon"
+    """
+    _, record = _opened(config)
+    _tell_roles(record.registry.rollback(actor=_actor(), reason=reason), as_json)
+
+
+@app.command()
+def events(
+    config: ConfigOption = None,
+    kind: Annotated[str | None, typer.Option(help="Of this kind, such as model_promoted.")] = None,
+    model: Annotated[str | None, typer.Option(help="About this version.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Caused by this actor.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="From this time on, UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Before this time, UTC.")] = None,
+    q: Annotated[str | None, typer.Option("--search", "-q", help="Holding this text.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many at most; all if not given.")] = None,
+    verify: Annotated[bool, typer.Option(help="Check the hash chain. Exit code 1: it is broken.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the audit trail, oldest first; with --json, one event on each line.
+
+    Example: ringside events --kind model_promoted --since 2026-01-01
+    """
+    _, record = _opened(config)
+    if verify:
+        report = record.events.verify()
+        tell(asdict(report), as_json)
+        raise typer.Exit(DONE if report.valid else NO)
+    told = 0
+    cursor: str | None = None
+    while limit is None or told < limit:
+        page, cursor = record.events.page(
+            kind=kind,
+            model=model,
+            actor=actor,
+            since=_utc(since),
+            until=_utc(until),
+            q=q,
+            limit=min(1000, 1000 if limit is None else limit - told),
+            cursor=cursor,
+        )
+        for event in page:
+            print(_event_line(event, as_json))
+        told += len(page)
+        if cursor is None:
+            break
+
+
+def _settings(config: Path | None) -> Settings:
+    from service.settings import load_settings
+
+    return load_settings(config)
+
+
+def _opened(config: Path | None) -> tuple[Settings, Record]:
+    from service.record import open_record
+
+    settings = _settings(config)
+    return settings, open_record(settings)
+
+
+def _actor() -> str:
+    """Who is at the keyboard: the name that stands in the audit trail."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid-{os.getuid()}"
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return None if at is None else at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def _tell_roles(roles: Roles, as_json: bool) -> None:
+    tell({"champion": roles.champion, "previous": roles.previous, "generation": roles.generation}, as_json)
+
+
+def _event_line(event: RecordedEvent, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({**asdict(event), "at": event.at.isoformat(), "recorded_at": event.recorded_at.isoformat()})
+    about = f"{event.kind:<18} {event.model_version or '':<5} {event.actor:<10}"
+    return f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {about} {short(event.data)}"
+
+
+def _tell_run(record: Record, run_id: str, as_json: bool) -> int:
+    """Prints how a run ended; 0 where it registered a version, 1 where the gate refused it or it failed."""
+    run = record.runs.get(run_id)
+    facts: dict[str, object] = {"run_id": run.run_id, "state": run.state, "version": run.version}
+    if run.version is not None:
+        card = record.registry.version(run.version).card
+        facts |= {
+            name: card.get(name) for name in ("family", "params", "metrics", "champion_metrics", "baselines", "rows")
+        }
+    facts["outcome"] = run.outcome
+    tell({name: value for name, value in facts.items() if value is not None}, as_json)
+    return DONE if run.version is not None else NO
+
+
+if __name__ == "__main__":
+    main()
