@@ -1,0 +1,189 @@
+"""Bouts looked at and settled. What a look says, and what follows from it, is decided elsewhere, in pure functions;
+here it is done, in transactions that a crash leaves whole.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from logging import ERROR
+from typing import Any
+
+from monitoring.design import Design
+from monitoring.look import Examination, examine
+from monitoring.opening import open_due_bouts
+from monitoring.promotion import Look, Outcome, PromotionDecision, decide
+from monitoring.shadow_gauges import show_shadow
+from service.artifact import verify
+from service.bout import Bout
+from service.errors import ArtifactError, RoleConflict
+from service.events import BoutDecided
+from service.failpoint import fail_point
+from service.leases import Fence
+from service.log_lines import log_line
+from service.record import Record
+from service.registry import Roles
+from service.settings import Settings
+
+__all__ = ["open_due_bouts", "settle_bouts"]
+
+ACTOR = "watcher"
+
+# What stands in the record of an ended bout.
+PAST: dict[Outcome, str] = {
+    "promote": "promoted",
+    "reject": "rejected",
+    "inconclusive": "inconclusive",
+    "roll_back": "rolled_back",
+    "passed": "passed",
+}
+
+
+def settle_bouts(record: Record, settings: Settings, fence: Fence | None, as_of: datetime) -> list[PromotionDecision]:
+    """Voids what the champion's move has ended, looks at the rest, and does what follows; one decision for each look.
+
+    A probation goes first, then the challengers by the strength of their evidence: where two have won, the stronger
+    is promoted, and the other's bout is void.
+    """
+    examined = [(bout, examine(record, bout, as_of)) for bout in _still_standing(record, fence, as_of)]
+    examined.sort(key=lambda pair: (pair[0].kind != "probation", -pair[1].look.e_max, pair[0].number))
+    running = {bout.bout for bout, _ in examined if bout.kind == "probation"}
+    decisions = []
+    for bout, examination in examined:
+        roles = record.registry.roles()
+        if roles.generation != bout.generation:
+            _close_moved(record, bout, roles, fence, as_of)
+            continue
+        on_probation = bool(running - {bout.bout})
+        decision = _decide(record, settings, bout, examination.look, as_of, probation_running=on_probation)
+        try:
+            _write_look(record, bout, examination, decision, fence)
+        except RoleConflict as conflict:  # ended meanwhile, as by a person's rejection
+            log_line("bout had ended", bout=bout.bout, reason=conflict.message)
+            continue
+        fail_point("bout.looked")
+        _act(record, bout, examination.look, decision, fence, as_of)
+        if decision.outcome == "passed":
+            running.discard(bout.bout)
+        decisions.append(decision)
+    show_shadow(record, [(bout, examination.look) for bout, examination in examined], as_of)
+    return decisions
+
+
+def _still_standing(record: Record, fence: Fence | None, as_of: datetime) -> list[Bout]:
+    """The open bouts whose champion is still the champion, and whose design is what was hashed; the others end."""
+    roles = record.registry.roles()
+    standing = []
+    for bout in record.bouts.opened():
+        if bout.generation != roles.generation:
+            _close_moved(record, bout, roles, fence, as_of)
+        elif not bout.design_intact:
+            record.bouts.void(bout.bout, "its design is not the one that it was opened with", lease=fence, at=as_of)
+        else:
+            standing.append(bout)
+    return standing
+
+
+def _close_moved(record: Record, bout: Bout, roles: Roles, fence: Fence | None, as_of: datetime) -> None:
+    """Ends a bout whose champion moved: decided, where the move was to its own challenger; else void."""
+    won = roles.champion == bout.challenger and roles.generation == bout.generation + 1
+    try:
+        if won:
+            outcome = PAST["promote" if bout.kind == "challenge" else "roll_back"]
+            record.bouts.decide(bout.bout, outcome, bout.look or {}, lease=fence, at=as_of)
+        else:
+            reason = f"{bout.champion} is no longer the champion; {roles.champion} is"
+            record.bouts.void(bout.bout, reason, lease=fence, at=as_of)
+    except RoleConflict as conflict:  # ended meanwhile, as by a person's rejection
+        log_line("bout had ended", bout=bout.bout, reason=conflict.message)
+
+
+def _decide(
+    record: Record, settings: Settings, bout: Bout, look: Look, as_of: datetime, *, probation_running: bool
+) -> PromotionDecision:
+    """The files are hashed only where it would depend on them."""
+
+    def decided(artifact_ok: bool) -> PromotionDecision:
+        return decide(
+            look,
+            Design.from_json(bout.design),
+            as_of=as_of,
+            probation_running=probation_running,
+            artifact_ok=artifact_ok,
+            mode=settings.promotion.mode,
+        )
+
+    decision = decided(True)
+    if decision.outcome in ("promote", "awaiting_approval", "roll_back"):
+        return decided(_intact(record, bout.challenger))
+    return decision
+
+
+def _intact(record: Record, version: str) -> bool:
+    try:
+        verify(record.registry.directory(version), record.registry.version(version).digest)
+    except ArtifactError as error:
+        log_line("artifact is not what was registered", level=ERROR, version=version, reason=error.message)
+        return False
+    return True
+
+
+def _write_look(
+    record: Record, bout: Bout, examination: Examination, decision: PromotionDecision, fence: Fence | None
+) -> None:
+    look = {**examination.look.to_json(), "outcome": decision.outcome, "reasons": list(decision.reasons)}
+    record.bouts.enter_pairs(bout.bout, examination.entered, examination.matured_until, look, fence)
+
+
+def _act(
+    record: Record, bout: Bout, look: Look, decision: PromotionDecision, fence: Fence | None, as_of: datetime
+) -> None:
+    """Does it, the bout's end and the role's move in one transaction; a role that moved meanwhile voids the bout."""
+    outcome = decision.outcome
+    evidence = {**look.to_json(), "reasons": list(decision.reasons)}
+    if outcome == "wait":
+        return
+    if outcome == "awaiting_approval":
+        _say_awaiting(record, bout, evidence, fence, as_of)
+        return
+    common: dict[str, Any] = {
+        "actor": ACTOR,
+        "reason": "; ".join(decision.reasons),
+        "bout": bout.bout,
+        "lease": fence,
+    }
+    try:
+        with record.events.writing() as connection:
+            record.bouts.decide(bout.bout, PAST[outcome], evidence, lease=fence, at=as_of, connection=connection)
+            fail_point("bout.decided_only")
+            if outcome == "promote":
+                record.registry.promote(bout.challenger, generation=bout.generation, connection=connection, **common)
+            elif outcome == "roll_back":
+                record.registry.rollback(generation=bout.generation, connection=connection, **common)
+            elif outcome == "reject":
+                record.registry.reject(bout.challenger, connection=connection, **common)
+    except RoleConflict as conflict:
+        log_line("bout not decided", bout=bout.bout, reason=conflict.message)
+        roles = record.registry.roles()
+        if roles.generation != bout.generation:
+            _close_moved(record, bout, roles, fence, as_of)
+    fail_point("bout.settled")
+
+
+def _say_awaiting(record: Record, bout: Bout, evidence: dict[str, Any], fence: Fence | None, as_of: datetime) -> None:
+    """Once in the audit trail; the bout stays open until a person moves the role, or rejects the challenger."""
+    with record.events.writing() as connection:
+        if fence is not None:
+            fence.check(connection)
+        page, _ = record.events.page(kind=BoutDecided.kind, model=bout.challenger, q=f'"{bout.bout}"')
+        if any(event.data["bout"] == bout.bout for event in page):
+            return
+        event = BoutDecided(
+            bout=bout.bout,
+            bout_kind=bout.kind,
+            challenger=bout.challenger,
+            champion=bout.champion,
+            outcome="awaiting_approval",
+            evidence=evidence,
+            model_version=bout.challenger,
+        )
+        record.events.append(event, actor=ACTOR, at=as_of, connection=connection)

@@ -1,0 +1,148 @@
+"""The shadow: a child process of the watcher that scores logged requests with a challenger, seconds behind.
+
+python -m monitoring.shadow --bout b7 --lease-token 3 --batch 512
+
+It reads the same log as everything else, so that the predict path never meets the challenger. It replays what was
+logged behind the bout's `after_seq`, then follows live, and ends when its parent's pipe closes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from logging import ERROR, WARNING
+
+import sqlalchemy as sa
+
+from monitoring.shadow_scorer import ShadowScorer
+from service.bout import Bout
+from service.champion import ServedModel
+from service.errors import ArtifactError, StaleLease
+from service.failpoint import fail_point
+from service.leases import Fence
+from service.log_lines import log_line, write_json_lines
+from service.record import Record, open_record
+from service.settings import load_settings
+
+IDLE_SECONDS = 0.1
+PATIENCE_SECONDS = 2.0  # with a batch under way, once the parent is gone
+LARGEST_BATCH = 512  # scored in .05 s, written in .01 s: short enough a time to hold SQLite's one lock
+
+# How the pool tells a challenger's fault from others. Everything else that ends the child is the challenger's.
+ENDED, LEASE_LOST, RECORD_UNAVAILABLE, UNLOADABLE = 0, 3, 75, 4
+
+
+class Shadow:
+    """One bout's challenger at work. For one thread; the challenger itself runs in `idle`'s."""
+
+    def __init__(self, record: Record, bout: Bout, fence: Fence | None, batch: int, idle: ThreadPoolExecutor) -> None:
+        self._record = record
+        self._bout = bout
+        self._fence = fence
+        self._batch = batch
+        self._idle = idle
+        self._cursor = bout.cursor
+        self._scorer = idle.submit(load_scorer, record, bout).result()
+
+    def step(self) -> int | None:
+        """Scores the next requests and writes what was said; how many there were, None once the bout has ended."""
+        rows, cursor = self._record.log.tail(self._cursor, self._batch)
+        if not rows:
+            return 0
+        counted = [row for row in rows if row.seq > self._bout.after_seq]
+        scores = self._idle.submit(self._scorer.score, counted).result()
+        fail_point("shadow.scored")
+        if not self._record.bouts.record_scores(self._bout.bout, scores, cursor, self._fence):
+            return None
+        self._cursor = cursor
+        self._batch = min(2 * self._batch, LARGEST_BATCH)
+        return len(rows)
+
+
+def load_scorer(record: Record, bout: Bout) -> ShadowScorer:
+    """Raises ArtifactError where the challenger's files are not what was registered, or cannot be loaded."""
+    version = record.registry.version(bout.challenger)
+    model = ServedModel.load(record.registry.directory(version.version), version.version, version.digest)
+    return ShadowScorer(model, bout.design_hash, bout.design["sampling"])
+
+
+def idle_thread() -> ThreadPoolExecutor:
+    """A thread that gets the processor when nobody else wants it.
+
+    Only the challenger's thread, not the process: the writing thread takes the lock that answers wait for, and must
+    not be kept from giving it back. The two never run at once, so that Python's own lock passes between them freely.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix="challenger", initializer=_step_back)
+
+
+def _step_back() -> None:
+    """On Linux both are the calling thread's alone."""
+    if not sys.platform.startswith("linux"):
+        return
+    with suppress(OSError):
+        os.nice(19)
+    with suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def follow(shadow: Shadow, ended: threading.Event) -> None:
+    """Works until `ended`, or until the bout has ended; says at each step that it lives."""
+    while not ended.is_set():
+        done = shadow.step()
+        _beat()
+        if done is None:
+            return
+        if done == 0:
+            ended.wait(IDLE_SECONDS)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m monitoring.shadow", description=__doc__.splitlines()[0])
+    parser.add_argument("--bout", required=True)
+    parser.add_argument("--lease", default="watcher", help="the name of the parent's lease")
+    parser.add_argument("--lease-token", type=int, default=None, help="the parent's fencing token")
+    parser.add_argument("--batch", type=int, default=LARGEST_BATCH, help="requests scored at one time")
+    given = parser.parse_args(arguments)
+    write_json_lines()
+    ended = threading.Event()
+    threading.Thread(target=_watch_parent, args=(ended,), daemon=True).start()
+    fence = None if given.lease_token is None else Fence(given.lease, given.lease_token)
+    try:
+        record = open_record(load_settings(), migrate=False)
+        with idle_thread() as idle:
+            follow(Shadow(record, record.bouts.get(given.bout), fence, given.batch, idle), ended)
+    except StaleLease as stale:
+        log_line("lease lost", level=WARNING, reason=stale.message)
+        return LEASE_LOST
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+        log_line("record unavailable", level=ERROR, reason=str(error)[:500])
+        return RECORD_UNAVAILABLE
+    except ArtifactError as error:
+        log_line("challenger cannot be loaded", level=ERROR, reason=error.message)
+        return UNLOADABLE
+    return ENDED
+
+
+def _watch_parent(ended: threading.Event) -> None:
+    """The pipe closes with its parent, however that ends. A challenger at work is not waited for long."""
+    sys.stdin.buffer.read()
+    ended.set()
+    time.sleep(PATIENCE_SECONDS)
+    os._exit(ENDED)
+
+
+def _beat() -> None:
+    """A byte to the parent; none where the pipe is full, or the parent gone."""
+    with suppress(OSError):
+        os.write(sys.stdout.fileno(), b".")
+
+
+if __name__ == "__main__":
+    os.set_blocking(sys.stdout.fileno(), False)
+    sys.exit(main())
