@@ -167,13 +167,13 @@ def _find_task(labels: pd.Series[Any], rows: int) -> tuple[Task, list[Finding]]:
     """
     name = str(labels.name)
     kind = column_type(labels)
-    distinct = labels.nunique()
     notes = []
     if len(labels) < rows:
         missing = rows - len(labels)
         notes.append(Finding(name, "target", f"missing in {missing} of {rows} rows, which are left out"))
     if kind in (None, "time"):
         raise DataError(f"column {name!r}, the target, holds {str(labels.iloc[0])[:40]!r}; expected classes or numbers")
+    distinct = labels.nunique()
     if distinct < 2:
         raise DataError(f"column {name!r}, the target, has one value only; expected two or more")
     if kind != "number":

@@ -235,10 +235,12 @@ class RetrainSettings(Section):
     deadline: PositiveDuration | None = Field(
         None,
         examples=["40m"],
-        description="A run is ended after it. Default: three budgets and ten minutes.",
+        description="A run is ended after it; else after three budgets and ten minutes.",
         validate_default=True,
     )
-    memory_limit: Size = Field(4 * 10**9, description='Memory of a run ("2GB"); beyond it the run is ended.')
+    memory_limit: Size = Field(
+        4 * 10**9, examples=["4GB"], description='Memory of a run ("2GB"); beyond it the run is ended.'
+    )
     seed: Count = Field(0, description="The one seed that is passed down.")
     families: tuple[Family, ...] = Field(
         ("linear", "random_forest", "gradient_boosting"), min_length=1, description="What the search may choose from."

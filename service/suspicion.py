@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from service.columns import FLOAT32_MAX, Column, ColumnType
 from service.frame import json_value
@@ -211,20 +212,38 @@ def _explains(kind: ColumnType, values: pd.Series[Any], target: pd.Series[Any]) 
 
 
 def _tells_classes(kind: ColumnType, values: pd.Series[Any], target: pd.Series[Any]) -> bool:
-    """Classes, by the majority among the rows of each value, or of each of 50 ranges of a number."""
+    """Classes, by the majority of each value, or of each range of a number, or by a number's one best cut."""
     import pandas as pd
 
-    sizes = target.value_counts()
-    majority = float(sizes.iloc[0]) / len(target)
-    if len(target) - sizes.iloc[0] < _FEW_OTHERS:
+    classes, names = pd.factorize(target)
+    most = int(np.bincount(classes).max())
+    if len(target) - most < _FEW_OTHERS:
         return False
-    most = len(values) // _ROWS_PER_VALUE
-    if values.nunique() > most and kind == "category":
-        return False
-    if kind == "number" and values.nunique() > min(50, most):
-        values = pd.qcut(values.astype("float64"), min(50, most), labels=False, duplicates="drop")
-    groups, distinct = pd.factorize(values, use_na_sentinel=False)
-    classes, known = pd.factorize(target)
-    counts = np.bincount(groups * len(known) + classes, minlength=len(distinct) * len(known))
-    right = float(counts.reshape(len(distinct), len(known)).max(axis=1).sum()) / len(values)
-    return (right - majority) / (1 - majority) >= _COPY_SHARE
+    bins = len(values) // _ROWS_PER_VALUE
+    right = 0
+    if kind == "number" and len(names) == 2:
+        right = _best_cut(values.to_numpy(dtype=np.float64), classes)
+    if kind == "number" and values.nunique() > min(50, bins):
+        values = pd.qcut(values.astype("float64"), min(50, bins), labels=False, duplicates="drop")
+    if values.nunique() <= bins:
+        right = max(right, _majorities(pd.factorize(values, use_na_sentinel=False)[0], classes))
+    return (right - most) / (len(values) - most) >= _COPY_SHARE
+
+
+def _majorities(groups: npt.NDArray[Any], classes: npt.NDArray[Any]) -> int:
+    """Rows that are right when each group says its most frequent class."""
+    width = int(classes.max()) + 1
+    counts = np.bincount(groups * width + classes, minlength=(int(groups.max()) + 1) * width)
+    return int(counts.reshape(-1, width).max(axis=1).sum())
+
+
+def _best_cut(values: npt.NDArray[Any], classes: npt.NDArray[Any]) -> int:
+    """Rows that are right when one class (of 0 and 1) is said up to a value and the other beyond it."""
+    order = np.argsort(values, kind="stable")  # missing ones come last
+    ordered, ones = values[order], np.cumsum(classes[order])
+    ends = np.flatnonzero(ordered[1:] != ordered[:-1])
+    if not len(ends):
+        return 0
+    zeros_before = ends + 1 - ones[ends]
+    right = zeros_before + (ones[-1] - ones[ends])
+    return int(max(right.max(), len(values) - right.min()))

@@ -82,7 +82,9 @@ def _render_section(section: str, model: type[BaseModel], held: Mapping[str, Any
     for key, field in model.model_fields.items():
         value = held.get(key)
         line = f"{key} = {_toml(value)}" if value is not None else f"# {key} = {_toml(_shown_value(field))}"
-        remark = f"; {note.message}" if note and key == "target" else ""
+        remark = "; not set" if value is None and field.default is None else ""
+        if note is not None and key == "target":
+            remark = f"; {_one_line(note.message)}"
         lines.append(f"{line:<40}  # {(field.description or '').rstrip('.')}{remark}")
     return "\n".join(lines) + "\n"
 
@@ -97,9 +99,7 @@ def _render_column(column: Column, finding: Finding | None, inspection: Inspecti
 
 def _shown_value(field: FieldInfo) -> Any:
     value = field.get_default(call_default_factory=True)
-    if value is None or field.is_required():
-        return (field.examples or [""])[0]
-    return value
+    return (field.examples or [""])[0] if field.examples or field.is_required() else value
 
 
 def _toml(value: Any) -> str:
