@@ -101,7 +101,7 @@ def init(
     output.write_text(render_toml(inspection, source), encoding="utf-8")
     print(f"{inspection.rows} rows, {len(inspection.columns)} columns, {inspection.task} of {target!r}")
     for finding in inspection.findings:
-        print(f"note: {finding.message}")
+        print(f"note: {finding.column}: {finding.message}")
     print(f"wrote {output}; look it over, then: ringside train")
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from service.schema import ProblemSchema, Schema, SeenColumn
 
 _ABSENT: Final = object()
+_FLOAT32: Final = np.dtype(np.float32)
+_OBJECT: Final = np.dtype(np.object_)
 _SHOWN_CHARACTERS = 60
 
 
@@ -81,6 +83,8 @@ class Decoder:
         carried: list[Any] = []
         for place, record in enumerate(records):
             self._read(place, record, numbers, categories, carried)
+        if len(records) == 1:  # the common request; half a microsecond less than reshaping
+            return Arrays(np.array([numbers], _FLOAT32), np.array([categories], _OBJECT))
         k, m = self._shape
         count = len(records)
         texts: npt.NDArray[np.object_] = np.array(categories, dtype=object)
