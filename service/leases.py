@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from service.clock import EPOCH, machine_now
 from service.database import Database, leases
 from service.errors import StaleLease
-from service.upsert import insert
+from service.upsert import insert, wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Leases:
             lease = self._read(connection, name)
             if lease is None:
                 first = insert(connection, leases).values(name=name, holder=holder, token=1, expires_at=now + ttl)
-                made = connection.execute(first.on_conflict_do_nothing(index_elements=["name"])).rowcount
+                made = wrote(connection, first.on_conflict_do_nothing(index_elements=["name"]))
                 return Fence(name, 1) if made else None
             running = lease.expires_at > now
             if running and lease.holder != holder:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from service.database import roles
 from service.errors import RoleConflict
-from service.upsert import insert
+from service.upsert import insert, wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,6 @@ def move_champion(
             set_={"version": version, "since": at, "generation": generation},
             where=roles.c.generation == standing.generation,
         )
-        if connection.execute(moving).rowcount != 1:  # the chain's locked head prevents it; a second guard
+        if not wrote(connection, moving):  # the chain's locked head prevents it; a second guard
             raise RoleConflict("the champion has changed meanwhile")
     return Roles(champion, previous, generation, at)

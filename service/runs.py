@@ -26,7 +26,7 @@ from service.events import (
 )
 from service.failpoint import fail_point
 from service.leases import Fence, check_fence
-from service.upsert import insert
+from service.upsert import insert, wrote
 
 RunState = Literal["requested", "running", "succeeded", "failed", "declined"]
 
@@ -105,8 +105,7 @@ class Runs:
         }
         with self._events.writing(connection) as joined:
             check_fence(lease, joined)
-            made = joined.execute(insert(joined, runs).values(row).on_conflict_do_nothing()).rowcount
-            if made == 0:
+            if not wrote(joined, insert(joined, runs).values(row).on_conflict_do_nothing()):
                 raise RunActive(_whose_turn(joined, run_id))
             event = RetrainRequested(run_id=run_id, trigger=trigger, reason=clean_text(reason), numbers=numbers or {})
             self._events.append(event, actor=actor, at=at, connection=joined)

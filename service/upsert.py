@@ -11,3 +11,9 @@ def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgr
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
+
+
+def wrote(connection: sa.Connection, statement: sqlite.Insert | postgresql.Insert) -> bool:
+    """Runs an INSERT … ON CONFLICT of one row; whether it wrote the row, or found nothing to do."""
+    # SQLAlchemy keeps the count of an INSERT only when asked to.
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
