@@ -228,7 +228,10 @@ class ModelRolledBack(Event):
 
 @dataclass(frozen=True, slots=True)
 class AlertReceived(Event):
-    """`action` is what its label asked for; `outcome` what becomes of it: queued, recorded."""
+    """`action` is what its label asked for; `outcome` what becomes of it: queued, recorded.
+
+    Alerts of one name that arrive together are one event: `count` of them, the first one's fingerprint and start.
+    """
 
     kind: ClassVar[str] = "alert_received"
     alert: str
@@ -237,6 +240,7 @@ class AlertReceived(Event):
     starts_at: str
     action: str | None = None
     outcome: str = "recorded"
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,110 @@
+"""Bodies: read within their limits, and held against the keys that a route knows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from service.errors import InvalidJson, InvalidRecord, Overloaded, TooLarge
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+DEEPEST: Final = 20  # levels of nesting; a predict request has four
+HALF_READ_BODIES: Final = 8  # of full length, that a worker holds at one time
+
+
+class ClientGone(Exception):
+    """The connection was closed before the body was complete: there is nobody to answer."""
+
+
+class BodyReader:
+    """Reads bodies of bounded length. What slow clients have sent so far is bounded over all of them, too."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._held = 0
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """The whole body. Raises TooLarge as soon as it is known to be, whether a length was announced or not."""
+        announced = headers.get(b"content-length")
+        if announced is not None and (not announced.isdigit() or int(announced) > self._max_bytes):
+            raise self._too_large()
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        if len(body) > self._max_bytes:
+            raise self._too_large()
+        return await self._read_on(body, receive) if message.get("more_body") else body
+
+    async def _read_on(self, first: bytes, receive: Receive) -> bytes:
+        chunks, size = [first], len(first)
+        self._held += size
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                chunk = message.get("body", b"")
+                chunks.append(chunk)
+                size += len(chunk)
+                self._held += len(chunk)
+                if size > self._max_bytes:
+                    raise self._too_large()
+                if self._held > HALF_READ_BODIES * self._max_bytes:
+                    raise Overloaded("too many long requests are being received; try again in a moment")
+                if not message.get("more_body"):
+                    return b"".join(chunks)
+        finally:
+            self._held -= size
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is longer than {self._max_bytes} bytes (serve.max_body_mb)")
+
+
+def expect_keys(body: Any, *, required: Sequence[str] = (), optional: Sequence[str] = ()) -> None:
+    """Raises InvalidJson, naming the key, for a body that is no object of these keys."""
+    known = [*required, *optional]
+    if not isinstance(body, dict):
+        raise InvalidJson(f"the body is no JSON object; expected one with {_listed(required, optional)}")
+    for key in body:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; expected {_listed(required, optional)}"
+            raise InvalidJson(f"unknown key {_short(key)!r}{hint}", field=_short(key))
+    for key in required:
+        if key not in body:
+            raise InvalidJson(f"{key}: missing; expected {_listed(required, optional)}", field=key)
+
+
+def expect_depth(value: Any, deepest: int = DEEPEST) -> None:
+    """Raises InvalidJson for a value that is nested more deeply than anything here ever needs."""
+    level = [value]
+    for _ in range(deepest):
+        level = [inner for held in level for inner in _inside(held)]
+        if not level:
+            return
+    raise InvalidJson(f"the body is nested more than {deepest} levels deep")
+
+
+def expect_reason(body: Any) -> str:
+    """The mandatory reason of what an operator asks for."""
+    reason = body["reason"]
+    if not isinstance(reason, str) or not reason.strip() or len(reason) > 1000:
+        raise InvalidRecord("reason: expected a text of 1 to 1,000 characters", field="reason")
+    return reason.strip()
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _short(key: Any) -> str:
+    return str(key)[:60]
+
+
+def _listed(required: Sequence[str], optional: Sequence[str]) -> str:
+    parts = [repr(key) for key in required] + [f"optionally {key!r}" for key in optional]
+    return ", ".join(parts) if parts else "no keys"

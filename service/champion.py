@@ -1,0 +1,233 @@
+"""The model that answers, and how a worker moves from one to the next without a mixed or failed answer.
+
+A request takes `Champion.current` once and uses nothing else. A new version is loaded beside it (files hashed,
+session made, golden predictions checked), and then one attribute is switched.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from service.artifact import verify
+from service.errors import ArtifactError, NoChampion, RingsideError
+from service.schema import Arrays, Decoder, Schema
+
+if TYPE_CHECKING:
+    from service.registry import Registry
+
+GOLDEN_TOLERANCE: Final = 1e-5  # of a probability; for a regression, of the target's standard deviation
+LONGEST_PAUSE_SECONDS: Final = 60.0  # between tries to load a version that could not be loaded
+_ERROR_SEVERITY: Final = 3  # onnxruntime's, so that its warnings about our graphs stay out of the log
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a model says about n rows: either probabilities or values, never both."""
+
+    probabilities: npt.NDArray[np.float64] | None  # [n, classes], in the order of the schema's classes
+    values: npt.NDArray[np.float64] | None  # [n]
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @property
+    def raw(self) -> npt.NDArray[np.float64]:
+        held = self.values if self.probabilities is None else self.probabilities
+        assert held is not None
+        return held
+
+    def predicted(self) -> npt.NDArray[np.intp]:
+        """For each row the index of its most probable class, the first of equals."""
+        assert self.probabilities is not None
+        places: npt.NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return places
+
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """For each row whether it can be answered with."""
+        sound = np.isfinite(self.raw.reshape(len(self), -1))
+        return np.asarray(sound.all(axis=1), dtype=np.bool_)
+
+
+class OnnxScorer:
+    """An ONNX model in memory, on one thread. Safe to share between threads.
+
+    Inputs `numbers` float32[N, k] and `categories` string[N, m], either absent where it is empty; output
+    `probabilities` [N, classes] or `value` [N, 1]. Raises ArtifactError for a model of another shape.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # one request, one core: workers are the parallelism
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERROR_SEVERITY
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise ArtifactError(f"model.onnx: onnxruntime cannot load it: {error}", field="model.onnx") from error
+        inputs = {node.name for node in self._session.get_inputs()}
+        outputs = {node.name for node in self._session.get_outputs()}
+        if not inputs <= {"numbers", "categories"} or not inputs:
+            raise ArtifactError(f"model.onnx: inputs {sorted(inputs)}; expected numbers, categories or both")
+        if len(outputs & {"probabilities", "value"}) != 1:
+            raise ArtifactError(f"model.onnx: outputs {sorted(outputs)}; expected probabilities or value")
+        self._numbers = "numbers" in inputs
+        self._categories = "categories" in inputs
+        self.classifies = "probabilities" in outputs
+        self._wanted = ["probabilities" if self.classifies else "value"]
+
+    def score(self, arrays: Arrays) -> Scores:
+        feed: dict[str, Any] = {}
+        if self._numbers:
+            feed["numbers"] = arrays.numbers
+        if self._categories:
+            feed["categories"] = arrays.categories
+        out = np.asarray(self._session.run(self._wanted, feed)[0], dtype=np.float64)
+        return Scores(out, None) if self.classifies else Scores(None, out.reshape(len(arrays)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedModel:
+    """One loaded version: all that an answer needs."""
+
+    version: str
+    digest: str
+    schema: Schema
+    decoder: Decoder
+    scorer: OnnxScorer
+
+    @classmethod
+    def load(cls, directory: Path, version: str, digest: str) -> ServedModel:
+        """The version, ready to answer; ArtifactError where its files are not what was registered, or do not work."""
+        files = verify(directory, digest)
+        try:
+            schema = Schema.from_json(files.read("schema.json"))
+        except ValueError as error:
+            raise ArtifactError(f"schema.json: {error}", field="schema.json") from error
+        model = cls(version, digest, schema, Decoder(schema), OnnxScorer(files.read("model.onnx")))
+        if model.scorer.classifies != (schema.problem.task == "classification"):
+            raise ArtifactError(f"model.onnx: its output does not fit the schema's task {schema.problem.task!r}")
+        scale = 1.0
+        if not model.scorer.classifies:
+            scale = float(json.loads(files.read("card.json")).get("target_sd") or 1.0)
+        check_golden(model, files.read("golden.parquet"), GOLDEN_TOLERANCE * scale)
+        return model
+
+    def score(self, arrays: Arrays) -> Scores:
+        """Raises NoChampion, naming the row, rather than give an answer that is not finite."""
+        try:
+            scores = self.scorer.score(arrays)
+        except Exception as error:
+            raise NoChampion(f"the champion {self.version} failed: {error}; nothing was answered or logged") from error
+        finite = scores.finite()
+        if not finite.all():
+            row = int(np.flatnonzero(~finite)[0])
+            raise NoChampion(
+                f"records[{row}]: the champion {self.version} gave no finite answer; nothing was answered or logged",
+                field=f"records[{row}]",
+            )
+        return scores
+
+
+def check_golden(model: ServedModel, golden: bytes, tolerance: float) -> None:
+    """Raises ArtifactError where the model does not give the predictions that were packaged with it.
+
+    So a changed runtime, processor or decode step shows before a version answers.
+    """
+    import pyarrow.parquet as parquet  # .1 s, needed at loading only
+
+    try:
+        table = parquet.read_table(io.BytesIO(golden), columns=["record", "expected"]).to_pydict()
+        records = [json.loads(text) for text in table["record"]]
+        expected = np.array([json.loads(text) for text in table["expected"]], dtype=np.float64)
+        got = model.scorer.score(model.decoder.decode(records)).raw
+    except Exception as error:
+        raise ArtifactError(f"golden.parquet: cannot be answered: {error}", field="golden.parquet") from error
+    if got.shape != expected.shape and got.size != expected.size:
+        raise ArtifactError(f"golden.parquet: {expected.shape} answers expected, {got.shape} given")
+    difference = np.abs(got - expected.reshape(got.shape))
+    if len(records) == 0 or not bool((difference <= tolerance).all()):
+        worst = float(np.nanmax(difference)) if difference.size else float("nan")
+        raise ArtifactError(
+            f"golden.parquet: {len(records)} known answers, the largest difference is {worst:g}; "
+            f"expected at most {tolerance:g}",
+            field="golden.parquet",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A worker moved to another champion (`after` is None where the role was emptied)."""
+
+    before: str | None
+    after: str | None
+    generation: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRefused:
+    """The role names a version that this worker cannot serve; what it served before goes on."""
+
+    version: str
+    generation: int
+    serving: str | None
+    reason: str
+
+
+class Champion:
+    """The version that this process serves. `refresh` is called by one thread at a time; `current` is for all."""
+
+    def __init__(self, registry: Registry, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.current: ServedModel | None = None
+        self.generation = -1  # of the role, as last followed
+        self._registry = registry
+        self._monotonic = monotonic
+        self._failed: tuple[int, str] | None = None
+        self._pause = 1.0
+        self._next_try = 0.0
+
+    def refresh(self) -> Switched | LoadRefused | None:
+        """Follows the champion's role; None where nothing moved. May take seconds: call it off the event loop.
+
+        A version that cannot be loaded is tried again after 1, 2, 4 … 60 seconds, and reported once.
+        """
+        roles = self._registry.roles()
+        if roles.generation == self.generation:
+            return None
+        if roles.champion is None:
+            before, self.current, self.generation = self.current, None, roles.generation
+            return None if before is None else Switched(before.version, None, roles.generation, 0.0)
+        if self._failed == (roles.generation, roles.champion) and self._monotonic() < self._next_try:
+            return None
+        return self._follow(roles.champion, roles.generation)
+
+    def _follow(self, version: str, generation: int) -> Switched | LoadRefused | None:
+        started = self._monotonic()
+        before = self.current
+        try:
+            registered = self._registry.version(version)
+            if before is None or (before.version, before.digest) != (version, registered.digest):
+                self.current = ServedModel.load(self._registry.directory(version), version, registered.digest)
+        except (RingsideError, OSError) as error:
+            return self._refused(version, generation, str(error))
+        self.generation, self._failed, self._pause = generation, None, 1.0
+        return Switched(before.version if before else None, version, generation, self._monotonic() - started)
+
+    def _refused(self, version: str, generation: int, reason: str) -> LoadRefused | None:
+        known = self._failed == (generation, version)
+        self._failed = (generation, version)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS) if known else 1.0
+        self._next_try = self._monotonic() + self._pause
+        if known:
+            return None
+        return LoadRefused(version, generation, self.current.version if self.current else None, reason)

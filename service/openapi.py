@@ -1,0 +1,239 @@
+"""`/docs.json`: OpenAPI 3.1 of every route, from the route table and the champion's schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+from service.columns import Column
+from service.events import KINDS
+from service.routes import RULES, Rule
+from service.schema import ProblemSchema, Schema, SeenColumn, native_class
+
+if TYPE_CHECKING:
+    from service.worker import Worker
+
+_TEXT: Final = {"type": "string"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_ID: Final = {"type": "string", "minLength": 1, "maxLength": 200}
+_REASON: Final = {
+    "type": "object",
+    "properties": {"reason": {"type": "string", "minLength": 1, "maxLength": 1000}},
+    "required": ["reason"],
+    "additionalProperties": False,
+}
+_CODES: Final = {
+    400: "invalid_json",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found or unknown_version",
+    405: "not_found: the path has no such method",
+    409: "id_conflict, role_conflict or run_active",
+    413: "too_large",
+    422: "invalid_record or invalid_label",
+    503: "no_champion, overloaded or log_unavailable",
+}
+_QUERY: Final = {
+    "kind": {"type": "string", "description": "One kind, or several with commas: " + ", ".join(KINDS)},
+    "model": {"type": "string", "description": "A version, such as v3"},
+    "actor": {"type": "string", "description": "A token's name, watcher or retrain"},
+    "since": {"type": "string", "format": "date-time"},
+    "until": {"type": "string", "format": "date-time"},
+    "q": {"type": "string", "description": "Found anywhere in the event"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+    "cursor": {"type": "string", "pattern": "^[0-9]{1,18}$", "description": "`next` of an earlier page"},
+}
+
+
+def document(worker: Worker) -> dict[str, Any]:
+    """The document for what this worker serves now."""
+    model = worker.champion.current
+    schema = model.schema if model is not None else None
+    problem = schema.problem if schema is not None else worker.settings.problem_schema()
+    paths: dict[str, dict[str, Any]] = {}
+    for rule in RULES:
+        paths.setdefault(rule.path, {})[rule.method.lower()] = _operation(rule)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"Ringside: {worker.settings.problem.name}", "version": _product_version()},
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {
+                "Error": _error(),
+                "Record": _record(problem, schema),
+                "Class": _class(problem, schema),
+                **_bodies(worker.settings.serve.max_batch),
+            },
+        },
+    }
+
+
+def _product_version() -> str:
+    try:
+        return version("ringside")
+    except PackageNotFoundError:  # inside a Bento
+        return "0"
+
+
+def _operation(rule: Rule) -> dict[str, Any]:
+    refused = [*rule.refuses, 503] if rule.role is None else [401, 403, *rule.refuses, 503]
+    operation: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{rule.method.lower()}{rule.path}").strip("_"),
+        "summary": rule.summary,
+        "responses": {
+            str(rule.answers): {"description": "Done", "content": _answer(rule)},
+            **{str(status): _refusal(status) for status in sorted(set(refused))},
+        },
+        "security": [] if rule.role is None else [{"token": []}],
+    }
+    if rule.role is not None:
+        operation["description"] = f"Needs the role `{rule.role}`."
+    names = re.findall(r"\{(\w+)\}", rule.path)
+    parameters = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in names]
+    if rule.path == "/events":
+        parameters += [
+            {"name": name, "in": "query", "required": False, "schema": held} for name, held in _QUERY.items()
+        ]
+    if parameters:
+        operation["parameters"] = parameters
+    if rule.method == "POST":
+        operation["requestBody"] = {"required": True, "content": _json(_ref(_BODIES.get(rule.path, "Reason")))}
+    return operation
+
+
+_BODIES: Final = {"/predict": "Predict", "/labels": "Labels", "/alerts": "Alerts"}
+_ANSWERS: Final = {
+    "/predict": "Answers",
+    "/labels": "LabelsTaken",
+    "/alerts": "AlertsTaken",
+    "/retrain": "RunRequested",
+}
+
+
+def _answer(rule: Rule) -> dict[str, Any]:
+    if rule.path == "/metrics":
+        return {"text/plain": {"schema": _TEXT}}
+    if rule.path == "/reports/{id}":
+        return {"text/html": {"schema": _TEXT}}
+    name = _ANSWERS.get(rule.path)
+    return _json(_ref(name) if name else {"type": "object"})
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    return {"description": _CODES[status], "content": _json(_ref("Error"))}
+
+
+def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _error() -> dict[str, Any]:
+    held = {"code": _TEXT, "message": _TEXT, "field": {"type": ["string", "null"]}}
+    inner = {"type": "object", "properties": held, "required": list(held)}
+    return {"type": "object", "properties": {"error": inner}, "required": ["error"]}
+
+
+def _bodies(max_batch: int) -> dict[str, Any]:
+    label = {
+        "type": "object",
+        "properties": {"id": _ID, "label": _ref("Class"), "correct": {"type": "boolean", "default": False}},
+        "required": ["id", "label"],
+        "additionalProperties": False,
+    }
+    answer = {
+        "type": "object",
+        "properties": {
+            "id": _ID,
+            "prediction": _ref("Class"),
+            "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
+            "model_version": _TEXT | {"description": "Where the answer was repeated from the log: who gave it"},
+        },
+        "required": ["id", "prediction"],
+    }
+    alert = {
+        "type": "object",
+        "properties": {
+            "status": {"enum": ["firing", "resolved"]},
+            "labels": {"type": "object"},
+            "annotations": {"type": "object"},
+            "startsAt": {"type": "string", "minLength": 1},
+            "fingerprint": _TEXT,
+        },
+        "required": ["labels", "startsAt"],
+    }
+    records = {"type": "array", "items": _ref("Record"), "minItems": 1, "maxItems": max_batch}
+    return {
+        "Reason": _REASON,
+        "Predict": _object({"records": records, "ids": {"type": ["array", "null"], "items": _ID}}, ["records"]),
+        "Answers": _object({"model_version": _TEXT, "predictions": {"type": "array", "items": answer}}),
+        "Labels": _object({"labels": {"type": "array", "items": label}}),
+        "LabelsTaken": _object(
+            {
+                "accepted": _COUNT,
+                "duplicates": _COUNT,
+                "conflicts": {"type": "array", "items": _TEXT},
+                "unknown": {"type": "array", "items": _TEXT},
+            }
+        ),
+        "Alerts": {
+            "type": "object",
+            "properties": {"version": {"const": "4"}, "alerts": {"type": "array", "items": alert}},
+            "required": ["alerts"],
+        },
+        "AlertsTaken": _object({"accepted": _COUNT, "duplicates": _COUNT, "ignored": _COUNT}),
+        "RunRequested": _object({"run_id": _TEXT}),
+    }
+
+
+def _object(properties: Mapping[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties) if required is None else required,
+        "additionalProperties": False,
+    }
+
+
+def _record(problem: ProblemSchema | None, schema: Schema | None) -> dict[str, Any]:
+    if problem is None:
+        return {"type": "object", "description": "No champion yet: its columns are not known"}
+    seen = schema.seen if schema is not None else {}
+    return {
+        "type": "object",
+        "properties": {column.name: _column(column, seen.get(column.name)) for column in problem.columns},
+        "required": [column.name for column in problem.columns if column.required],
+        "additionalProperties": False,
+    }
+
+
+def _column(column: Column, seen: SeenColumn | None) -> dict[str, Any]:
+    kinds: dict[str, dict[str, Any]] = {
+        "number": {"type": ["number", "null"], "minimum": -3.4028234663852886e38, "maximum": 3.4028234663852886e38},
+        "category": {"type": ["string", "integer", "boolean", "null"]},
+        "time": {"type": ["string", "null"], "format": "date-time"},
+        "text": {"type": ["string", "null"]},
+    }
+    held = dict(kinds[column.type])
+    words = ["Not fed to the model."] if column.role == "carried" else []
+    if seen is not None and seen.low is not None:
+        words.append(f"Training saw {seen.low:g} to {seen.high:g}.")
+        held["examples"] = [seen.low]
+    if seen is not None and seen.categories:
+        words.append(f"Training saw {', '.join(seen.categories[:10])}{' …' if len(seen.categories) > 10 else ''}.")
+        held["examples"] = [seen.categories[0]]
+    return held | ({"description": " ".join(words)} if words else {})
+
+
+def _class(problem: ProblemSchema | None, schema: Schema | None) -> dict[str, Any]:
+    if problem is not None and problem.task == "regression":
+        return {"type": "number"}
+    if schema is not None and len(schema.classes) == 2:
+        return {"enum": [native_class(name, schema.class_type) for name in schema.classes]}
+    return {"type": schema.class_type if schema is not None else ["string", "integer", "boolean"]}

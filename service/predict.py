@@ -1,0 +1,247 @@
+"""The one way from a request's body to its answer: check, decode, score, commit, and answer what the log says.
+
+Every transport goes through it. A request takes the champion once, so that a swap in between mixes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from service.bodies import expect_keys
+from service.champion import Champion, ServedModel
+from service.errors import InvalidRecord, LogUnavailable, NoChampion, TooLarge
+from service.json_body import parse_body
+from service.log_lines import log_line
+from service.logged import Answer, Batch, LogEntry, new_id
+from service.metrics import AnswerMetrics, WorkerMetrics
+from service.wording import Wording
+
+if TYPE_CHECKING:
+    from service.group_commit import GroupCommit
+
+LONGEST_ID: Final = 200
+# Up to so many records the event loop scores itself (a few hundred microseconds); more go to a thread.
+INLINE_RECORDS: Final = 16
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a predict request wants."""
+
+    records: list[Any]
+    ids: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What goes out. `logged` is False where the log was down and log.on_failure lets answers go without it."""
+
+    model_version: str
+    answers: Sequence[Answer]
+    logged: bool
+
+
+def read_asked(body: bytes, max_batch: int) -> Asked:
+    """The request in a body; raises InvalidJson, InvalidRecord or TooLarge."""
+    held = parse_body(body)
+    expect_keys(held, required=("records",), optional=("ids",))
+    records, ids = held["records"], held.get("ids")
+    if not isinstance(records, list) or not records:
+        raise InvalidRecord('records: expected a list of at least one record, {"column": value, …}', field="records")
+    if len(records) > max_batch:
+        raise TooLarge(
+            f"records: {len(records)} in one request; expected at most {max_batch} (serve.max_batch)", field="records"
+        )
+    if ids is not None:
+        _check_ids(ids, len(records))
+    return Asked(records, ids)
+
+
+def _check_ids(ids: Any, count: int) -> None:
+    if not isinstance(ids, list) or len(ids) != count:
+        raise InvalidRecord(f"ids: expected a list of {count}, one id for each record", field="ids")
+    for place, held in enumerate(ids):
+        if not isinstance(held, str) or not 1 <= len(held) <= LONGEST_ID or not held.isprintable():
+            raise InvalidRecord(
+                f"ids[{place}]: {_shown(held)} is no id; expected a string of 1 to {LONGEST_ID} printable characters",
+                field=f"ids[{place}]",
+            )
+    if len(set(ids)) != count:
+        twice = next(held for held in ids if ids.count(held) > 1)
+        raise InvalidRecord(f"ids: {twice!r} stands twice in one request; expected each id once", field="ids")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    batch: Batch
+    places: list[int]  # each record's predicted class; 0 for a regression
+    values: list[float]  # what the histogram of predictions is of
+    marks: Sequence[Mapping[str, str] | None]
+
+
+class _Serving:
+    """One version with what its answers need besides."""
+
+    def __init__(self, model: ServedModel, metrics: WorkerMetrics, redact: Sequence[str]) -> None:
+        self.model = model
+        self.counts: AnswerMetrics = metrics.answers(model.version, model.schema.classes)
+        self._wording = Wording(model.schema)
+        self._positive = _positive_place(model)
+        self._redact = {column.name for column in model.schema.problem.columns if column.name in redact}
+
+    def prepare(self, asked: Asked, at: datetime | None, started: float) -> _Prepared:
+        model, records = self.model, asked.records
+        scores = model.score(model.decoder.decode(records))
+        marks = model.decoder.marks(records)
+        ids = asked.ids or [new_id() for _ in records]
+        texts = self._wording.texts(scores)
+        micros = round(1e6 * (time.perf_counter() - started))
+        entries = [
+            LogEntry(
+                id,
+                model.decoder.digest(record),
+                _text(self._without_redacted(record)),
+                prediction,
+                probabilities,
+                None if mark is None else _text(mark),
+                micros,
+            )
+            for id, record, (prediction, probabilities), mark in zip(ids, records, texts, marks, strict=True)
+        ]
+        batch = Batch(entries, model.version, at, asked.ids is not None)
+        if scores.probabilities is None:
+            return _Prepared(batch, [0] * len(records), scores.raw.tolist(), marks)
+        places = scores.predicted()
+        shown = scores.probabilities[range(len(places)), places if self._positive is None else self._positive]
+        return _Prepared(batch, places.tolist(), shown.tolist(), marks)
+
+    def _without_redacted(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Redacted columns as null, not gone: whoever reads the log decodes it by the same schema."""
+        if not self._redact:
+            return record
+        return {name: None if name in self._redact else value for name, value in record.items()}
+
+
+def _positive_place(model: ServedModel) -> int | None:
+    """Where the positive class stands among the probabilities; None with more than two classes."""
+    classes, positive = model.schema.classes, model.schema.problem.positive_class
+    if positive in classes:
+        return classes.index(positive)
+    return 1 if len(classes) == 2 else None
+
+
+def _text(value: Any) -> str:
+    try:
+        return _encode(value).decode()
+    except OverflowError:  # integers beyond 64 bits, which msgspec does not write
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+class Predictor:
+    """Answers predict requests in one worker."""
+
+    def __init__(
+        self,
+        champion: Champion,
+        commits: GroupCommit,
+        metrics: WorkerMetrics,
+        *,
+        max_batch: int,
+        redact: Sequence[str],
+        on_failure: Literal["refuse", "serve"],
+    ) -> None:
+        self._champion = champion
+        self._commits = commits
+        self._metrics = metrics
+        self._max_batch = max_batch
+        self._redact = redact
+        self._serves_unlogged = on_failure == "serve"
+        self._serving: _Serving | None = None
+
+    async def answer(self, body: bytes, at: datetime | None, started: float) -> Answered:
+        """The answers to a body, committed to the log before this returns.
+
+        `started` is the request's first moment by time.perf_counter(); `at` its own time, where the clock follows
+        the requests. Raises what cannot be answered, with nothing logged.
+        """
+        serving = self._current()
+        asked = read_asked(body, self._max_batch)
+        try:
+            if len(asked.records) <= INLINE_RECORDS:
+                prepared = serving.prepare(asked, at, started)
+            else:
+                prepared = await asyncio.to_thread(serving.prepare, asked, at, started)
+        except InvalidRecord as error:
+            self._metrics.invalid(error.reason)
+            raise
+        logged, answers = True, await self._commit(prepared.batch)
+        if answers is None:
+            logged, answers = False, [_unlogged(entry, serving.model.version) for entry in prepared.batch.entries]
+        self._count(serving, prepared, answers)
+        return Answered(serving.model.version, answers, logged)
+
+    def _current(self) -> _Serving:
+        model = self._champion.current
+        if model is None:
+            raise NoChampion(
+                "no champion is loaded; `GET /status` and the service's log say why, `ringside train` makes one"
+            )
+        if self._serving is None or self._serving.model is not model:
+            self._serving = _Serving(model, self._metrics, self._redact)
+        return self._serving
+
+    async def _commit(self, batch: Batch) -> list[Answer] | None:
+        try:
+            return await self._commits.submit(batch)
+        except LogUnavailable as error:
+            if not self._serves_unlogged:
+                raise
+            self._metrics.unlogged.inc(len(batch.entries))
+            log_line(
+                "answered without the log", level=logging.WARNING, records=len(batch.entries), reason=error.message
+            )
+            return None
+
+    def _count(self, serving: _Serving, prepared: _Prepared, answers: Sequence[Answer]) -> None:
+        self._metrics.unusual(prepared.marks)
+        fresh = [place for place, answer in enumerate(answers) if not answer.repeated]
+        if len(fresh) == len(answers):
+            serving.counts.count(prepared.places, prepared.values)
+        elif fresh:
+            serving.counts.count([prepared.places[n] for n in fresh], [prepared.values[n] for n in fresh])
+
+
+def _unlogged(entry: LogEntry, version: str) -> Answer:
+    return Answer(entry.id, version, entry.prediction, entry.probabilities, 0, False)
+
+
+def answer_body(answered: Answered) -> bytes:
+    """The answer as JSON; one that the log repeated carries the version that gave it."""
+    parts: list[str] = []
+    for answer in answered.answers:
+        text = f'{{"id":{_id(answer.id)},"prediction":{answer.prediction}'
+        if answer.probabilities is not None:
+            text += f',"probabilities":{answer.probabilities}'
+        if answer.repeated:
+            text += f',"model_version":"{answer.model_version}"'
+        parts.append(text + "}")
+    return f'{{"model_version":"{answered.model_version}","predictions":[{",".join(parts)}]}}'.encode()
+
+
+def _id(text: str) -> str:
+    return _encode(text).decode()

@@ -1,0 +1,86 @@
+"""From errors to answers: the one table of statuses, and the one shape that every error has."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from service.errors import (
+    Absent,
+    Conflict,
+    Forbidden,
+    InputError,
+    InvalidJson,
+    NoChampion,
+    NotFound,
+    RingsideError,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
+
+Header = tuple[bytes, bytes]
+JSON: Final[Header] = (b"content-type", b"application/json")
+
+
+class WrongMethod(NotFound):
+    """The path is there, for other methods."""
+
+    def __init__(self, method: str, path: str, allowed: list[str]) -> None:
+        super().__init__(f"no {method} on {path}; expected {' or '.join(allowed)}", field="method")
+        self.allowed = allowed
+
+
+# The first that an error is an instance of decides.
+STATUSES: Final[tuple[tuple[type[RingsideError], int], ...]] = (
+    (InvalidJson, 400),
+    (TooLarge, 413),
+    (InputError, 422),
+    (Unauthorized, 401),
+    (Forbidden, 403),
+    (WrongMethod, 405),
+    (NoChampion, 503),
+    (Absent, 404),
+    (Conflict, 409),
+    (Unavailable, 503),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, ready to be sent."""
+
+    status: int
+    body: bytes
+    headers: list[Header] = field(default_factory=lambda: [JSON])
+
+
+def json_reply(status: int, value: Any) -> Reply:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Reply(status, text.encode("utf-8", "replace"))
+
+
+def error_status(error: RingsideError) -> int:
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+
+
+def error_reply(error: RingsideError) -> Reply:
+    """{"error": {code, message, field}}, with the headers that its status wants."""
+    status = error_status(error)
+    reply = json_reply(status, {"error": {"code": error.code, "message": error.message, "field": error.field}})
+    if status == 503:
+        reply.headers.append((b"retry-after", str(getattr(error, "retry_after_seconds", 1)).encode()))
+    elif status == 401:
+        reply.headers.append((b"www-authenticate", b"Bearer"))
+    elif isinstance(error, WrongMethod):
+        reply.headers.append((b"allow", ", ".join(error.allowed).encode()))
+    elif isinstance(error, TooLarge):
+        reply.headers.append((b"connection", b"close"))  # what is left of the body is not read
+    return reply
+
+
+def fault_reply() -> Reply:
+    """For what should not have happened: the log has the reason, the caller gets none of it."""
+    message = "a fault in the service; its log says more"
+    return json_reply(500, {"error": {"code": "internal", "message": message, "field": None}})

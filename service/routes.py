@@ -1,0 +1,173 @@
+"""Every route in one table: path, method, the weakest role that may call it, and what it does.
+
+What is not in the table is not there. The guard in front (`service.front`) reads roles and templates from it, the
+mounted application its endpoints, and `/docs.json` its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from service import endpoints
+from service.bodies import expect_depth
+from service.endpoints import Call
+from service.errors import LogUnavailable, NotFound, RingsideError
+from service.json_body import parse_body
+from service.log_lines import log_line
+from service.metrics import OTHER
+from service.replies import Reply, WrongMethod, error_reply, fault_reply
+
+if TYPE_CHECKING:
+    from service.sections import TokenRole
+    from service.worker import Worker
+
+Handler = Callable[["Worker", Call], Reply]
+ACTOR: Final = "ringside.actor"  # keys of the scope, set by the guard
+AT: Final = "ringside.at"
+PREDICT: Final = "/predict"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row. `handler` None: the guard answers it itself. `role` None: anybody may, always."""
+
+    method: str
+    path: str
+    role: TokenRole | None
+    handler: Handler | None
+    summary: str
+    answers: int = 200
+    refuses: tuple[int, ...] = ()
+    urgent: bool = False  # answered also when too many requests are under way
+    _route: Route = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_route", Route(self.path, _nothing, methods=[self.method]))
+
+    def matches(self, scope: Mapping[str, Any]) -> Match:
+        return self._route.matches(dict(scope))[0]
+
+
+async def _nothing(request: Request) -> Response:
+    raise AssertionError("the route is used for matching only")
+
+
+_BODY: Final = (400, 413)
+RULES: Final[tuple[Rule, ...]] = (
+    Rule("POST", PREDICT, "predict", None, "Answer records with the champion", refuses=(*_BODY, 409, 422)),
+    Rule("POST", "/labels", "label", endpoints.labels, "Send what turned out to be true", refuses=(*_BODY, 422)),
+    Rule("POST", "/alerts", "alert", endpoints.alerts, "Alertmanager's webhook, version 4", 202, (*_BODY, 422)),
+    Rule("POST", "/retrain", "operate", endpoints.retrain, "Ask for a retrain run", 202, (*_BODY, 409, 422)),
+    Rule("GET", "/status", "read", endpoints.show_status, "What is going on"),
+    Rule("GET", "/models", "read", endpoints.models, "Every version with its card and role history"),
+    Rule("GET", "/models/{version}", "read", endpoints.model, "One version", refuses=(404,)),
+    Rule(
+        "POST",
+        "/models/{version}/promote",
+        "operate",
+        endpoints.promote,
+        "Make a version champion",
+        refuses=(*_BODY, 404, 409, 422),
+    ),
+    Rule(
+        "POST",
+        "/models/{version}/reject",
+        "operate",
+        endpoints.reject,
+        "Bar a version for good",
+        refuses=(*_BODY, 404, 409, 422),
+    ),
+    Rule(
+        "POST",
+        "/rollback",
+        "operate",
+        endpoints.rollback,
+        "Give the role back to the previous champion",
+        refuses=(*_BODY, 409, 422),
+    ),
+    Rule("GET", "/events", "read", endpoints.events, "The audit trail, oldest first", refuses=(422,)),
+    Rule("GET", "/reports/{id}", "read", endpoints.report, "A drift or model report, HTML", refuses=(404,)),
+    Rule("GET", "/livez", None, endpoints.livez, "Whether the process lives", urgent=True),
+    Rule("GET", "/readyz", None, endpoints.readyz, "Whether a champion is loaded", urgent=True),
+    Rule("GET", "/metrics", "read", endpoints.metrics, "Prometheus's scrape", urgent=True),
+    Rule("GET", "/docs.json", "read", endpoints.docs, "This service as OpenAPI 3.1"),
+)
+_EXACT: Final[Mapping[tuple[str, str], Rule]] = {
+    (rule.method, rule.path): rule for rule in RULES if "{" not in rule.path
+}
+
+
+def find_rule(scope: Mapping[str, Any]) -> Rule | RingsideError:
+    """The rule for a request; NotFound or WrongMethod where there is none."""
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    exact = _EXACT.get((method, scope["path"]))
+    if exact is not None:
+        return exact
+    matched = [(rule, rule.matches(scope)) for rule in RULES]
+    full = next((rule for rule, match in matched if match is Match.FULL), None)
+    if full is not None:
+        return full
+    allowed = sorted({rule.method for rule, match in matched if match is Match.PARTIAL})
+    path = str(scope["path"])[:100]
+    return WrongMethod(scope["method"], path, allowed) if allowed else NotFound(f"no route {path!r}", field="path")
+
+
+def route_label(rule: Rule | RingsideError) -> str:
+    """The label by which a request is counted: a template of the table, else "other"."""
+    return rule.path if isinstance(rule, Rule) else OTHER
+
+
+def application(worker: Worker) -> Starlette:
+    """The routes that the guard passes on, as an application to mount."""
+    return Starlette(
+        routes=[
+            Route(rule.path, _endpoint(worker, rule.handler), methods=[rule.method], include_in_schema=False)
+            for rule in RULES
+            if rule.handler is not None
+        ]
+    )
+
+
+def _endpoint(worker: Worker, handler: Handler) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        body = await request.body() if request.method == "POST" else None
+        reply = await run_in_threadpool(answer, worker, handler, request, body)
+        response = Response(reply.body, reply.status)
+        response.raw_headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+        return response
+
+    return endpoint
+
+
+def answer(worker: Worker, handler: Handler, request: Request, body: bytes | None) -> Reply:
+    """The handler's reply, or the reply to what it raised. The one place where slow routes' faults end."""
+    try:
+        value = None
+        if body is not None:
+            value = parse_body(body)
+            expect_depth(value)
+        call = Call(
+            actor=request.scope[ACTOR],
+            body=value,
+            path=request.path_params,
+            query=dict(request.query_params),
+            at=request.scope.get(AT),
+        )
+        return handler(worker, call)
+    except RingsideError as error:
+        return error_reply(error)
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+        log_line("record unavailable", level=40, route=request.url.path, reason=str(error))
+        return error_reply(LogUnavailable("the record cannot be reached; try again in a moment"))
+    except Exception:  # noqa: BLE001 - a fault in one request must not end the worker, and its text is not for callers
+        log_line("request failed", level=40, exc_info=True, route=request.url.path)
+        return fault_reply()

@@ -1,0 +1,112 @@
+"""What is going on, as one object: the same over HTTP and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from service.bout import Bout
+from service.clock import machine_now
+from service.events import plain
+from service.samples import Sample
+
+if TYPE_CHECKING:
+    from service.record import Record
+    from service.settings import Settings
+
+WATCHER = "watcher"  # the lease by which one watcher leads
+
+
+def status(record: Record, settings: Settings) -> dict[str, Any]:
+    """`GET /status`, in JSON's types. What is not there yet is null or empty, never missing."""
+    now = record.clock.now()
+    roles = record.registry.roles()
+    samples = record.samples.all()
+    held = {
+        "champion": None if roles.champion is None else {"version": roles.champion, "since": roles.since},
+        "challengers": [_challenger(bout) for bout in record.bouts.opened()],
+        "drift": _drift(samples),
+        "quality": _quality(samples),
+        "run": _run(record),
+        "log": _log(record, settings, now),
+        "watcher": _watcher(record, settings, samples),
+        "chain_head": record.events.head(),
+    }
+    shown: dict[str, Any] = plain(held)
+    return shown
+
+
+def _challenger(bout: Bout) -> dict[str, Any]:
+    """`state` is testing, or probation where the old champion watches over the new one."""
+    look = bout.look or {}
+    lead = look.get("lead") or {}
+    return {
+        "version": bout.challenger,
+        "bout": bout.bout,
+        "state": "probation" if bout.kind == "probation" else "testing",
+        "pairs": look.get("pairs", 0),
+        "e_value": look.get("e_value", 1.0),
+        "needed": look.get("needed"),
+        "lead": {bound: lead.get(bound) for bound in ("low", "mean", "high")},
+        "labels_to_go": look.get("labels_to_go"),
+    }
+
+
+def _drift(samples: Sequence[Sample]) -> dict[str, Any]:
+    drifted, checked_at = [], None
+    for sample in samples:
+        if sample.name == "ringside_feature_drifted" and sample.value > 0:
+            drifted.append(sample.labels["feature"])
+        if sample.name in ("ringside_drift_check_timestamp_seconds", "ringside_drifted_features"):
+            checked_at = max(checked_at, sample.at) if checked_at else sample.at
+    return {"checked_at": checked_at, "drifted": sorted(drifted)}
+
+
+def _quality(samples: Sequence[Sample]) -> dict[str, Any]:
+    kinds: dict[str, dict[str, float]] = {"observed": {}, "estimated": {}}
+    as_of: datetime | None = None
+    for sample in samples:
+        if sample.name == "ringside_quality" and sample.labels.get("role") == "champion":
+            kinds.setdefault(sample.labels["kind"], {})[sample.labels["metric"]] = sample.value
+            as_of = max(as_of, sample.at) if as_of else sample.at
+    return {"observed": kinds["observed"], "estimated": kinds["estimated"], "as_of": as_of}
+
+
+def _run(record: Record) -> dict[str, Any] | None:
+    """The run under way, else the last one: whoever asked for it sees here what became of it."""
+    run = record.runs.active() or next(iter(record.runs.recent(1)), None)
+    if run is None:
+        return None
+    return {
+        "run_id": run.run_id,
+        "state": run.state,
+        "trigger": run.trigger,
+        "started_at": run.started_at,
+        "progress": run.progress,
+        "version": run.version,
+        "outcome": run.outcome,
+    }
+
+
+def _log(record: Record, settings: Settings, now: datetime) -> dict[str, int]:
+    counts = record.log.counts(now, settings.quality.label_horizon)
+    return {"predictions": counts.predictions, "labels": counts.labels, "pending": counts.pending}
+
+
+def _watcher(record: Record, settings: Settings, samples: Sequence[Sample]) -> dict[str, Any]:
+    """`leader` is null while nobody leads; a replaying client stays behind the later of the two other times."""
+    lease = record.leases.current(WATCHER)
+    jobs = record.jobs.all()
+    leads = lease is not None and lease.expires_at > machine_now()
+    return {
+        "leader": lease.holder if lease is not None and leads else None,
+        "heartbeat_at": lease.expires_at - settings.watch.lease if lease is not None and leads else _last_beat(samples),
+        "settled_until": lease.settled_until if lease is not None else None,
+        "next_due_at": min((job.due_at for job in jobs), default=None),
+    }
+
+
+def _last_beat(samples: Sequence[Sample]) -> datetime | None:
+    name = "ringside_watcher_heartbeat_timestamp_seconds"
+    return next((sample.at for sample in samples if sample.name == name), None)

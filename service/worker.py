@@ -1,0 +1,194 @@
+"""What one serving process holds: opened at start-up, closed at the end, nothing at import."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.auth import Gate, Refusal
+from service.bodies import BodyReader
+from service.champion import Champion, LoadRefused, Switched
+from service.clock import machine_now
+from service.errors import RingsideError
+from service.events import AccessRefused
+from service.group_commit import GroupCommit
+from service.log_lines import log_line, write_json_lines
+from service.metrics import WorkerMetrics
+from service.predict import Predictor
+from service.record import Record, open_record
+from service.settings import Settings, load_settings
+
+BYTES_PER_MB = 1_000_000
+TELL_SECONDS = 5.0  # between looks for refusals to tell
+SWEEP_SECONDS = 0.25  # how late a request may be given up
+
+
+class Deadlines:
+    """Gives up requests that take too long: one sweep for all of them, instead of a timer for each."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._under_way: dict[asyncio.Task[Any], float] = {}
+        self._ended: set[asyncio.Task[Any]] = set()
+
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        self._under_way[task] = time.monotonic() + self._seconds
+
+    def end(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.pop(task, None)
+        self._ended.discard(task)
+
+    def ended(self, task: asyncio.Task[Any]) -> bool:
+        """Whether it was cancelled from here."""
+        return task in self._ended
+
+    def sweep(self) -> None:
+        now = time.monotonic()
+        for task, deadline in list(self._under_way.items()):
+            if deadline < now:
+                del self._under_way[task]
+                self._ended.add(task)
+                task.cancel()
+
+
+class Worker:
+    """One serving process. Everything but `start` and `stop` may be used in between only."""
+
+    settings: Settings
+    record: Record
+    metrics: WorkerMetrics
+    gate: Gate
+    champion: Champion
+    predictor: Predictor
+    bodies: BodyReader
+    deadlines: Deadlines
+    follows_requests: bool
+
+    def __init__(self, settings: Callable[[], Settings] = load_settings) -> None:
+        self._load_settings = settings
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Opens the record, loads the champion if there is one that loads, and begins to follow its role.
+
+        Raises SettingsError where others than this machine could call without a token.
+        """
+        write_json_lines()
+        settings = self.settings = self._load_settings()
+        settings.serve.require_tokens()
+        serve = settings.serve
+        self.record = open_record(settings)
+        self.metrics = WorkerMetrics(settings.problem.task)
+        self.gate = Gate(serve.read_tokens())
+        self.champion = Champion(self.record.registry)
+        self.commits = GroupCommit(
+            self.record.log,
+            durability=settings.log.durability,
+            on_commit=lambda seconds, _: self.metrics.commits.observe(seconds),
+        )
+        self.predictor = Predictor(
+            self.champion,
+            self.commits,
+            self.metrics,
+            max_batch=serve.max_batch,
+            redact=settings.log.redact,
+            on_failure=settings.log.on_failure,
+        )
+        self.bodies = BodyReader(serve.max_body_mb * BYTES_PER_MB)
+        self.deadlines = Deadlines(serve.request_timeout.total_seconds())
+        self.follows_requests = settings.clock.source == "requests"
+        # Threads of its own: a queue of slow requests must not keep a worker from its new champion.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="worker")
+        self.commits.start()
+        await self._follow()
+        self._begin(self._forever(self._follow, serve.refresh.total_seconds()))
+        self._begin(self._forever(self._sweep, SWEEP_SECONDS))
+        self._begin(self._forever(self._tell_refusals, TELL_SECONDS))
+        if self.gate.open:
+            log_line("open to everybody on this machine", host=serve.host, level=logging.WARNING)
+        log_line("worker started", champion=self.champion.current.version if self.champion.current else None)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self.commits.stop)
+        await asyncio.to_thread(self._tell, True)
+        self.metrics.champion(None)
+        self._threads.shutdown()
+        self.record.close()
+        log_line("worker stopped")
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work))
+
+    async def _forever(self, step: Callable[[], Coroutine[Any, Any, None]], pause_seconds: float) -> None:
+        """Repeats a step; a failing one is logged once until it works again."""
+        failing = False
+        while True:
+            await asyncio.sleep(pause_seconds)
+            try:
+                await step()
+                failing = False
+            except (RingsideError, sa.exc.SQLAlchemyError, OSError) as error:
+                if not failing:
+                    log_line("background work failed", level=logging.ERROR, step=step.__name__, reason=str(error))
+                failing = True
+
+    async def _follow(self) -> None:
+        """One look at the champion's role."""
+        self.metrics.queue.set(self.commits.depth())
+        moved = await asyncio.get_running_loop().run_in_executor(self._threads, self.champion.refresh)
+        if isinstance(moved, LoadRefused):
+            self.metrics.load_failures.inc()
+            log_line(
+                "champion refused",
+                level=logging.ERROR,
+                model_version=moved.version,
+                generation=moved.generation,
+                serving=moved.serving,
+                reason=moved.reason,
+            )
+        if isinstance(moved, Switched):
+            self.metrics.champion(moved.after)
+            log_line(
+                "champion switched",
+                before=moved.before,
+                after=moved.after,
+                generation=moved.generation,
+                seconds=round(moved.seconds, 3),
+            )
+            # What a model is made of lives long: without it full collections are short.
+            gc.collect()
+            gc.freeze()
+
+    async def _sweep(self) -> None:
+        self.deadlines.sweep()
+
+    async def _tell_refusals(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._tell)
+
+    def _tell(self, all_of_them: bool = False) -> None:
+        for refusal in self.gate.refusals.due(all_of_them):
+            if self._told_lately(refusal) and not all_of_them:
+                self.gate.refusals.put_back(refusal)
+                continue
+            event = AccessRefused(reason=refusal.reason, route=refusal.route, count=refusal.count)
+            self.record.events.append(event, actor=refusal.name)
+
+    def _told_lately(self, refusal: Refusal) -> bool:
+        """Whether another worker told of this caller and route within the minute."""
+        log, span = self.record.events, timedelta(seconds=self.gate.refusals.EVERY_SECONDS)
+        told, _ = log.page(
+            kind=AccessRefused.kind, actor=refusal.name, since=self.record.clock.now() - span, limit=1000
+        )
+        lately = machine_now() - span
+        return any(event.recorded_at >= lately and event.data.get("route") == refusal.route for event in told)

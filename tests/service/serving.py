@@ -1,0 +1,175 @@
+"""Services to test against: a worker in this process behind its guard, and a real one under BentoML."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from service.front import Front
+from service.routes import application
+from service.settings import Settings, load_settings
+from service.worker import Worker
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parent.parent.parent
+WORKER = "_bentoml_impl.worker.service"
+SECRETS = {name: f"secret-of-{name}" for name in ("predictor", "labeller", "alerter", "reader", "operator")}
+ROLES = {
+    "predictor": ["predict"],
+    "labeller": ["label"],
+    "alerter": ["alert"],
+    "reader": ["read"],
+    "operator": ["operate"],
+}
+
+
+def tokens() -> list[dict[str, Any]]:
+    """One token for each role."""
+    return [
+        {"name": name, "roles": ROLES[name], "sha256": hashlib.sha256(secret.encode()).hexdigest()}
+        for name, secret in SECRETS.items()
+    ]
+
+
+def bearer(name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {SECRETS[name]}"}
+
+
+def make_settings(folder: Path, sections: Mapping[str, Any] | None = None) -> Settings:
+    """Settings for the tiny model of `tests.service.models`, with what `sections` say besides."""
+    problem = {"name": "flights", "task": "classification", "target": "arrival", "positive_class": "late"}
+    return Settings(folder=folder, **{"problem": problem, **(sections or {})})
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[tuple[Worker, httpx.AsyncClient]]:
+    """A started worker, and a client that reaches it through guard and routes."""
+    worker = Worker(lambda: settings)
+    front = Front(application(worker), worker=worker)
+    await worker.start()
+    try:
+        transport = httpx.ASGITransport(front, client=("127.0.0.1", 5))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:3000") as client:
+            yield worker, client
+    finally:
+        await worker.stop()
+
+
+@dataclass
+class LiveService:
+    """`bentoml serve` with workers of its own."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    settings: Settings
+    seen: set[int] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def workers(self) -> list[psutil.Process]:
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if child.status() != psutil.STATUS_ZOMBIE and any(WORKER in part for part in child.cmdline()):
+                    found.append(child)
+            except psutil.Error:
+                continue
+        self.seen |= {worker.pid for worker in found}
+        return found
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def stop(self) -> None:
+        """Ends the server and every worker that was ever seen, by their pids."""
+        self.workers()
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
+        for pid in self.seen:
+            try:
+                left = psutil.Process(pid)
+                if any(WORKER in part for part in left.cmdline()):
+                    left.kill()
+            except psutil.Error:
+                continue
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+CONFIG = """
+[problem]
+name = "flights"
+task = "classification"
+target = "arrival"
+positive_class = "late"
+[serve]
+workers = 2
+refresh = "100ms"
+{more}
+"""
+
+
+def write_config(folder: Path, more: str = "") -> Settings:
+    path = folder / "ringside.toml"
+    path.write_text(CONFIG.format(more=more))
+    return load_settings(path)
+
+
+@contextmanager
+def live_service(
+    settings: Settings, folder: Path, *, host: str = "127.0.0.1", environment: Mapping[str, str] | None = None
+) -> Iterator[LiveService]:
+    """A server with a home of its own. Not waited for: `ready` says when it is."""
+    port, log = free_port(), folder / "service.log"
+    inherited = {k: v for k, v in os.environ.items() if k not in ("PROMETHEUS_MULTIPROC_DIR", "BENTOML_CONTAINERIZED")}
+    surroundings = {
+        **inherited,
+        "RINGSIDE_CONFIG": str(settings.path),
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "OMP_NUM_THREADS": "1",
+        **(environment or {}),
+    }
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", ".", "--host", host, "--port", str(port)],
+            cwd=ROOT,
+            env=surroundings,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    service = LiveService(port, process, log, settings)
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+def wait_ready(service: LiveService, workers: int = 2) -> None:
+    wait_until(lambda: service.ready() and len(service.workers()) >= workers, 60, service.log.read_text()[-2000:])
