@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,16 @@ def test_processes_that_start_at_once_migrate_once(empty_database_url: str) -> N
     for process in started:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors.decode()
+
+
+def test_they_are_found_wherever_the_code_is_installed(tmp_path: Path) -> None:
+    """In a folder whose name means something to a configuration file, too, and from any working directory."""
+    installed = tmp_path / "100% %(here)s"
+    shutil.copytree(SCRIPTS.parent, installed / "service", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "import sys; from service.database import Database; Database(sys.argv[1]).migrate()"
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/record.db"]
+    subprocess.run(command, cwd="/", env={"PYTHONPATH": str(installed)}, check=True, timeout=60)
+    assert (tmp_path / "record.db").stat().st_size > 0
 
 
 def test_a_record_of_newer_code_is_refused_untouched(empty_database: Database) -> None:

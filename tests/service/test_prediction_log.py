@@ -137,8 +137,13 @@ class TestAppend:
         (outcome,) = log.append([batch(*entries)])
         assert [a.repeated for a in answers(outcome)] == [True] * 1700 + [False] * 1300
 
-    def test_two_writers_with_the_same_ids_agree_on_one_answer(self, database: Database, clock: ManualClock) -> None:
+    @pytest.mark.parametrize("used_long_ago", [False, True])
+    def test_two_writers_with_the_same_ids_agree_on_one_answer(
+        self, database: Database, clock: ManualClock, used_long_ago: bool
+    ) -> None:
         """In opposite orders, many times: neither blocks the other for good, and each id is logged once."""
+        before = [entry(f"{turn}-{n}", b"other") for turn in range(40) for n in range(20)] if used_long_ago else []
+        PredictionLog(database, clock, DAY).append([batch(*before, at=NOON - 2 * DAY)])
         outcomes: list[list[Outcome]] = [[], []]
 
         def write(writer: int) -> None:
@@ -152,7 +157,7 @@ class TestAppend:
         run_together([lambda: write(0), lambda: write(1)])
         given = [{a.id: (a.model_version, a.seq) for o in side for a in answers(o)} for side in outcomes]
         assert given[0] == given[1]
-        assert len(logged(PredictionLog(database, clock, DAY))) == 800
+        assert len(logged(PredictionLog(database, clock, DAY))) == 800 + len(before)
 
     def test_an_unstorable_text_refuses_its_own_batch_only(self, log: PredictionLog) -> None:
         outcomes = log.append([batch(entry("a")), batch(entry("half \ud800")), batch(entry("b"))])
