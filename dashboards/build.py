@@ -142,6 +142,20 @@ SERVING = (
         alarm_above=5000,
     ),
     PanelSpec(
+        "Answered without the log",
+        'Answers per second that `log.on_failure = "serve"` let out although the log could not take them.',
+        "reqps",
+        (Query("sum(rate(ringside_unlogged_predictions_total[$__rate_interval]))", "not logged"),),
+        alarm_above=0.001,
+    ),
+    PanelSpec(
+        "Champions not loaded",
+        "Times in the last hour that a worker could not load a new champion and kept the one before.",
+        "short",
+        (Query("sum(increase(ringside_champion_load_failures_total[1h]))", "failures"),),
+        alarm_above=1,
+    ),
+    PanelSpec(
         "Labels",
         "Labels per second by what became of them.",
         "reqps",
