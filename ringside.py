@@ -114,7 +114,7 @@ def train(config: ConfigOption = None, reason: ReasonOption = "asked for", as_js
     from retrain.child import run_supervised
 
     settings, record = _opened(config)
-    run = record.runs.request("operator", _actor(), reason)
+    run = record.runs.request("command", _actor(), reason)
     with progress_shown() as show:
         run_supervised(settings, record, run.run_id, show)
     raise typer.Exit(_tell_run(record, run.run_id, as_json))

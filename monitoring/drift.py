@@ -12,7 +12,7 @@ import os
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -70,6 +70,12 @@ class DriftReport:
     def drifted(self) -> tuple[str, ...]:
         """The features that drifted, each once, in the schema's order."""
         return tuple(dict.fromkeys(column.feature for column in self.columns if column.drifted))
+
+    def worst(self, count: int) -> DriftReport:
+        """The same with the distances of at most `count` drifted features, those furthest beyond their thresholds."""
+        distances = [c for c in self.columns if c.method != "missing_share" and c.feature in self.drifted]
+        kept = sorted(distances, key=lambda column: column.threshold - column.score)[:count]
+        return replace(self, columns=tuple(kept))
 
 
 def alarm_level(false_alarms_per_quarter: float, decide_every: timedelta, statistics: int) -> float:

@@ -212,6 +212,19 @@ class PredictionLog:
         with self._database.read() as connection:
             return LogCounts(*(connection.execute(query).scalar_one() for query in (rows, labelled, pending)))
 
+    def labelled(self, as_of: datetime, horizon: timedelta, *, after: datetime | None = None) -> int:
+        """How many requests with after < requested_at ≤ as_of − horizon got a label within `horizon`."""
+        in_time = sa.and_(
+            labels.c.seq == predictions.c.seq,
+            _micros(labels.c.received_at) <= _micros(predictions.c.requested_at) + horizon // MICROSECOND,
+        )
+        query = sa.select(sa.func.count()).select_from(predictions).where(sa.exists().where(in_time))
+        query = query.where(predictions.c.requested_at <= as_of - horizon)
+        if after is not None:
+            query = query.where(predictions.c.requested_at > after)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def last_seq(self, until: datetime | None = None) -> int:
         """The highest number among requests up to `until`, or of all; 0 for an empty log."""
         query = sa.select(sa.func.coalesce(sa.func.max(predictions.c.seq), 0))

@@ -18,6 +18,7 @@ from service.database import Database, reports
 from service.errors import NotFound
 
 ReportKind = Literal["drift", "model"]
+LARGEST_SWEEP = 1000  # reports forgotten at one time
 REPORT = re.compile(r"[a-z]{1,20}-[0-9]{8}-[0-9a-f]{16}", re.ASCII)
 
 
@@ -68,6 +69,21 @@ class Reports:
         with self._database.read() as connection:
             rows = connection.execute(query if kind is None else query.where(reports.c.kind == kind))
             return [Report(**row._mapping) for row in rows]
+
+    def forget(self, kind: ReportKind, keep: int) -> int:
+        """Removes all but the newest `keep` of a kind, files first; how many. Files outside reports/ stay."""
+        query = sa.select(reports).where(reports.c.kind == kind)
+        query = query.order_by(reports.c.created_at.desc(), reports.c.report.desc()).offset(keep).limit(LARGEST_SWEEP)
+        with self._database.read() as connection:
+            old = [Report(**row._mapping) for row in connection.execute(query)]
+        for report in old:
+            if report.path.startswith("reports/"):
+                (self._root / report.path).unlink(missing_ok=True)
+        if old:
+            with self._database.write() as connection:
+                gone = reports.c.report.in_([report.report for report in old])
+                connection.execute(sa.delete(reports).where(gone))
+        return len(old)
 
     def _kept(self, html: Path) -> str | None:
         resolved, root = html.resolve(), self._root.resolve()

@@ -1,0 +1,94 @@
+"""The watcher's process: `python -m monitoring [--once]`, with the settings that RINGSIDE_CONFIG names."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from monitoring.agenda import agenda
+from monitoring.drift import load_in_background
+from monitoring.leadership import Leadership
+from monitoring.retraining import Retraining
+from monitoring.scheduler import Cron, Ticker
+from monitoring.shadow_pool import ShadowPool
+from monitoring.watcher import Watcher, tick_every
+from service.errors import RingsideError
+from service.log_lines import log_line, write_json_lines
+from service.record import Record, open_record
+from service.settings import Settings, load_settings
+
+STOP_SECONDS = 10.0  # a check under way may end; a hanging one may not hold the process
+ONCE_SECONDS = 3600.0
+
+
+def compose(settings: Settings, record: Record) -> Watcher:
+    """The one place that knows which processes are behind the watcher's runs and shadows."""
+    from retrain.child import RetrainChild
+
+    return Watcher(
+        settings,
+        record,
+        Leadership(record, settings.watch),
+        Retraining(settings, record, lambda run, fence: RetrainChild.start(settings, record, run, fence)),
+        ShadowPool(settings, record),
+        agenda(settings, Cron),
+    )
+
+
+def watch(watcher: Watcher, settings: Settings, stopped: threading.Event) -> None:
+    """Watches until `stopped`; returns within STOP_SECONDS and the time that children take to be killed."""
+    ticker = Ticker(watcher.tick, tick_every(settings), watcher.beat, settings.watch.heartbeat)
+    ticker.start()
+    log_line("watching", clock=settings.clock.source)
+    stopped.wait()
+    ended = ticker.stop(STOP_SECONDS)
+    log_line("stopping", tick_ended=ended)
+    watcher.stop()
+
+
+def watch_once(watcher: Watcher, stopped: threading.Event) -> bool:
+    """Does what is due now, waits for what follows from it, and returns; False where another watcher leads."""
+    watcher.beat()
+    watcher.tick()
+    deadline = time.monotonic() + ONCE_SECONDS
+    while watcher.leads and not watcher.idle and time.monotonic() < deadline and not stopped.is_set():
+        stopped.wait(0.05)
+        watcher.beat()
+        watcher.tick()
+    led = watcher.leads
+    watcher.stop()
+    return led
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m monitoring", description="Watch, decide, schedule.")
+    parser.add_argument("--once", action="store_true", help="do what is due now, and end")
+    given = parser.parse_args(arguments)
+    write_json_lines()
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        settings = load_settings()
+        record = open_record(settings)
+        watcher = compose(settings, record)
+    except RingsideError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 2
+    if given.once:
+        return 0 if watch_once(watcher, stopped) else 1
+    load_in_background()
+    watch(watcher, settings, stopped)
+    record.close()
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a tick that hangs, or Evidently's import under way, would be waited for

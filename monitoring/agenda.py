@@ -1,0 +1,45 @@
+"""What the watcher does, and when: the jobs that the settings ask for, each with its grid of times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Literal, cast, get_args
+
+from monitoring.schedule import Every, Schedule
+from service.jobs import Job
+from service.record import Record
+from service.settings import Settings
+
+JobName = Literal["bouts", "drift", "quality", "retrain", "schedule"]
+
+
+def agenda(settings: Settings, cron: Callable[[str], Schedule]) -> dict[JobName, Schedule]:
+    """The jobs by name. Where they come due together, they run in the order of their names.
+
+    So bouts are settled before a new champion is measured, and what was measured is known when retraining is weighed.
+    """
+    jobs: dict[JobName, Schedule] = {
+        "bouts": Every(settings.promotion.every),
+        "drift": Every(settings.drift.every),
+        "quality": Every(settings.quality.every),
+        "retrain": Every(settings.retrain.check_every),
+    }
+    if settings.retrain.schedule is not None:
+        jobs["schedule"] = cron(settings.retrain.schedule)
+    return jobs
+
+
+def plan_jobs(record: Record, jobs: Mapping[JobName, Schedule], now: datetime) -> list[Job]:
+    """The jobs as they stand in the record, new and changed ones planned from `now` on, others kept or dropped."""
+    for name, schedule in jobs.items():
+        record.jobs.plan(name, str(schedule), schedule.next_due(now))
+    for job in record.jobs.all():
+        if job.name not in jobs:
+            record.jobs.drop(job.name)
+    return [job for job in record.jobs.all() if job.name in jobs]
+
+
+def job_name(job: Job) -> JobName:
+    assert job.name in get_args(JobName)
+    return cast(JobName, job.name)

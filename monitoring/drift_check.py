@@ -1,0 +1,152 @@
+"""The drift job: the champion's reference against the log's window, told as samples, events and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html
+from monitoring.windows import Window, current_rows, current_window, reference_window
+from service.clock import MICROSECOND
+from service.event_log import RecordedEvent
+from service.events import DriftChecked, DriftDetected
+from service.leases import Fence
+from service.record import Record
+from service.registry import ModelVersion
+from service.schema import Schema
+from service.settings import Settings
+
+ACTOR = "watcher"
+
+# Of the features that drifted, those with the largest excess are drawn: each takes .1 s and .1 MB.
+DRAWN_COLUMNS = 12
+
+
+class DriftCheck:
+    """Keeps the champion's meter between checks: its reference is read, and its chance worked out, once.
+
+    Every check sets the scores. Once in `drift.decide_every` a check decides: only then are features called drifted,
+    an event written, and, where features drifted that had not when the last page was drawn, a page kept. So the
+    budget of false alarms is spent on decisions, however often it is measured.
+    """
+
+    def __init__(self, settings: Settings, record: Record) -> None:
+        self._settings = settings
+        self._record = record
+        self._meters: dict[str, tuple[DriftMeter, Schema]] = {}
+
+    def run(self, fence: Fence | None, as_of: datetime) -> DriftReport | None:
+        """The report; None without a champion or with too few rows, which a deciding check says in its event."""
+        champion = self._record.registry.roles().champion
+        if champion is None:
+            return None
+        version = self._record.registry.version(champion)
+        decides = self._decides(version, as_of)
+        drift = self._settings.drift
+        rows = current_rows(self._record.log, as_of, drift.window, drift.min_rows)
+        if len(rows) < drift.min_rows:
+            if decides:
+                self._say_too_few(version, len(rows), as_of, fence)
+            return None
+        meter, schema = self._meter(version)
+        current = current_window(rows, schema, champion)
+        report = meter.measure(current, as_of)
+        self._show(report, decides)
+        if decides:
+            self._decide(version, report, meter.reference, current, fence)
+        return report
+
+    def _meter(self, version: ModelVersion) -> tuple[DriftMeter, Schema]:
+        held = self._meters.get(version.version)
+        if held is None:
+            directory = self._record.registry.directory(version.version)
+            schema = Schema.from_json((directory / "schema.json").read_bytes())
+            reference = reference_window(directory, schema)
+            statistics = 2 * (len(reference.numbers) + len(reference.categories))
+            drift = self._settings.drift
+            level = alarm_level(drift.false_alarms_per_quarter, drift.decide_every, statistics)
+            held = DriftMeter(reference, level=level), schema
+            self._meters = {version.version: held}
+        return held
+
+    def _decides(self, version: ModelVersion, as_of: datetime) -> bool:
+        since = as_of - self._settings.drift.decide_every + MICROSECOND
+        found, _ = self._record.events.page(kind=DriftChecked.kind, model=version.version, since=since, limit=1)
+        return not found
+
+    def _say_too_few(self, version: ModelVersion, rows: int, as_of: datetime, fence: Fence | None) -> None:
+        numbers = {"decided": False, "reason": "too few rows", "min_rows": self._settings.drift.min_rows}
+        event = DriftChecked(as_of=as_of, rows=rows, numbers=numbers, model_version=version.version)
+        with self._record.events.writing() as connection:
+            if fence is not None:
+                fence.check(connection)
+            self._record.events.append(event, actor=ACTOR, at=as_of, connection=connection)
+
+    def _show(self, report: DriftReport, decides: bool) -> None:
+        samples, at = self._record.samples, report.as_of
+        scores = [({"feature": c.feature, "method": c.method}, c.score) for c in report.columns]
+        samples.replace("ringside_feature_drift_score", scores, at)
+        samples.put([("ringside_drift_check_timestamp_seconds", {}, at.timestamp())], at)
+        if decides:
+            features = dict.fromkeys(column.feature for column in report.columns)
+            flags = [({"feature": name}, float(name in report.drifted)) for name in features]
+            samples.replace("ringside_feature_drifted", flags, at)
+            samples.put([("ringside_drifted_features", {}, float(len(report.drifted)))], at)
+
+    def _decide(
+        self, version: ModelVersion, report: DriftReport, reference: Window, current: Window, fence: Fence | None
+    ) -> None:
+        facts: dict[str, Any] = {
+            "as_of": report.as_of,
+            "rows": report.rows,
+            "drifted": report.drifted,
+            "report": self._page(version, report, reference, current) if report.drifted else None,
+            "scores": _scores(report),
+            "numbers": _numbers(report),
+            "model_version": version.version,
+        }
+        with self._record.events.writing() as connection:
+            if fence is not None:
+                fence.check(connection)
+            self._record.events.append(DriftChecked(**facts), actor=ACTOR, at=report.as_of, connection=connection)
+            if report.drifted:
+                self._record.events.append(DriftDetected(**facts), actor=ACTOR, at=report.as_of, connection=connection)
+
+    def _page(self, version: ModelVersion, report: DriftReport, reference: Window, current: Window) -> str | None:
+        """The page that shows these features as drifted: the last one, or a new one where one of them is new."""
+        last = self._last_drawn(version, report.as_of)
+        if last is not None and set(report.drifted) <= set(last.data["drifted"]):
+            return str(last.data["report"])
+        drawn = report.worst(DRAWN_COLUMNS)
+        if not drawn.columns:
+            return None
+        return self._record.reports.add("drift", evidently_html(reference, current, drawn), version.version)
+
+    def _last_drawn(self, version: ModelVersion, as_of: datetime) -> RecordedEvent | None:
+        since = as_of - timedelta(days=30)  # an older page shows an older window
+        found, _ = self._record.events.page(
+            kind=DriftDetected.kind, model=version.version, since=since, until=as_of + MICROSECOND, limit=1000
+        )
+        return next((event for event in reversed(found) if event.data["report"]), None)
+
+
+def _scores(report: DriftReport) -> Mapping[str, Any]:
+    """Each statistic with its threshold, as the audit trail keeps them."""
+    return {
+        f"{column.feature}:{column.method}": {
+            "score": round(column.score, 6),
+            "threshold": round(column.threshold, 6),
+            "drifted": column.drifted,
+        }
+        for column in report.columns
+    }
+
+
+def _numbers(report: DriftReport) -> Mapping[str, Any]:
+    return {
+        "decided": True,
+        "since": report.since,
+        "reference_rows": report.reference_rows,
+        "skipped": dict(report.skipped),
+    }

@@ -1,0 +1,78 @@
+"""What a retrain decision rests on, read from the record as it stood at one time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from monitoring.trigger import Ask, Trigger, TriggerFacts
+from service.clock import EPOCH, MICROSECOND
+from service.event_log import RecordedEvent
+from service.events import DriftDetected, QualityDeclined
+from service.record import Record
+from service.registry import ModelVersion
+from service.runs import Run
+from service.settings import Settings
+
+NEW_ROWS = "ringside_new_labelled_rows"
+
+
+def gather_facts(
+    record: Record, settings: Settings, asks: Sequence[Ask], as_of: datetime, *, run_active: bool
+) -> TriggerFacts:
+    """The facts at `as_of`; the count of new labelled rows becomes a sample on the way."""
+    ended = [run for run in record.runs.recent() if run.as_of is not None]
+    champion = record.registry.roles().champion
+    fresh = count_new_rows(record, settings, ended, as_of)
+    record.samples.put([(NEW_ROWS, {}, float(fresh))], as_of)
+    return TriggerFacts(
+        as_of=as_of,
+        asks=tuple(asks),
+        run_active=run_active,
+        last_run_at=max((run.as_of for run in ended if run.as_of is not None), default=None),
+        new_labelled_rows=fresh,
+        champion_since=None if champion is None else _known_since(record.registry.version(champion)),
+        drift_triggers=settings.drift.triggers_retrain,
+        quality_triggers=settings.quality.triggers_retrain,
+    )
+
+
+def _known_since(version: ModelVersion) -> datetime | None:
+    """How new what the version knows is: by its newest row where the record had no time yet when it was registered."""
+    newest = max(version.registered_at, version.data_until or EPOCH)
+    return newest if newest > EPOCH else None
+
+
+def count_new_rows(record: Record, settings: Settings, ended: Sequence[Run], as_of: datetime) -> int:
+    """Labelled rows that matured since the last run that succeeded: what a new one would know more."""
+    horizon = settings.quality.label_horizon
+    last = max((run.as_of for run in ended if run.as_of is not None and run.state == "succeeded"), default=None)
+    return record.log.labelled(as_of, horizon, after=None if last is None else last - horizon)
+
+
+def asks_of_checks(record: Record, since: datetime | None, as_of: datetime) -> list[Ask]:
+    """What the checks found after `since` and up to `as_of`: the latest decline, and the latest drift."""
+    after = None if since is None else since + MICROSECOND
+    events, _ = record.events.page(
+        kind=[QualityDeclined.kind, DriftDetected.kind], since=after, until=as_of + MICROSECOND, limit=1000
+    )
+    champion = record.registry.roles().champion
+    # What was found about a former champion is no reason to replace its successor.
+    latest = {event.kind: _ask(event) for event in events if event.model_version == champion}
+    return list(latest.values())
+
+
+def _ask(event: RecordedEvent) -> Ask:
+    data = event.data
+    if event.kind == QualityDeclined.kind:
+        numbers = {"observed_loss": data["observed"], "expected_loss": data["expected"], "labels": data["labels"]}
+        reason = f"loss {data['observed']:.4f} against {data['expected']:.4f} on {data['labels']} labels"
+        return Ask("quality", "watcher", reason, numbers)
+    named = ", ".join(data["drifted"][:5]) + (" and more" if len(data["drifted"]) > 5 else "")
+    return Ask("drift", "watcher", f"{named} drifted", {"drifted": data["drifted"]})
+
+
+def ask_of_run(run: Run) -> Ask:
+    """Somebody asked by making the run itself, as `POST /retrain` does."""
+    trigger: Trigger = "alert" if run.trigger == "alert" else "operator"
+    return Ask(trigger, run.actor, run.reason)

@@ -1,0 +1,29 @@
+"""What keeps the record small and honest: retention, old pages, and the audit trail's digests worked out anew."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from service.log_lines import log_line
+from service.record import Record
+from service.settings import Settings
+
+CHAIN_VALID = "ringside_audit_chain_valid"
+KEPT_PAGES = 50  # of Evidently's, 4 MB each
+
+
+def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
+    """Forgets what is older than the settings want kept, and says whether the audit trail is whole.
+
+    By the machine's hours, not by the record's: nothing waits for it, and a year that is replayed in minutes needs
+    it as rarely as any other minutes.
+    """
+    if settings.log.retention is not None:
+        forgotten = record.log.forget(as_of - settings.log.retention)
+        if forgotten:
+            log_line("requests forgotten", requests=forgotten, before=as_of - settings.log.retention)
+    record.reports.forget("drift", KEPT_PAGES)
+    chain = record.events.verify()
+    if not chain.valid:
+        log_line("audit trail is broken", broken_at=chain.broken_at)
+    record.samples.put([(CHAIN_VALID, {}, float(chain.valid))], as_of)

@@ -1,0 +1,180 @@
+"""Retrain runs as the watcher sees them: asked for, weighed, started, supervised, ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from monitoring.facts import ask_of_run, gather_facts
+from monitoring.trigger import Ask, RetrainDecision, decide
+from service.clock import machine_now
+from service.errors import RunActive
+from service.events import RetrainDeclined
+from service.failpoint import fail_point
+from service.leases import Fence
+from service.log_lines import log_line
+from service.record import Record
+from service.requests import Request
+from service.runs import Run
+from service.settings import Settings
+
+ACTOR = "watcher"
+
+# `ringside train` requests a run and starts it itself; one that has not started by then never will.
+COMMAND_SECONDS = 60.0
+COMMAND = "command"
+
+
+class Child(Protocol):
+    """A run's process. `poll` is None while it lives; both see to it that the run ends in the record."""
+
+    def poll(self) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+
+StartChild = Callable[[Run, Fence], Child]
+
+
+class Retraining:
+    """One run at a time. For one thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        record: Record,
+        start_child: StartChild,
+        *,
+        machine_clock: Callable[[], datetime] = machine_now,
+    ) -> None:
+        self._settings = settings
+        self._record = record
+        self._start_child = start_child
+        self._machine_now = machine_clock
+        self._child: Child | None = None
+        self._run: Run | None = None
+        self._command_seen: tuple[str, float] | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether a run is requested or running, this watcher's or any other."""
+        return self._child is not None or self._record.runs.active() is not None
+
+    def weigh(self, found: Sequence[Ask], scheduled: bool, fence: Fence, as_of: datetime) -> RetrainDecision:
+        """Decides on what the checks found, on the schedule, and on what the facts themselves ask for."""
+        asks = list(found)
+        if scheduled:
+            asks.append(Ask("schedule", ACTOR, f"scheduled: {self._settings.retrain.schedule}"))
+        decision = self._decide(asks, as_of)
+        if decision.retrain:
+            self._begin(decision, fence, as_of)
+        elif decision.asked:
+            self._decline(decision, fence, as_of)
+        return decision
+
+    def hear(self, fence: Fence, as_of: datetime) -> None:
+        """Decides on what operators and alerts ask for, together; and on a run that was requested by name."""
+        self._start_requested(fence, as_of)
+        pending = self._record.requests.pending()
+        if not pending:
+            return
+        decision = self._decide([_ask(request) for request in pending], as_of)
+        run_id = None
+        if decision.retrain:
+            run = self._begin(decision, fence, as_of)
+            run_id = None if run is None else run.run_id
+        else:
+            self._decline(decision, fence, as_of)
+        fail_point("watcher.heard")
+        with self._record.database.write() as connection:
+            fence.check(connection)
+            for request in pending:
+                self._record.requests.decide(request.request, run_id, connection)
+
+    def poll(self) -> Run | None:
+        """The run that has ended since the last call, this watcher's own."""
+        if self._child is None or self._run is None or self._child.poll() is None:
+            return None
+        run = self._record.runs.get(self._run.run_id)
+        if run.active is not None:
+            run = self._record.runs.fail(run.run_id, "its process ended without a word")
+        log_line("run ended", run_id=run.run_id, state=run.state, version=run.version, seconds=run.seconds)
+        self._child = self._run = None
+        return run
+
+    def reap(self, patience: timedelta) -> None:
+        """Fails runs without a sign of life that are nobody's any more, as after this watcher's own sudden end."""
+        if self._child is None:
+            for run in self._record.runs.reap(self._machine_now(), patience):
+                log_line("run reaped", run_id=run.run_id)
+
+    def stop(self) -> None:
+        """Ends the run's process with the run."""
+        if self._child is not None:
+            self._child.kill()
+            self.poll()
+        self._child = self._run = None
+
+    def _decide(self, asks: Sequence[Ask], as_of: datetime) -> RetrainDecision:
+        facts = gather_facts(self._record, self._settings, asks, as_of, run_active=self.active)
+        return decide(facts, self._settings.retrain)
+
+    def _begin(self, decision: RetrainDecision, fence: Fence, as_of: datetime) -> Run | None:
+        try:
+            run = self._record.runs.request(
+                decision.trigger, decision.actor, "; ".join(decision.reasons), numbers=decision.numbers, lease=fence
+            )
+        except RunActive as active:  # somebody asked in this moment
+            log_line("run not requested", reason=active.message)
+            return None
+        fail_point("watcher.requested")
+        self._start(run, fence, as_of)
+        return run
+
+    def _decline(self, decision: RetrainDecision, fence: Fence, as_of: datetime) -> None:
+        event = RetrainDeclined(trigger=decision.trigger, reason="; ".join(decision.reasons), numbers=decision.numbers)
+        with self._record.events.writing() as connection:
+            fence.check(connection)
+            self._record.events.append(event, actor=ACTOR, at=as_of, connection=connection)
+
+    def _start_requested(self, fence: Fence, as_of: datetime) -> None:
+        """A run in state requested: an operator's, or one of a watcher that died before it began it."""
+        if self._child is not None:
+            return
+        run = self._record.runs.active()
+        if run is None or run.state != "requested":
+            return
+        if run.trigger == COMMAND:
+            self._give_up_command(run)
+            return
+        if run.actor != ACTOR:
+            facts = gather_facts(self._record, self._settings, [ask_of_run(run)], as_of, run_active=False)
+            decision = decide(facts, self._settings.retrain)
+            if not decision.retrain:
+                reason = "; ".join(decision.reasons)
+                self._record.runs.decline(run.run_id, reason, numbers=decision.numbers, lease=fence)
+                return
+        self._start(run, fence, as_of)
+
+    def _give_up_command(self, run: Run) -> None:
+        now = time.monotonic()
+        if self._command_seen is None or self._command_seen[0] != run.run_id:
+            self._command_seen = run.run_id, now
+        elif now - self._command_seen[1] > COMMAND_SECONDS:
+            self._record.runs.fail(run.run_id, "the command that requested it did not start it", actor=ACTOR)
+
+    def _start(self, run: Run, fence: Fence, as_of: datetime) -> None:
+        self._run = self._record.runs.start(run.run_id, as_of, lease=fence)
+        try:
+            self._child = self._start_child(self._run, fence)
+        except OSError as error:
+            self._record.runs.fail(run.run_id, f"its process could not be started: {error}", actor=ACTOR)
+            self._run = None
+            return
+        log_line("run started", run_id=run.run_id, trigger=run.trigger, as_of=as_of)
+
+
+def _ask(request: Request) -> Ask:
+    return Ask("alert" if request.kind == "alert" else "operator", request.actor, request.reason)

@@ -1,0 +1,273 @@
+"""The slow outer loop: what is due is done, what follows from it is waited for where time can wait."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from monitoring.agenda import JobName, job_name, plan_jobs
+from monitoring.bout import open_due_bouts, settle_bouts
+from monitoring.drift_check import DriftCheck
+from monitoring.facts import asks_of_checks
+from monitoring.housekeeping import keep_house
+from monitoring.leadership import Leadership
+from monitoring.quality_check import QualityCheck
+from monitoring.retraining import Retraining
+from monitoring.schedule import Schedule
+from service.bout import Bout
+from service.clock import EPOCH
+from service.errors import StaleLease
+from service.events import SettingsChanged
+from service.failpoint import fail_point
+from service.jobs import Job, due
+from service.leases import Fence
+from service.log_lines import log_line
+from service.record import Record
+from service.settings import Settings
+
+# How often is looked for what nobody has a time for: requests, shadows that died, a clock that went on. In seconds of
+# the machine's clock; a tick in between costs two reads of the record, .5 ms.
+LOOK_SECONDS = 0.25
+HOUSEKEEPING_SECONDS = 3600.0
+
+
+class Shadows(Protocol):
+    """The challengers' processes."""
+
+    def keep(self, bouts: Sequence[Bout], fence: Fence | None) -> None: ...
+
+    def caught_up(self, bout: Bout, until: datetime) -> bool: ...
+
+    def stop(self) -> None: ...
+
+
+class Watcher:
+    """Leads or follows. `beat` and `tick` are called again and again, from one thread each; `stop` after both ended.
+
+    Where time is the machine's, a job runs as of now, and nothing waits. Where time is the requests', the job due at
+    D runs on the record as of D, and `settled_until` moves to D once everything that follows has happened: the run
+    that it started has ended, its bouts are open, and the shadows have scored what was logged by then. A client that
+    replays history waits for that, so that training takes none of its time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        record: Record,
+        leadership: Leadership,
+        retraining: Retraining,
+        shadows: Shadows,
+        jobs: Mapping[JobName, Schedule],
+        *,
+        stopwatch: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._record = record
+        self._leadership = leadership
+        self._retraining = retraining
+        self._shadows = shadows
+        self._agenda = jobs
+        self._stopwatch = stopwatch
+        self._drift = DriftCheck(settings, record)
+        self._quality = QualityCheck(settings, record)
+        self._follows_requests = settings.clock.source == "requests"
+        self._led: Fence | None = None
+        self._jobs: list[Job] = []
+        self._unsettled: datetime | None = None
+        self._settled: datetime | None = None
+        self._looked = self._kept_house = float("-inf")
+
+    @property
+    def leads(self) -> bool:
+        return self._led is not None
+
+    def beat(self) -> None:
+        """Says that this watcher lives, and holds or takes the lease. Never raises: the next beat tries again."""
+        try:
+            self._leadership.beat()
+        except Exception as error:  # noqa: BLE001 - the record is away for a moment; the lease says for how long
+            log_line("heartbeat failed", level=logging.ERROR, error=repr(error))
+
+    def tick(self) -> None:
+        """Does what is due. Never raises: what went wrong is logged, and the next tick goes on."""
+        try:
+            fence = self._leadership.fence
+            if fence is None or fence != self._led:
+                self._follow()
+            if fence is not None:
+                self._lead(fence)
+        except StaleLease as stale:
+            log_line("lease lost", level=logging.WARNING, reason=stale.message)
+            self._leadership.step_down()
+            self._follow()
+        except Exception as error:  # noqa: BLE001 - one bad moment of the record must not end the watch
+            log_line("tick failed", level=logging.ERROR, exc_info=True, error=repr(error))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due, nothing runs, and everything is settled."""
+        if self._led is None or self._retraining.active or self._unsettled is not None:
+            return False
+        now = self._record.clock.now()
+        if due(self._jobs, now) or self._settled is None:
+            return False
+        return self._settled >= now or not self._follows_requests  # the machine's time goes on by itself
+
+    def stop(self) -> None:
+        """Ends the children and gives the lease back."""
+        self._follow()
+        self._leadership.release()
+
+    def _follow(self) -> None:
+        """A follower has no children, and remembers nothing: its successor may have gone on long since."""
+        if self._led is not None:
+            self._retraining.stop()
+            self._shadows.stop()
+        self._led = None
+        self._jobs = []
+        self._unsettled = self._settled = None
+        self._looked = self._kept_house = float("-inf")
+
+    def _lead(self, fence: Fence) -> None:
+        now = self._record.clock.now()
+        if self._follows_requests and now <= EPOCH:
+            return  # no request has said yet what time it is
+        if self._led is None:
+            self._take_over(fence, now)
+        ended = self._retraining.poll()
+        if ended is not None:
+            self._open_bouts(fence, (ended.as_of or now) if self._follows_requests else now)
+        if self._stopwatch() - self._looked >= LOOK_SECONDS:
+            self._look(fence, now)
+        self._run_due(fence, now)
+
+    def _take_over(self, fence: Fence, now: datetime) -> None:
+        self._record.registry.artifact_orphans()
+        self._say_settings(fence)
+        self._jobs = plan_jobs(self._record, self._agenda, now)
+        self._led = fence
+        self._open_bouts(fence, now)  # a predecessor may have died between a run's end and its bout
+
+    def _look(self, fence: Fence, now: datetime) -> None:
+        self._retraining.reap(self._settings.watch.lease)
+        self._retraining.hear(fence, now)
+        self._keep_shadows(fence)
+        if self._stopwatch() - self._kept_house >= HOUSEKEEPING_SECONDS:
+            self._kept_house = self._stopwatch()
+            self._guarded("housekeeping", lambda: keep_house(self._record, self._settings, now))
+        self._looked = self._stopwatch()
+        if self._unsettled is None and self._worth_saying(now):
+            self._unsettled = now
+
+    def _worth_saying(self, now: datetime) -> bool:
+        """Whether `settled_until` should move although nothing was due: at once for a client that waits for it."""
+        if self._settled is None:
+            return True
+        patience = timedelta(0) if self._follows_requests else self._settings.watch.heartbeat
+        return now > self._settled + patience and not due(self._jobs, now)
+
+    def _run_due(self, fence: Fence, now: datetime) -> None:
+        """Everything that is due, one time after the other; where time can wait, none before the last is settled."""
+        while self._settle(fence):
+            ready = due(self._jobs, now)
+            if not ready:
+                return
+            as_of = ready[0].due_at if self._follows_requests else now
+            group = sorted((job for job in ready if job.due_at <= as_of), key=lambda job: job.name)
+            if self._follows_requests and not self._evidence_is_in(group, as_of):
+                return
+            self._run(group, fence, as_of)
+            self._unsettled = as_of
+
+    def _settle(self, fence: Fence) -> bool:
+        """Whether nothing is left to wait for; says in the record up to when."""
+        if self._unsettled is None:
+            return True
+        if self._follows_requests:
+            if self._retraining.active:
+                return False
+            if not self._caught_up(self._unsettled):
+                return False
+        self._record.leases.settle(fence, self._unsettled)
+        self._settled, self._unsettled = self._unsettled, None
+        return True
+
+    def _evidence_is_in(self, group: Sequence[Job], as_of: datetime) -> bool:
+        """Bouts are looked at once the shadows have scored what has matured."""
+        if not any(job.name == "bouts" for job in group):
+            return True
+        return self._caught_up(as_of - self._settings.quality.label_horizon)
+
+    def _caught_up(self, until: datetime) -> bool:
+        return all(self._shadows.caught_up(bout, until) for bout in self._record.bouts.opened())
+
+    def _run(self, group: Sequence[Job], fence: Fence, as_of: datetime) -> None:
+        """One time's jobs, in order. What raises is written beside the job, and the others go on."""
+        named = {job_name(job): job for job in group}
+        runners: dict[JobName, Callable[[], object]] = {
+            "bouts": lambda: self._bouts(fence, as_of),
+            "drift": lambda: self._drift.run(fence, as_of),
+            "quality": lambda: self._quality.run(fence, as_of),
+            "retrain": lambda: self._weigh(named, fence, as_of),
+        }
+        if "schedule" in named and "retrain" not in named:
+            runners["schedule"] = lambda: self._weigh(named, fence, as_of)
+        for name, job in named.items():
+            runner = runners.get(name)
+            error = None if runner is None else self._guarded(name, runner)
+            fail_point(f"watcher.{name}")
+            next_due = self._agenda[name].next_due(as_of)
+            self._record.jobs.finished(job.name, as_of, next_due, error, lease=fence)
+        self._jobs = [job for job in self._record.jobs.all() if job.name in self._agenda]
+
+    def _weigh(self, group: Mapping[JobName, Job], fence: Fence, as_of: datetime) -> None:
+        """Schedule and triggers that come together are one question: one run, or one refusal."""
+        check = group.get("retrain")
+        asks = [] if check is None else asks_of_checks(self._record, check.last_as_of, as_of)
+        self._retraining.weigh(asks, "schedule" in group, fence, as_of)
+
+    def _bouts(self, fence: Fence, as_of: datetime) -> None:
+        settle_bouts(self._record, self._settings, fence, as_of)
+        self._open_bouts(fence, as_of)
+
+    def _open_bouts(self, fence: Fence, as_of: datetime) -> None:
+        open_due_bouts(self._record, self._settings, fence, as_of)
+        self._keep_shadows(fence)
+
+    def _keep_shadows(self, fence: Fence) -> None:
+        self._shadows.keep(self._record.bouts.opened(), fence)
+
+    def _guarded(self, name: str, call: Callable[[], object]) -> str | None:
+        """The error as text, None where all went well."""
+        begun = self._stopwatch()
+        try:
+            call()
+        except StaleLease:
+            raise
+        except Exception as error:  # noqa: BLE001 - one job's fault must not keep the others from running
+            log_line("job failed", level=logging.ERROR, exc_info=True, job=name, error=repr(error))
+            return f"{type(error).__name__}: {error}"
+        log_line("job done", level=logging.DEBUG, job=name, seconds=round(self._stopwatch() - begun, 3))
+        return None
+
+    def _say_settings(self, fence: Fence) -> None:
+        """Settings that are not those of the last watcher are an event, so that decisions can be understood later."""
+        digest, cursor, last = self._settings.digest(), None, None
+        while True:
+            page, cursor = self._record.events.page(kind=SettingsChanged.kind, limit=1000, cursor=cursor)
+            last = page[-1].data["digest"] if page else last
+            if cursor is None:
+                break
+        if last == digest:
+            return
+        with self._record.events.writing() as connection:
+            fence.check(connection)
+            self._record.events.append(SettingsChanged(digest=digest), actor="watcher", connection=connection)
+
+
+def tick_every(settings: Settings) -> timedelta:
+    """A replaying client waits for each due time; elsewhere a second is soon enough for anything."""
+    return timedelta(milliseconds=20 if settings.clock.source == "requests" else 1000)
