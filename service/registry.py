@@ -130,6 +130,7 @@ class Registry:
         bout: str | None = None,
         generation: int | None = None,
         lease: Fence | None = None,
+        at: datetime | None = None,
         connection: sa.Connection | None = None,
     ) -> Roles:
         """Makes the version champion. RoleConflict where it is already, is barred, or the role has moved.
@@ -138,7 +139,7 @@ class Registry:
         called: whoever had to wait for another's move does not move it again unseen.
         """
         seen = generation if generation is not None else self._seen(connection).generation
-        at = self._clock.now()
+        at = at or self._clock.now()
         with self._events.writing(connection) as joined:
             check_fence(lease, joined)
             candidate, standing = read_version(joined, version), expect_generation(joined, seen)
@@ -155,6 +156,7 @@ class Registry:
         bout: str | None = None,
         generation: int | None = None,
         lease: Fence | None = None,
+        at: datetime | None = None,
         connection: sa.Connection | None = None,
     ) -> Roles:
         """Gives the role back to the previous champion, and bars the present one from it.
@@ -162,7 +164,7 @@ class Registry:
         RoleConflict where there is no previous champion, it is barred, or the role has moved, as with `promote`.
         """
         seen = generation if generation is not None else self._seen(connection).generation
-        at = self._clock.now()
+        at = at or self._clock.now()
         with self._events.writing(connection) as joined:
             check_fence(lease, joined)
             standing = expect_generation(joined, seen)
@@ -191,13 +193,14 @@ class Registry:
         reason: str,
         bout: str | None = None,
         lease: Fence | None = None,
+        at: datetime | None = None,
         connection: sa.Connection | None = None,
     ) -> None:
         """Bars the version for good; its open bouts are decided as "rejected" in the same transaction.
 
         RoleConflict for the champion, which only a rollback or a promotion can replace, and for a barred version.
         """
-        at = self._clock.now()
+        at = at or self._clock.now()
         with self._events.writing(connection) as joined:
             check_fence(lease, joined)
             candidate = read_version(joined, version)
