@@ -131,7 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _watch_parent(ended: threading.Event) -> None:
     """The pipe closes with its parent, however that ends. A challenger at work is not waited for long."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 4096):  # unbuffered: a thread within sys.stdin aborts the interpreter's exit
+        pass
     ended.set()
     time.sleep(PATIENCE_SECONDS)
     os._exit(ENDED)

@@ -25,9 +25,12 @@ from service.settings import Settings
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
 
-# Without a sign of life. A child at idle priority on a busy machine is slow, not hung: it hangs if it was stopped, or
-# has used this much of a processor without finishing a batch, or has been silent for the longer time in any case.
-SILENT_SECONDS, BUSY_SECONDS, LONGEST_SILENCE_SECONDS = 30.0, 20.0, 300.0
+# Without a sign of life. A child at idle priority on a busy machine is slow, not hung: it hangs if it has used this
+# much of a processor without finishing a batch, or has been silent for the longer time in any case.
+BUSY_SECONDS, LONGEST_SILENCE_SECONDS = 20.0, 300.0
+
+# One that was stopped may hold SQLite's one lock, which answers wait for.
+STOPPED_SECONDS = 1.0
 
 # The sizes of a batch after so many deaths without a step forward, down to the one row that the challenger dies of.
 BATCHES = (LARGEST_BATCH, 64, 8, 1)
@@ -149,10 +152,12 @@ class ShadowPool:
                 child.stepped, child.pauses, child.beat_at, child.busy_at_beat = True, 0, now, busy
                 return None
             silent = now - child.beat_at
-            hung = process.status() == psutil.STATUS_STOPPED or busy - child.busy_at_beat > BUSY_SECONDS
+            stopped = process.status() == psutil.STATUS_STOPPED
         except psutil.Error:
             return None  # it ended this moment; the next call sees how
-        if silent > LONGEST_SILENCE_SECONDS or (hung and silent > SILENT_SECONDS):
+        if stopped and silent > STOPPED_SECONDS:
+            return "stopped"
+        if silent > LONGEST_SILENCE_SECONDS or busy - child.busy_at_beat > BUSY_SECONDS:
             return "silence"
         return None
 

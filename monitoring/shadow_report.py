@@ -84,5 +84,5 @@ def _behind(connection: sa.Connection, cursor: Cursor, after_seq: int) -> sa.Col
     """The logged requests that a tail from the cursor still has to meet."""
     if connection.dialect.name == "postgresql":
         place = sa.tuple_(predictions.c.xid, predictions.c.seq)
-        return sa.and_(place > (cursor.xid, cursor.seq), predictions.c.seq > after_seq)
+        return sa.and_(place > sa.tuple_(cursor.xid, cursor.seq), predictions.c.seq > after_seq)
     return predictions.c.seq > max(cursor.seq, after_seq)
