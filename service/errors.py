@@ -130,6 +130,10 @@ class Overloaded(Unavailable):
 class LogUnavailable(Unavailable):
     code = "log_unavailable"
 
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason  # the database's own words, which name hosts and files: for the log, not for callers
+
 
 class SettingsError(RingsideError):
     code = "invalid_settings"

@@ -7,21 +7,21 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from service.errors import LogUnavailable, Overloaded, RingsideError
+from service.log_lines import log_line
 from service.logged import Answer, Batch, Outcome
-from service.prediction_log import PredictionLog
+from service.prediction_log import PATIENCE_SECONDS, PredictionLog
 
-LOGGER = logging.getLogger(__name__)
 _Answered = asyncio.Future[list[Answer]]
 # Two of the largest requests (10,000 records each), or a second of single ones at full speed.
 QUEUE_ROWS = 20_000
 # A group of this size takes some 50 ms: as long as the first in it should wait for the last.
 GROUP_ROWS = 2_000
-RETRY_SECONDS = 0.5  # between attempts to write what was answered already ("async")
+RETRY_SECONDS = 0.5  # between looks whether the log is back
 STOP_SECONDS = 30.0
 
 
@@ -35,8 +35,12 @@ class GroupCommit:
     """For one event loop: `submit` waits for the commit, which a thread of its own makes.
 
     With `durability` "async" it answers at once, with seq 0 and without looking for the id in the log; what then
-    cannot be written counts in `lost_rows`. `on_commit(seconds, rows)` is called by the thread after each group.
-    A database that fails refuses the requests of that moment; the next group tries anew.
+    cannot be written counts in `lost_rows`, and `on_lost(rows)` is told. `on_commit(seconds, rows)` is called by
+    the thread after each group.
+
+    A database that fails at once refuses the requests of that moment, and the next group tries anew. One that
+    hangs, on a lock or behind a network, refuses everybody from `patience_seconds` on, at once, until a probe in
+    the background finds it back; for that, `look` wants to be called a few times a second.
     """
 
     def __init__(
@@ -45,19 +49,28 @@ class GroupCommit:
         *,
         durability: Literal["commit", "fsync", "async"] = "commit",
         queue_rows: int = QUEUE_ROWS,
+        patience_seconds: float = PATIENCE_SECONDS,
         on_commit: Callable[[float, int], None] | None = None,
+        on_lost: Callable[[int], None] | None = None,
     ) -> None:
         self._log = log
         self._waits = durability != "async"
         self._queue_rows = queue_rows
+        self._patience_seconds = patience_seconds
         self._on_commit = on_commit
+        self._on_lost = on_lost
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        # Each is written by one thread only, so that neither needs a lock.
+        # Each of these is written by one thread only, so that none needs a lock.
         self._rows_in = 0
         self._rows_out = 0
+        self._rows_refused = 0
         self.lost_rows = 0
+        self._group: Sequence[_Waiting] = ()  # what the thread is writing,
+        self._since: float | None = None  # and since when
+        self._away = False  # it hung, and the thread looks for it
+        self._failing = False
 
     def start(self) -> None:
         self._stopping.clear()
@@ -76,16 +89,19 @@ class GroupCommit:
 
     def depth(self) -> int:
         """Rows taken and not yet committed."""
-        return self._rows_in - self._rows_out
+        return self._rows_in - self._rows_out - self._rows_refused
 
     async def submit(self, batch: Batch) -> list[Answer]:
         """The answers to give, which then are in the log.
 
         Raises IdConflict or InvalidRecord for this batch alone, LogUnavailable when the database fails, Overloaded
-        when too many rows wait already. A caller that is cancelled may find its rows logged.
+        when too many rows wait already. A caller that is cancelled, or refused because the database hung, may find
+        its rows logged.
         """
         if self._thread is None:
             raise LogUnavailable("the prediction log is not open: the service is starting or stopping")
+        if self._waits and self._hangs():
+            raise _hung()
         rows, waiting = len(batch.entries), self.depth()
         if waiting and waiting + rows > self._queue_rows:
             raise Overloaded(
@@ -99,15 +115,55 @@ class GroupCommit:
             return [Answer(e.id, version, e.prediction, e.probabilities, 0, False) for e in batch.entries]
         return await answered
 
+    def look(self) -> None:
+        """Refuses those who wait for a log that hangs. For the event loop's own thread."""
+        if self._waits and self._hangs():
+            queued = self._drain()
+            self._rows_refused += _rows(queued)
+            _wake([(w.answered, _hung()) for w in (*self._group, *queued) if w.answered is not None])
+
+    def _hangs(self) -> bool:
+        since = self._since
+        return self._away or (since is not None and time.monotonic() - since > self._patience_seconds)
+
+    def _drain(self) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        while True:
+            try:
+                waiting = self._queue.get_nowait()
+            except queue.Empty:
+                return taken
+            if waiting is None:
+                self._queue.put(None)
+                return taken
+            taken.append(waiting)
+
     def _run(self) -> None:
         while (group := self._next_group()) is not None:
             started = time.perf_counter()
+            self._group, self._since = group, time.monotonic()
             outcomes = self._write(group)
-            rows = sum(len(waiting.batch.entries) for waiting in group)
+            self._away = self._waits and self._failing and time.monotonic() - self._since > self._patience_seconds / 2
+            self._group, self._since = (), None
+            rows = _rows(group)
             self._rows_out += rows
             self._answer(group, outcomes)
             if self._on_commit is not None:
                 self._on_commit(time.perf_counter() - started, rows)
+            if self._away:
+                self._await_return()
+
+    def _await_return(self) -> None:
+        """Until the log can be written again, without anybody waiting for that."""
+        while not self._stopping.wait(RETRY_SECONDS):
+            try:
+                self._log.probe()
+            except LogUnavailable:
+                continue
+            except Exception:  # noqa: BLE001 - the thread must outlive it, as in `_write`, which will say what it is
+                pass
+            break
+        self._away = False
 
     def _next_group(self) -> list[_Waiting] | None:
         """Whoever waits now, but at least one; None at the end."""
@@ -127,26 +183,48 @@ class GroupCommit:
     def _write(self, group: Sequence[_Waiting]) -> Sequence[Outcome | RingsideError]:
         while True:
             try:
-                return self._log.append([waiting.batch for waiting in group])
+                outcomes = self._log.append([waiting.batch for waiting in group])
+                self._tell(None)
+                return outcomes
             except LogUnavailable as error:
-                LOGGER.warning("prediction log unavailable", extra={"error": str(error), "batches": len(group)})
+                self._tell(error)
                 if self._waits or self._stopping.wait(RETRY_SECONDS):
                     return [error] * len(group)
-            except Exception:  # the thread must outlive it: without it no request is ever answered again
-                LOGGER.exception("prediction log failed")
+            except Exception:  # noqa: BLE001 - the thread must outlive it: without it no request is ever answered again
+                log_line("prediction log failed", level=logging.ERROR, exc_info=True)
                 return [LogUnavailable("the prediction log failed")] * len(group)
+
+    def _tell(self, error: LogUnavailable | None) -> None:
+        """Logs that the log went away, and that it is back; not each request in between."""
+        if error is not None and not self._failing:
+            log_line("prediction log unavailable", level=logging.ERROR, reason=error.reason or error.message)
+        if error is None and self._failing:
+            log_line("prediction log back")
+        self._failing = error is not None
 
     def _answer(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome | RingsideError]) -> None:
         if not self._waits:
-            for waiting, outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, RingsideError):
-                    self.lost_rows += len(waiting.batch.entries)
+            self._lose([w for w, outcome in zip(group, outcomes, strict=True) if isinstance(outcome, RingsideError)])
             return
         ended = [(w.answered, outcome) for w, outcome in zip(group, outcomes, strict=True) if w.answered is not None]
         try:
             ended[0][0].get_loop().call_soon_threadsafe(_wake, ended)
         except RuntimeError:
-            LOGGER.warning("answers after the event loop's end", extra={"batches": len(group)})
+            log_line("answers after the event loop's end", level=logging.WARNING, batches=len(group))
+
+    def _lose(self, lost: Sequence[_Waiting]) -> None:
+        if lost:
+            self.lost_rows += _rows(lost)
+            if self._on_lost is not None:
+                self._on_lost(_rows(lost))
+
+
+def _rows(several: Iterable[_Waiting]) -> int:
+    return sum(len(waiting.batch.entries) for waiting in several)
+
+
+def _hung() -> LogUnavailable:
+    return LogUnavailable("the prediction log does not answer just now")
 
 
 def _wake(ended: Sequence[tuple[_Answered, Outcome | RingsideError]]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import psycopg
@@ -32,6 +32,8 @@ class Appender(Protocol):
     """Writes groups in one transaction each. For one thread at a time; unusable after an exception."""
 
     def append(self, batches: Sequence[Batch], now: Callable[[], int]) -> list[list[Answer] | IdConflict]: ...
+
+    def probe(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -60,18 +62,26 @@ class SqliteAppender:
         self._inode = os.stat(self._path).st_ino
 
     def append(self, batches: Sequence[Batch], now: Callable[[], int]) -> list[list[Answer] | IdConflict]:
+        with self._transaction():
+            return self._write(batches, now).outcomes
+
+    def probe(self) -> None:
+        with self._transaction():
+            pass
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         with self._database.exclusive():
             if os.stat(self._path).st_ino != self._inode:  # else rows would go where nobody can find them
                 raise FileNotFoundError(f"{self._path} was replaced by another file")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                made = self._write(batches, now)
+                yield
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-        return made.outcomes
 
     def _write(self, batches: Sequence[Batch], now: Callable[[], int]) -> Plan:
         execute = self._connection.execute
@@ -145,6 +155,10 @@ class PostgresAppender:
             with suppress(psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 return self._transact(batches, now)
         return self._transact(batches, now)
+
+    def probe(self) -> None:
+        with self._connection.transaction():
+            self._connection.execute("LOCK TABLE predictions, prediction_ids IN ROW EXCLUSIVE MODE")
 
     def _transact(self, batches: Sequence[Batch], now: Callable[[], int]) -> list[list[Answer] | IdConflict]:
         with self._connection.transaction(), self._connection.cursor() as cursor:

@@ -51,6 +51,7 @@ __all__ = [
 
 # Longer than any commit behind it takes, shorter than a client waits.
 PATIENCE_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
 FORGET_AT_ONCE = 1000  # rows in one transaction, so that requests never wait long behind it
 UNSTORABLE = (UnicodeError, OverflowError, psycopg.DataError, sqlite3.DataError, sa.exc.DataError)
 UNAVAILABLE = (sqlite3.Error, psycopg.Error, sa.exc.DBAPIError, OSError)
@@ -99,21 +100,25 @@ class PredictionLog:
             return []
         with self._appending:
             try:
-                if self._appender is None:
-                    window = self._window // MICROSECOND
-                    self._appender = open_appender(
-                        self._database, window, self._follows_requests, self._patience_seconds
-                    )
-                return list(self._appender.append(batches, lambda: to_micros(self._clock.now())))
+                return list(self._connected().append(batches, lambda: to_micros(self._clock.now())))
             except UNSTORABLE as error:
                 self._disconnect()
                 reason = error
             except UNAVAILABLE as error:
                 self._disconnect()
-                raise LogUnavailable(f"the prediction log cannot be written: {error}") from error
+                raise LogUnavailable("the prediction log cannot be written just now", reason=str(error)) from error
         if len(batches) == 1:  # a text that no database takes, such as half a surrogate pair
             return [InvalidRecord(f"the request cannot be stored: {reason}", field="records")]
         return [outcome for batch in batches for outcome in self.append([batch])]
+
+    def probe(self) -> None:
+        """Raises LogUnavailable unless a writer can begin now; a lock is waited for as long as `append` would."""
+        with self._appending:
+            try:
+                self._connected().probe()
+            except UNAVAILABLE as error:
+                self._disconnect()
+                raise LogUnavailable("the prediction log cannot be written just now", reason=str(error)) from error
 
     def add_labels(self, given: Sequence[LabelGiven], at: datetime | None = None) -> LabelOutcome:
         """Stores new labels and corrections; `at` is the call's own time, None for the clock's.
@@ -131,7 +136,7 @@ class PredictionLog:
         except UNSTORABLE as error:
             raise InvalidLabel(f"the labels cannot be stored: {error}", field="labels") from error
         except UNAVAILABLE as error:
-            raise LogUnavailable(f"labels cannot be written: {error}") from error
+            raise LogUnavailable("labels cannot be written just now", reason=str(error)) from error
 
     def tail(self, cursor: Cursor, limit: int) -> tuple[list[LoggedRow], Cursor]:
         """The next rows behind `cursor`, each exactly once and none left out, and where to go on.
@@ -244,9 +249,18 @@ class PredictionLog:
                 return forgotten
 
     def close(self) -> None:
-        """Lets go of the append connection; the next append makes a new one."""
-        with self._appending:
-            self._disconnect()
+        """Lets go of the append connection; the next append makes a new one. One that hangs keeps its own."""
+        if self._appending.acquire(timeout=CLOSE_SECONDS):
+            try:
+                self._disconnect()
+            finally:
+                self._appending.release()
+
+    def _connected(self) -> Appender:
+        if self._appender is None:
+            window = self._window // MICROSECOND
+            self._appender = open_appender(self._database, window, self._follows_requests, self._patience_seconds)
+        return self._appender
 
     def _disconnect(self) -> None:
         appender, self._appender = self._appender, None

@@ -190,6 +190,9 @@ class LogSettings(Section):
     on_failure: Literal["refuse", "serve"] = Field(
         "refuse", description="What happens to predictions while the log cannot be written."
     )
+    patience: PositiveDuration = Field(
+        timedelta(seconds=5), description="How long an answer waits for the log, before on_failure counts."
+    )
     id_window: PositiveDuration = Field(timedelta(days=30), description="Ids are unique within it.")
     retention: PositiveDuration | None = Field(
         None, examples=["365d"], description="Logged requests are forgotten after it."

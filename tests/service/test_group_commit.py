@@ -215,7 +215,7 @@ class TestRecovery:
     def check(commits: GroupCommit, database: Database, mend: Callable[[], object], why: str) -> None:
         (outcome,) = submit(commits, batch("during"))
         assert isinstance(outcome, LogUnavailable)
-        assert why in outcome.message
+        assert why in outcome.reason
         mend()
         assert isinstance(submit(commits, batch("after"))[0], list)
         assert logged(database) == {"before", "after"}
