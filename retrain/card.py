@@ -1,0 +1,91 @@
+"""A version's card: what it is, how good it is and against whom, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from retrain.dataset import Dataset
+from retrain.evaluation import Metrics
+from retrain.examination import Examination
+from retrain.gate import GateDecision, Parity
+from retrain.lineage import git_commit, library_versions
+from retrain.search import SearchReport
+from service.clock import machine_now
+from service.settings import Settings
+
+METRICS_OF = "fit on rows before the holdout; the packaged model is refitted on all matured rows"
+# A card is read over HTTP; the earliest trials and the best are what tells.
+MOST_TRIALS = 200
+
+
+def write_card(
+    settings: Settings,
+    data: Dataset,
+    holdout: Dataset,
+    found: SearchReport,
+    judged: Examination,
+    decision: GateDecision,
+    parity: Parity,
+    *,
+    latency_ms: float,
+    read_until_seq: int,
+    parent: str | None,
+    chain_head: str,
+) -> dict[str, Any]:
+    """The card without its `version`, which registration gives."""
+    best = found.best.configuration
+    return {
+        "problem": settings.problem.name,
+        "task": data.schema.problem.task,
+        "target": data.schema.problem.target,
+        "family": best.family,
+        "params": dict(best.params),
+        "metrics": _plain(judged.candidate.metrics),
+        "metrics_of": METRICS_OF,
+        "baselines": {name: _plain(scored.metrics) for name, scored in judged.baselines.items()},
+        "champion_metrics": _plain(judged.champion_scored.metrics) if judged.champion_scored else {},
+        "fresh_metrics": _plain(judged.candidate_on_fresh.metrics) if judged.candidate_on_fresh else {},
+        "comparison": judged.champion.to_json() if judged.champion else None,
+        "loss": judged.loss,
+        "reference_loss": judged.reference_loss,
+        "loss_scale": judged.loss_scale,
+        "target_sd": judged.target_sd,
+        "gate": decision.to_json(),
+        "parity": {"max_difference": parity.max_difference, "rows": parity.rows},
+        "latency_ms": latency_ms,
+        "importances": judged.importances,
+        "rows": len(data),
+        "logged_rows": int((data.seqs > 0).sum()),
+        "holdout_rows": len(holdout),
+        "data_from": _text(data.data_from),
+        "data_until": _text(data.data_until),
+        "read_until_seq": read_until_seq,
+        "trials": _trials(found),
+        "search_rows": found.rows,
+        "search_seconds": round(found.seconds, 3),
+        "lineage": {
+            "data_fingerprint": data.fingerprint(),
+            "config_hash": settings.digest(),
+            "git_commit": git_commit(settings.folder),
+            "seed": settings.retrain.seed,
+            "libraries": library_versions(),
+            "parent": parent,
+            "chain_head": chain_head,
+        },
+        "created_at": _text(machine_now()),
+    }
+
+
+def _plain(metrics: Metrics) -> dict[str, dict[str, float]]:
+    return {name: interval.to_json() for name, interval in metrics.items()}
+
+
+def _trials(found: SearchReport) -> Sequence[Mapping[str, Any]]:
+    kept = list(found.trials[:MOST_TRIALS])
+    return [trial.to_json() for trial in (kept if found.best in kept else [*kept, found.best])]
+
+
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat().replace("+00:00", "Z")

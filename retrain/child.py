@@ -1,0 +1,206 @@
+"""A run in a process of its own: bounded in time and memory, and never left behind.
+
+The process leads a group, and everything it starts is in it. It holds the reading end of a pipe whose other end
+only its parent has: when the parent is gone, however it went, the pipe closes and the group ends itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from service.errors import RingsideError, SettingsError
+from service.leases import Fence
+from service.log_lines import log_line
+from service.record import Record
+from service.runs import Run
+from service.settings import Settings
+
+WATCH_SECONDS = 0.1
+ACTOR = "supervisor"
+# One thread in every library: see retrain.job. The variables have to be there before the libraries are.
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class RetrainChild:
+    """A running run's process, watched by a thread. `poll` and `kill` may be called from any thread."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: int, settings: Settings, record: Record, run: Run):
+        self._process = process
+        self._pipe = pipe
+        self._record = record
+        self._run_id = run.run_id
+        self._limit_bytes = settings.retrain.memory_limit
+        self._deadline = time.monotonic() + deadline(settings).total_seconds()
+        self._deadline_seconds = deadline(settings).total_seconds()
+        self._killed = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name=f"retrain {run.run_id}", daemon=True)
+        self.peak_bytes = 0
+
+    @classmethod
+    def start(cls, settings: Settings, record: Record, run: Run, fence: Fence | None) -> Self:
+        """Starts the process of a run that is running in the record. Raises OSError, SettingsError."""
+        if settings.path is None:
+            raise SettingsError("a run's process reads the settings from their file; these have none")
+        reading, writing = os.pipe()
+        command = [sys.executable, "-m", "retrain", "--config", str(settings.path), "--run", run.run_id]
+        command += ["--parent-pipe", str(reading)]
+        if fence is not None:
+            command += ["--lease-name", fence.name, "--lease-token", str(fence.token)]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(reading,),
+                start_new_session=True,
+                cwd=Path(__file__).resolve().parent.parent,
+                env={**os.environ, **THREADS},
+            )
+        except BaseException:
+            os.close(writing)
+            raise
+        finally:
+            os.close(reading)
+        child = cls(process, writing, settings, record, run)
+        record.runs.attach(run.run_id, process.pid)
+        child._watcher.start()
+        return child
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """None while it runs; then the exit code, and the run has ended in the record."""
+        return None if self._watcher.is_alive() else self._process.returncode
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """As `poll`, after at most so many seconds."""
+        self._watcher.join(seconds)
+        return self.poll()
+
+    def kill(self, reason: str = "its supervisor stopped") -> None:
+        """Ends the process group at once, and the run as failed. Harmless when it has ended."""
+        if self._watcher.is_alive():
+            self._reason = reason
+            self._killed.set()
+            self._watcher.join()
+
+    _reason = ""
+
+    def _watch(self) -> None:
+        error = self._until_ended()
+        end_group(self._process.pid)
+        self._process.wait()
+        os.close(self._pipe)
+        try:
+            # A run that ended by itself stays as it is: the first word is the true one.
+            self._record.runs.fail(self._run_id, error or self._unexplained(), actor=ACTOR)
+        except Exception as failure:  # noqa: BLE001 - the run is then reaped, for want of a sign of life
+            log_line("run not ended", run_id=self._run_id, error=str(failure))
+
+    def _until_ended(self) -> str | None:
+        """Why the process has to be ended; None when it has ended by itself."""
+        while not _ended(self._process.pid):
+            if self._killed.wait(WATCH_SECONDS):
+                return self._reason
+            if time.monotonic() > self._deadline:
+                return f"not finished by its deadline of {self._deadline_seconds:g} s (retrain.deadline)"
+            used = tree_bytes(self._process.pid)
+            self.peak_bytes = max(self.peak_bytes, used)
+            if used > self._limit_bytes:
+                return f"used {used / 1e6:,.0f} MB; retrain.memory_limit is {self._limit_bytes / 1e6:,.0f} MB"
+        return None
+
+    def _unexplained(self) -> str:
+        code = self._process.returncode
+        if code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return f"its process ended with exit code {code} and without a word"
+
+
+def run_supervised(
+    settings: Settings, record: Record, run_id: str, on_progress: Callable[[Mapping[str, Any]], None]
+) -> Run:
+    """Starts a requested run in a child process and waits for its end, which may be a failure; the run as ended.
+
+    An exception in the caller, Ctrl-C too, ends the child.
+    """
+    run = record.runs.start(run_id, record.clock.now(), actor="command")
+    try:
+        child = RetrainChild.start(settings, record, run, None)
+    except (OSError, RingsideError) as error:
+        record.runs.fail(run_id, f"its process could not be started: {error}", actor=ACTOR)
+        raise
+    try:
+        seen: Mapping[str, Any] | None = None
+        while child.wait(0.2) is None:
+            progress = record.runs.get(run_id).progress
+            if progress and progress != seen:
+                on_progress(progress)
+                seen = progress
+    except BaseException:
+        child.kill("the command was interrupted")
+        raise
+    return record.runs.get(run_id)
+
+
+def deadline(settings: Settings) -> timedelta:
+    """How long a run may take altogether."""
+    return settings.retrain.deadline or 3 * settings.retrain.budget + timedelta(minutes=10)
+
+
+def end_with_parent(pipe: int) -> None:
+    """In the child: ends its whole process group when the pipe's other end closes."""
+
+    def wait() -> None:
+        try:
+            while os.read(pipe, 1):
+                pass
+        finally:
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=wait, name="parent's pipe", daemon=True).start()
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory of a process and all its descendants; those that end meanwhile count nothing.
+
+    Reserved addresses do not count (RLIMIT_AS would count them: libraries reserve gigabytes that they never touch).
+    """
+    total = 0
+    try:
+        process = psutil.Process(pid)
+        members = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for member in members:
+        try:
+            total += member.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def end_group(pid: int) -> None:
+    """Kills what is left of the group that `pid` leads. Its number is nobody else's until `pid` is waited for."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # nobody is left, or only what is a zombie already
+        return
+
+
+def _ended(pid: int) -> bool:
+    """Whether it has ended; it is left to be waited for, so that its number stays its own."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

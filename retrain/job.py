@@ -1,0 +1,245 @@
+"""One retrain run, from the record to a registered version."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from retrain import gate
+from retrain.card import write_card
+from retrain.dataset import Dataset, load
+from retrain.examination import Champion, Examination, examine
+from retrain.gate import GateDecision
+from retrain.package import measure_latency_ms, package, prove_parity
+from retrain.pipeline import build, fit
+from retrain.problem import problem_schema
+from retrain.report import render_report
+from retrain.search import Limits, SearchReport, search
+from service.champion import ServedModel
+from service.errors import DataError
+from service.failpoint import fail_point
+from service.leases import Fence
+from service.log_lines import log_line
+from service.prediction_log import MaturedRow
+from service.record import Record
+from service.runs import Run
+from service.settings import Settings
+
+ACTOR = "retrain"
+
+# Of the budget; the rest is for reading, judging, refitting and packaging.
+SEARCH_SHARE = 0.85
+
+Progress = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """`version` is None where the gate refused the candidate."""
+
+    version: str | None
+    gate: GateDecision
+    seconds: float
+
+
+def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None, progress: Progress) -> RunResult:
+    """Trains, judges and registers, and ends the run in the record; the run is running when this is called.
+
+    Raises DataError for data that cannot be learned from; the run is then still running, for the caller to fail.
+    """
+    # One thread: beside a busy neighbour two of OpenMP's wait for each other, ten times slower than one alone; and
+    # sums in one order make the same model bit for bit.
+    with threadpool_limits(limits=1):
+        job = _Job(settings, record, record.runs.get(run_id), fence, _Teller(progress), time.monotonic())
+        job.tell("read")
+        champion = read_champion(record)
+        data = read_data(job, champion)
+        learn, holdout = split(data, settings.retrain.holdout)
+        found = find(job, learn)
+        job.tell("judge", found)
+        best = found.best.configuration
+        judged = examine(best, learn, holdout, champion, settings.promotion.loss, settings.retrain.seed)
+        decision = gate.decide(finite=judged.candidate.finite, dummy=judged.dummy, champion=judged.champion)
+        if not decision.passed:
+            return _refused(job, decision, found, judged)
+        job.tell("refit", found)
+        final = fit(build(best, data.schema.problem.task, settings.retrain.seed), data.arrays, data.target)
+        job.tell("package", found)
+        return _packaged(job, final, data, holdout, found, judged, decision, champion)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    settings: Settings
+    record: Record
+    run: Run
+    fence: Fence | None
+    tell: _Teller
+    started: float
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+def read_champion(record: Record) -> Champion | None:
+    """The champion, loaded as it serves; ArtifactError where its files are not what was registered."""
+    name = record.registry.roles().champion
+    if name is None:
+        return None
+    version = record.registry.version(name)
+    return Champion(ServedModel.load(record.registry.directory(name), name, version.digest), version)
+
+
+def read_data(job: _Job, champion: Champion | None) -> Dataset:
+    """The source, and the log as it stood at the run's `as_of`."""
+    settings = job.settings
+    logged: Sequence[MaturedRow] = []
+    if settings.data.include_labelled_log:
+        as_of = job.run.as_of or job.record.clock.now()
+        logged = job.record.log.matured(as_of, settings.quality.label_horizon, late_labels=True)
+    data = load(settings, problem_schema(settings, champion.model.schema if champion else None), logged)
+    fail_point("retrain.read")
+    return data
+
+
+def split(data: Dataset, share: float) -> tuple[Dataset, Dataset]:
+    """The rows to learn from, and the newest `share` of all, held out."""
+    held = min(len(data) - 1, max(1, round(len(data) * share)))
+    return data.rows(0, len(data) - held), data.rows(len(data) - held)
+
+
+def find(job: _Job, learn: Dataset) -> SearchReport:
+    """The best configuration on the rows before the holdout, within the trials or what is left of the budget."""
+    budget = job.settings.retrain.budget.total_seconds() * SEARCH_SHARE - job.seconds()
+    limits = Limits(job.settings.retrain.trials, max(0.0, budget))
+    found = search(learn, job.settings.retrain.families, limits, job.settings.retrain.seed, job.tell.trial)
+    fail_point("retrain.searched")
+    return found
+
+
+def _packaged(
+    job: _Job,
+    final: Pipeline,
+    data: Dataset,
+    holdout: Dataset,
+    found: SearchReport,
+    judged: Examination,
+    decision: GateDecision,
+    champion: Champion | None,
+) -> RunResult:
+    """Writes the version's files, proves them, and registers them; or refuses them, and leaves nothing behind."""
+    settings, record = job.settings, job.record
+    parent = champion.version.version if champion else None
+    read_until = _read_until(job, data)
+    stage = record.artifacts.stage()
+    try:
+        model = package(stage, final, data, _answers(data, judged), settings.retrain.seed)
+        parity = prove_parity(model, final, holdout, judged.target_sd)
+        latency_ms = measure_latency_ms(model, holdout.arrays.rows(0, 1))
+        decision = gate.with_parity(decision, parity)
+        decision = gate.with_latency(decision, latency_ms, settings.retrain.max_latency_ms)
+        if not decision.passed:
+            record.artifacts.discard(stage)
+            return _refused(job, decision, found, judged)
+        card = write_card(
+            settings, data, holdout, found, judged, decision, parity,
+            latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
+        )  # fmt: skip
+        (stage / "report.html").write_text(render_report(card, judged, holdout), encoding="utf-8")
+        fail_point("retrain.packaged")
+    except BaseException:
+        record.artifacts.discard(stage)
+        raise
+    version = record.registry.register(
+        stage,
+        run_id=job.run.run_id,
+        parent=parent,
+        card=card,
+        read_until_seq=read_until,
+        data_until=data.data_until,
+        actor=ACTOR,
+        lease=job.fence,
+        finish=_ending(job, decision, found),
+        as_champion=champion is None,
+    )
+    record.reports.add("model", record.registry.directory(version.version) / "report.html", version.version)
+    log_line("version registered", run_id=job.run.run_id, version=version.version, family=card["family"])
+    return RunResult(version.version, decision, job.seconds())
+
+
+def _ending(job: _Job, decision: GateDecision, found: SearchReport) -> Callable[[sa.Connection, str], None]:
+    """Ends the run in the transaction that registers its version."""
+    outcome = {"gate": decision.to_json(), "family": found.best.configuration.family}
+
+    def end(connection: sa.Connection, version: str) -> None:
+        job.record.runs.succeed(job.run.run_id, version, outcome, connection)
+
+    return end
+
+
+def _refused(job: _Job, decision: GateDecision, found: SearchReport, judged: Examination) -> RunResult:
+    outcome = {
+        "gate": decision.to_json(),
+        **found.best.configuration.to_json(),
+        "metrics": {name: interval.value for name, interval in judged.candidate.metrics.items()},
+    }
+    job.record.runs.succeed(job.run.run_id, None, outcome)
+    log_line("candidate refused", run_id=job.run.run_id, reasons=list(decision.reasons))
+    return RunResult(None, decision, job.seconds())
+
+
+def _read_until(job: _Job, data: Dataset) -> int:
+    """The last request that this run can have learned from; evidence begins behind it.
+
+    Where the log is left out, its requests may still have come back by way of the source.
+    """
+    if job.settings.data.include_labelled_log:
+        return int(data.seqs.max())
+    return job.record.log.last_seq(job.run.as_of)
+
+
+def _answers(data: Dataset, judged: Examination) -> dict[str, npt.NDArray[np.float64]]:
+    """What the candidate said on rows that it was not fitted on, under the name that the drift check looks for."""
+    held = np.full(len(data), np.nan)
+    scores = judged.candidate.scores
+    learned = len(data) - len(scores)
+    if data.classes == 0:
+        held[learned:] = scores
+        return {"prediction": held}
+    watched = data.schema.problem.positive_class or data.schema.classes[-1]
+    if watched not in data.schema.classes:
+        raise DataError(
+            f"problem.positive_class: {watched!r} is no class of the target; found {', '.join(data.schema.classes)}",
+            field="problem.positive_class",
+        )
+    held[learned:] = scores[:, data.schema.classes.index(watched)]
+    return {f"probability.{watched}": held}
+
+
+class _Teller:
+    """Says what the run is doing: at every new stage, and within the search at most twice a second."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._last = 0.0
+
+    def __call__(self, stage: str, found: SearchReport | None = None) -> None:
+        best = found.best.loss if found else None
+        done = len(found.trials) if found else 0
+        self._progress({"stage": stage, "done": done, "total": done or None, "best": best, "seconds_left": None})
+
+    def trial(self, done: int, total: int | None, best: float | None, left: float | None) -> None:
+        now = time.monotonic()
+        if now - self._last < 0.5 and done not in (0, total):
+            return
+        self._last = now
+        seconds = None if left is None else round(left, 1)
+        self._progress({"stage": "search", "done": done, "total": total, "best": best, "seconds_left": seconds})

@@ -1,0 +1,189 @@
+"""A model's report: one HTML page that stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from retrain.charts import bars, calibration_points, curve, roc_points, scatter
+from retrain.dataset import Dataset
+from retrain.evaluation import LOWER_IS_BETTER
+from retrain.examination import Examination
+
+SHOWN_FEATURES = 20
+SHOWN_POINTS = 400
+SHOWN_CLASSES = 12
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2330; --dim: #697386; --line: #d9dee7; --mark: #2f6fdb; --page: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ef; --dim: #9aa4b5; --line: #343b48; --mark: #6ea3ff; --page: #14171d; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 2rem auto;
+  max-width: 62rem; padding: 0 1.2rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; }
+p.lead, .dim { color: var(--dim); }
+table { border-collapse: collapse; width: 100%; } th { font-weight: 600; }
+th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.row { display: flex; flex-wrap: wrap; gap: 1.5rem; } .row > * { flex: 1 1 18rem; max-width: 26rem; }
+svg { width: 100%; height: auto; max-width: 40rem; font: 11px system-ui, sans-serif; fill: var(--ink); }
+svg .dim { fill: var(--dim); } .mark { fill: var(--mark); } .line { fill: none; stroke: var(--mark); stroke-width: 2; }
+.axis { fill: none; stroke: var(--dim); } .guide { stroke: var(--line); stroke-dasharray: 4 4; }
+.passed::before { content: "✓ "; } .refused::before { content: "✗ "; font-weight: bold; }
+"""
+
+
+def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset) -> str:
+    """The page: what was chosen, how good it is and against whom, what it looks at, and what was tried."""
+    title = f"{card['problem']}: {str(card['family']).replace('_', ' ')}"
+    sections = [
+        _heading(title, card),
+        _section("How good it is", _metrics(card)),
+        _section("Against the champion", _champion(card)),
+        _section("The gate", _gate(card["gate"])),
+        _section("On the holdout", _pictures(found, holdout)),
+        _section(
+            "What it looks at",
+            '<p class="dim">How much the loss rises when one feature is mixed among the holdout\'s rows.</p>'
+            + bars(dict(list(found.importances.items())[:SHOWN_FEATURES]), "importance"),
+        ),
+        _section("What was tried", _trials(card["trials"])),
+        _section("Where it comes from", _facts(_origin(card))),
+    ]
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+        f"<body>{''.join(sections)}</body></html>"
+    )
+
+
+def _heading(title: str, card: Mapping[str, Any]) -> str:
+    params = ", ".join(f"{name} {value}" for name, value in card["params"].items())
+    return (
+        f"<h1>{escape(title)}</h1><p class='lead'>{escape(params)}</p>"
+        f"<p>Trained on {card['rows']:,} rows, judged on the {card['holdout_rows']:,} newest of them: "
+        f"{escape(card['metrics_of'])}.</p>"
+    )
+
+
+def _section(title: str, body: str) -> str:
+    return f"<h2>{escape(title)}</h2>{body}"
+
+
+def _metrics(card: Mapping[str, Any]) -> str:
+    columns = {"candidate": card["metrics"], **card["baselines"]}
+    heads = ["", *columns]
+    rows = [
+        [
+            f"{name}{' ↓' if name in LOWER_IS_BETTER else ' ↑'}",
+            *(_interval(held.get(name)) for held in columns.values()),
+        ]
+        for name in card["metrics"]
+    ]
+    return _table(heads, rows) + '<p class="dim">With 95 % bootstrap intervals.</p>'
+
+
+def _champion(card: Mapping[str, Any]) -> str:
+    compared = card["comparison"]
+    if compared is None:
+        return "<p>There was no champion.</p>"
+    if not card["champion_metrics"]:
+        return f"<p>Champion {escape(compared['other'])} had seen every row of the holdout: nothing to compare on.</p>"
+    rows = [
+        [name, _interval(card["fresh_metrics"].get(name)), _interval(held)]
+        for name, held in card["champion_metrics"].items()
+    ]
+    fresh = f"<p>On the {compared['rows']:,} rows that {escape(compared['other'])} had not seen either:</p>"
+    return fresh + _table(["", "candidate", f"champion {compared['other']}"], rows)
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    checks = "".join(
+        f"<li class='{'passed' if check['passed'] else 'refused'}'>{escape(check['reason'])}</li>"
+        for check in gate["checks"]
+    )
+    return f"<ul style='list-style: none; padding: 0'>{checks}</ul>"
+
+
+def _pictures(found: Examination, holdout: Dataset) -> str:
+    scores, y = found.candidate.scores, holdout.target
+    if not holdout.classes:
+        chosen = np.linspace(0, len(y) - 1, min(len(y), SHOWN_POINTS)).round().astype(int)
+        pairs = [(float(y[place]), float(scores[place])) for place in chosen]
+        errors = [(float(scores[place]), float(y[place] - scores[place])) for place in chosen]
+        return _row(
+            scatter(pairs, "target", "prediction", diagonal=True),
+            scatter(errors, "prediction", "error", diagonal=False),
+        )
+    if holdout.classes == 2:
+        positive = holdout.schema.problem.positive_class
+        code = holdout.schema.classes.index(positive) if positive in holdout.schema.classes else 1
+        own, hits = scores[:, code], y == code
+        share = f"share of {holdout.schema.classes[code]}"
+        return _row(
+            curve(roc_points(own, hits), "false positive rate", "true positive rate", diagonal=True),
+            curve(calibration_points(own, hits), "predicted probability", share, diagonal=True, dots=True),
+        ) + _confusion(scores.argmax(axis=1), y, holdout.schema.classes)
+    return _confusion(scores.argmax(axis=1), y, holdout.schema.classes)
+
+
+def _confusion(predicted: Any, y: Any, classes: Sequence[str]) -> str:
+    if len(classes) > SHOWN_CLASSES:
+        return f"<p>{len(classes)} classes: too many for a table.</p>"
+    counts = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(counts, (y, predicted), 1)
+    rows = [[f"is {name}", *(f"{count:,}" for count in counts[code])] for code, name in enumerate(classes)]
+    return _table(["", *(f"said {name}" for name in classes)], rows)
+
+
+def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        [
+            str(trial["number"]),
+            str(trial["family"]).replace("_", " "),
+            "failed: " + trial["error"] if trial["loss"] is None else f"{trial['loss']:.5g}",
+            f"{trial['seconds']:.2f} s",
+            ", ".join(f"{name} {value}" for name, value in trial["params"].items()),
+        ]
+        for trial in trials
+    ]
+    return _table(["trial", "family", "loss", "time", "hyperparameters"], rows)
+
+
+def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
+    lineage = card["lineage"]
+    return {
+        "made": card["created_at"],
+        "data": f"{card['data_from'] or 'undated'} to {card['data_until'] or 'undated'}",
+        "logged requests read": f"up to number {card['read_until_seq']}",
+        "fingerprint of the data": lineage["data_fingerprint"],
+        "settings": lineage["config_hash"],
+        "git commit": lineage["git_commit"] or "none",
+        "seed": lineage["seed"],
+        "champion at the time": lineage["parent"] or "none",
+        "head of the audit trail": lineage["chain_head"],
+        "libraries": ", ".join(f"{name} {number}" for name, number in lineage["libraries"].items()),
+        "parity of ONNX and estimator": f"{card['parity']['max_difference']:.2g} on {card['parity']['rows']} rows",
+        "time for one record": f"{card['latency_ms'] * 1000:.0f} µs",
+    }
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    return _table(["", ""], [[name, str(value)] for name, value in facts.items()])
+
+
+def _interval(held: Mapping[str, float] | None) -> str:
+    return "–" if held is None else f"{held['value']:.4f} ({held['low']:.4f} – {held['high']:.4f})"
+
+
+def _row(*parts: str) -> str:
+    return f"<div class='row'>{''.join(f'<div>{part}</div>' for part in parts)}</div>"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
+    body = "".join(f"<tr>{''.join(f'<td class=number>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,132 @@
+"""The search for a configuration: Optuna proposes, validation judges, strong defaults come first."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from retrain.dataset import Dataset
+from retrain.pipeline import Configuration, Family
+from retrain.search_space import defaults, suggest
+from retrain.validation import Validation
+from service.errors import DataError
+
+# Proposals by chance before the sampler models what it has seen, the defaults among them.
+RANDOM_TRIALS = 8
+# A search that has not improved for so many trials goes on in vain.
+PATIENCE_TRIALS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class TrialReport:
+    """One trial: `loss` is None where it failed, and `error` says why."""
+
+    number: int
+    configuration: Configuration
+    loss: float | None
+    seconds: float
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        held = {"number": self.number, **self.configuration.to_json(), "loss": self.loss}
+        return held | {"seconds": round(self.seconds, 3)} | ({"error": self.error} if self.error else {})
+
+
+@dataclass(frozen=True, slots=True)
+class SearchReport:
+    best: TrialReport
+    trials: tuple[TrialReport, ...]
+    rows: int  # that trials were fitted and judged on
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A number of trials, else a time. By trials, the same data and seed give the same result."""
+
+    trials: int | None
+    seconds: float
+
+
+Told = Callable[[int, int | None, float | None, float | None], None]  # done, of how many, best loss, seconds left
+
+
+def search(data: Dataset, families: Sequence[Family], limits: Limits, seed: int, told: Told) -> SearchReport:
+    """The best configuration found on these rows. The first trial is run however little time there is.
+
+    Raises DataError where every trial failed, with the first reason.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
+    study = optuna.create_study(sampler=sampler, direction="minimize")
+    for values in defaults(families):
+        study.enqueue_trial(values)
+    judge = Validation(data, seed)
+    watch = _Stopwatch(limits)
+    trials: list[TrialReport] = []
+    told(0, limits.trials, None, watch.left())
+    while not watch.over(trials):
+        trials.append(_run(study, judge, families, data, watch, first=not trials))
+        told(len(trials), limits.trials, _best_loss(trials), watch.left())
+    finished = [trial for trial in trials if trial.loss is not None]
+    if not finished:
+        raise DataError(f"no model could be fitted: {trials[0].error}")
+    best = min(finished, key=lambda trial: (trial.loss or 0.0, trial.number))
+    return SearchReport(best, tuple(trials), judge.rows, watch.elapsed())
+
+
+def _run(
+    study: optuna.Study, judge: Validation, families: Sequence[Family], data: Dataset, watch: _Stopwatch, first: bool
+) -> TrialReport:
+    started = time.monotonic()
+    trial = study.ask()
+    configuration = suggest(trial, families, data.schema.problem.task)
+    try:
+        judged = judge.judge(configuration, watch.cancels if not first else lambda: False)
+    except (ValueError, ArithmeticError, MemoryError, TimeoutError) as error:  # numpy's LinAlgError is a ValueError
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        reason = str(error) or type(error).__name__
+        return TrialReport(trial.number, configuration, None, time.monotonic() - started, reason)
+    study.tell(trial, judged.loss)
+    return TrialReport(trial.number, judged.configuration, judged.loss, time.monotonic() - started)
+
+
+def _best_loss(trials: Sequence[TrialReport]) -> float | None:
+    return min((trial.loss for trial in trials if trial.loss is not None), default=None)
+
+
+class _Stopwatch:
+    """When the search is over."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._started = time.monotonic()
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    def left(self) -> float | None:
+        return None if self._limits.trials is not None else max(0.0, self._limits.seconds - self.elapsed())
+
+    def cancels(self) -> bool:
+        return self._limits.trials is None and self.elapsed() > self._limits.seconds
+
+    def over(self, trials: Sequence[TrialReport]) -> bool:
+        if not trials:
+            return False
+        if self._limits.trials is not None:
+            return len(trials) >= self._limits.trials
+        if _in_vain(trials):
+            return True
+        # The next trial takes about as long as the mean so far; it should end in time.
+        return self.elapsed() + sum(trial.seconds for trial in trials) / len(trials) > self._limits.seconds
+
+
+def _in_vain(trials: Sequence[TrialReport]) -> bool:
+    losses = [math.inf if trial.loss is None else trial.loss for trial in trials]
+    return len(losses) > PATIENCE_TRIALS and min(losses[-PATIENCE_TRIALS:]) > min(losses[:-PATIENCE_TRIALS])

@@ -1,0 +1,143 @@
+"""How well a configuration does on rows that its model was not fitted on.
+
+Rows in order of time are judged on later rows only: on the newest slice when there are many, on three in a row
+when there are few. Mixed rows are judged in turn (cross-validation) when there are few, on one slice when there are
+many. Encoded columns are kept, since trials share them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+from retrain.dataset import Dataset
+from retrain.losses import log_losses
+from retrain.pipeline import Configuration, encoder, estimator, fit_estimator, predict_encoded, spread
+from retrain.search_space import rounds
+
+Floats = npt.NDArray[np.float64]
+
+# The newest rows beyond this change a choice of hyperparameters rarely, and cost time always.
+SEARCH_ROWS = 30_000
+ONE_SLICE_ROWS = 8_000
+VALIDATION_SHARE = 0.25
+# A forest's rank among forests shows with fewer trees than the packaged one gets.
+TRIAL_TREES = 40
+KEPT_ENCODINGS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The mean loss on held-out rows, and the configuration with what validation settled (boosting's rounds)."""
+
+    configuration: Configuration
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    fit: npt.NDArray[np.int64]
+    judge: npt.NDArray[np.int64]
+
+
+def folds(rows: int, ordered: bool) -> list[Fold]:
+    """Which rows are fitted on and which are judged, the latter always later where rows are ordered."""
+    places = np.arange(rows)
+    if rows >= ONE_SLICE_ROWS:
+        cut = rows - round(rows * VALIDATION_SHARE)
+        return [Fold(places[:cut], places[cut:])]
+    if ordered:
+        edges = np.linspace(rows * 0.4, rows, 4).round().astype(np.int64)
+        return [Fold(places[:a], places[a:b]) for a, b in pairwise(edges)]
+    count = 5 if rows < 3_000 else 3
+    edges = np.linspace(0, rows, count + 1).round().astype(np.int64)
+    return [Fold(np.concatenate([places[:a], places[b:]]), places[a:b]) for a, b in pairwise(edges)]
+
+
+class Validation:
+    """The rows that all trials are judged on. One thread."""
+
+    def __init__(self, data: Dataset, seed: int) -> None:
+        self._data = data.rows(max(0, len(data) - SEARCH_ROWS))
+        self._seed = seed
+        self._folds = folds(len(self._data), data.ordered)
+        self._encoded: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+
+    @property
+    def rows(self) -> int:
+        return len(self._data)
+
+    def judge(self, configuration: Configuration, cancelled: Callable[[], bool] = lambda: False) -> Judged:
+        """Raises TimeoutError between folds once `cancelled` says so."""
+        if configuration.family == "gradient_boosting":
+            return self._judge_rounds(configuration)
+        tried = configuration
+        if configuration.family == "random_forest":
+            tried = replace(configuration, params={**configuration.params, "n_estimators": TRIAL_TREES})
+        losses: list[float] = []
+        for number in range(len(self._folds)):
+            if losses and cancelled():
+                raise TimeoutError("the budget ended between two folds")
+            model, x = self._fitted(tried, number)
+            losses.append(self._loss(number, predict_encoded(model, x, self._data.classes)))
+        return Judged(configuration, _mean(losses))
+
+    def _judge_rounds(self, configuration: Configuration) -> Judged:
+        """Fits as many rounds as may be worth it, and settles on the number that did best."""
+        most = rounds(float(configuration.params["learning_rate"]))
+        tried = replace(configuration, params={**configuration.params, "max_iter": most})
+        curves = []
+        for number in range(len(self._folds)):
+            model, x = self._fitted(tried, number)
+            curves.append([self._loss(number, scores) for scores in self._staged(model, x)])
+        curve = np.mean(curves, axis=0)
+        best = int(np.nanargmin(curve)) if np.isfinite(curve).any() else 0
+        settled = replace(configuration, params={**configuration.params, "max_iter": best + 1})
+        return Judged(settled, _mean([curve[best]]))
+
+    def _staged(self, model: HistGradientBoostingClassifier | HistGradientBoostingRegressor, x: Any) -> Any:
+        if self._data.classes == 0:
+            return model.staged_predict(x)
+        return (spread(stage, model.classes_, self._data.classes) for stage in model.staged_predict_proba(x))
+
+    def _fitted(self, configuration: Configuration, number: int) -> tuple[Any, Any]:
+        """The estimator fitted on the fold's rows, and the encoded rows to judge it by."""
+        x, later = self._encode(configuration, number)
+        y = self._data.target[self._folds[number].fit]
+        model = estimator(configuration, self._data.schema.problem.task, self._seed)
+        return fit_estimator(model, x, y), later
+
+    def _encode(self, configuration: Configuration, number: int) -> tuple[Any, Any]:
+        chosen = encoder(configuration)
+        key = (type(chosen).__name__, chosen.min_count, number)
+        if key not in self._encoded:
+            while len(self._encoded) >= max(KEPT_ENCODINGS, len(self._folds)):
+                self._encoded.pop(next(iter(self._encoded)))
+            fold = self._folds[number]
+            fitted = chosen.fit(self._data.arrays.take(fold.fit), self._data.target[fold.fit])
+            self._encoded[key] = (
+                fitted.transform(self._data.arrays.take(fold.fit)),
+                fitted.transform(self._data.arrays.take(fold.judge)),
+            )
+        return self._encoded[key]
+
+    def _loss(self, number: int, scores: Floats) -> float:
+        """Log loss of classes, root mean squared error of values."""
+        y = self._data.target[self._folds[number].judge]
+        if self._data.classes:
+            return float(log_losses(scores, y).mean())
+        return math.sqrt(float(np.mean((scores - y) ** 2)))
+
+
+def _mean(losses: list[float]) -> float:
+    mean = float(np.mean(losses))
+    if not math.isfinite(mean):
+        raise ValueError("the loss is not finite")
+    return mean
