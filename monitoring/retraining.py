@@ -10,7 +10,7 @@ from typing import Protocol
 from monitoring.facts import ask_of_run, gather_facts
 from monitoring.trigger import Ask, RetrainDecision, decide
 from service.clock import machine_now
-from service.errors import RunActive
+from service.errors import RunActive, SettingsError
 from service.events import RetrainDeclined
 from service.failpoint import fail_point
 from service.leases import Fence
@@ -169,7 +169,7 @@ class Retraining:
         self._run = self._record.runs.start(run.run_id, as_of, lease=fence)
         try:
             self._child = self._start_child(self._run, fence)
-        except OSError as error:
+        except (OSError, SettingsError) as error:
             self._record.runs.fail(run.run_id, f"its process could not be started: {error}", actor=ACTOR)
             self._run = None
             return

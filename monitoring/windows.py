@@ -143,5 +143,9 @@ def _answers(rows: Sequence[LoggedRow], schema: Schema) -> Numbers:
 
 
 def _reference_answers(frame: pd.DataFrame, schema: Schema) -> Numbers | None:
+    """What the version answered, where training could say it honestly: on rows that it was not fitted on."""
     name = "prediction" if schema.problem.task == "regression" else f"probability.{_watched_class(schema)}"
-    return frame[name].to_numpy(dtype=np.float64) if name in frame else None
+    if name not in frame:
+        return None
+    answers: Numbers = frame[name].to_numpy(dtype=np.float64)
+    return answers[np.isfinite(answers)]

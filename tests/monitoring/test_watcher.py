@@ -470,3 +470,55 @@ def test_the_heartbeat_is_a_sample_on_the_machines_clock(house: WatchHouse) -> N
     before = machine_now().timestamp()
     house.leader()
     assert before <= house.samples()["ringside_watcher_heartbeat_timestamp_seconds", ()] <= machine_now().timestamp()
+
+
+def test_bouts_are_not_looked_at_before_the_shadow_has_scored_what_matured(house: WatchHouse) -> None:
+    """Else what a replay decides would depend on how fast the shadow was."""
+    house.register(-1.0, reference_loss=0.9)
+    watcher = house.leader()
+    house.to(START)
+    watcher.tick()
+    house.shadows.at_work = False
+    house.register(1.0)
+    house.traffic(1.0)
+    house.to(START + DAY)
+    watcher.tick()  # the bout is opened; its shadow has to score the day
+    (bout,) = house.record.bouts.opened()
+    house.traffic(1.0, start=START + DAY)
+    house.to(START + 2 * DAY)
+    house.look(watcher)
+    assert house.settled() == START
+    house.shadows.at_work = True
+    house.look(watcher)
+    assert house.settled() == START + 2 * DAY
+    assert house.record.bouts.get(bout.bout).matured_until == START + 2 * DAY - timedelta(hours=1)
+
+
+def test_a_better_challenger_is_promoted_and_the_former_champion_shadows_on(house: WatchHouse) -> None:
+    house.register(-1.0, reference_loss=0.9)
+    house.register(1.0)
+    watcher = house.leader()
+    house.to(START)
+    watcher.tick()
+    house.traffic(1.0)
+    house.to(START + DAY)
+    house.look(watcher)
+    assert house.record.registry.roles().champion == "v2"
+    (probation,) = house.record.bouts.opened()
+    assert (probation.kind, probation.challenger) == ("probation", "v1")
+    assert house.shadows.kept == [probation.bout]
+    assert watcher.idle
+
+
+def test_quality_of_the_shadow_stands_beside_the_champions(house: WatchHouse) -> None:
+    house.register(1.0)
+    house.register(1.1)
+    watcher = house.leader()
+    house.to(START)
+    watcher.tick()
+    house.traffic(1.0)
+    house.to(START + DAY)
+    house.look(watcher)
+    samples = house.samples()
+    champion = samples["ringside_quality", ("observed", "brier", "champion")]
+    assert samples["ringside_quality", ("observed", "brier", "challenger")] == pytest.approx(champion, abs=0.02)
