@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bentoml
 
+from service.connections import guard_connections
 from service.errors import SettingsError
 from service.front import Front
 from service.log_lines import log_line, write_json_lines
@@ -60,6 +61,7 @@ def _bound_host() -> str | None:
 
 
 _serve = serve_settings()
+guard_connections(_serve.request_timeout.total_seconds())
 _worker = Worker()
 
 

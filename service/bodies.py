@@ -10,7 +10,7 @@ from service.errors import InvalidJson, InvalidRecord, Overloaded, TooLarge
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 DEEPEST: Final = 20  # levels of nesting; a predict request has four
-HALF_READ_BODIES: Final = 8  # of full length, that a worker holds at one time
+MOST_BODIES: Final = 8  # of full length, that a worker holds at one time
 
 
 class ClientGone(Exception):
@@ -18,14 +18,18 @@ class ClientGone(Exception):
 
 
 class BodyReader:
-    """Reads bodies of bounded length. What slow clients have sent so far is bounded over all of them, too."""
+    """Reads bodies of bounded length. All that are held, complete or not, are bounded together, too."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._held = 0
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """The whole body. Raises TooLarge as soon as it is known to be, whether a length was announced or not."""
+        """The whole body, which counts as held until `release`.
+
+        Raises TooLarge as soon as it is known to be, whether a length was announced or not, and Overloaded where
+        too much is held already.
+        """
         announced = headers.get(b"content-length")
         if announced is not None and (not announced.isdigit() or int(announced) > self._max_bytes):
             raise self._too_large()
@@ -35,7 +39,14 @@ class BodyReader:
             raise ClientGone
         if len(body) > self._max_bytes:
             raise self._too_large()
-        return await self._read_on(body, receive) if message.get("more_body") else body
+        if message.get("more_body"):
+            body = await self._read_on(body, receive)
+        self._held += len(body)
+        return body
+
+    def release(self, size: int) -> None:
+        """For each body that was read, once its request is answered."""
+        self._held -= size
 
     async def _read_on(self, first: bytes, receive: Receive) -> bytes:
         chunks, size = [first], len(first)
@@ -51,8 +62,8 @@ class BodyReader:
                 self._held += len(chunk)
                 if size > self._max_bytes:
                     raise self._too_large()
-                if self._held > HALF_READ_BODIES * self._max_bytes:
-                    raise Overloaded("too many long requests are being received; try again in a moment")
+                if self._held > MOST_BODIES * self._max_bytes:
+                    raise Overloaded("too many long requests are under way; try again in a moment")
                 if not message.get("more_body"):
                     return b"".join(chunks)
         finally:

@@ -82,6 +82,7 @@ class Front:
             await exchange.reply(reply)
         finally:
             deadlines.end(task)
+            self._worker.bodies.release(exchange.held)
             exchange.closed = True
             self._worker.metrics.request(route_label(found), exchange.status, time.perf_counter() - started)
 
@@ -95,6 +96,7 @@ class Front:
             if rule.method != "POST":
                 return await self._busily(rule, self._pass_on(rule, scope, receive, exchange))
             body = await self._worker.bodies.read(headers, receive)
+            exchange.held = len(body)
             at = self._request_time(headers)
             if rule.path == PREDICT:
                 return await self._busily(rule, self._predict(body, at, started))
@@ -157,6 +159,7 @@ class _Exchange:
         self._head = head
         self.status = CLOSED
         self.begun = False
+        self.held = 0  # bytes of its body
         self.closed = False
 
     async def reply(self, reply: Reply | None) -> None:

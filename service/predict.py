@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,8 @@ import msgspec
 
 from service.bodies import expect_keys
 from service.champion import Champion, ServedModel
-from service.errors import InvalidRecord, LogUnavailable, NoChampion, TooLarge
+from service.errors import InvalidRecord, LogUnavailable, NoChampion, Overloaded, TooLarge
 from service.json_body import parse_body
-from service.log_lines import log_line
 from service.logged import Answer, Batch, LogEntry, new_id
 from service.metrics import AnswerMetrics, WorkerMetrics
 from service.wording import Wording
@@ -208,13 +206,10 @@ class Predictor:
     async def _commit(self, batch: Batch) -> list[Answer] | None:
         try:
             return await self._commits.submit(batch)
-        except LogUnavailable as error:
+        except (LogUnavailable, Overloaded):  # it cannot be written, or not as fast as requests come
             if not self._serves_unlogged:
                 raise
             self._metrics.unlogged.inc(len(batch.entries))
-            log_line(
-                "answered without the log", level=logging.WARNING, records=len(batch.entries), reason=error.message
-            )
             return None
 
     def _count(self, serving: _Serving, prepared: _Prepared, answers: Sequence[Answer]) -> None:

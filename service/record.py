@@ -63,7 +63,13 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
     return Record(
         database=database,
         clock=clock,
-        log=PredictionLog(database, clock, settings.log.id_window, follows_requests),
+        log=PredictionLog(
+            database,
+            clock,
+            settings.log.id_window,
+            follows_requests,
+            patience_seconds=settings.log.patience.total_seconds(),
+        ),
         events=events,
         registry=registry,
         runs=Runs(database, events, clock),

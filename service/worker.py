@@ -92,7 +92,9 @@ class Worker:
         self.commits = GroupCommit(
             self.record.log,
             durability=settings.log.durability,
+            patience_seconds=settings.log.patience.total_seconds(),
             on_commit=lambda seconds, _: self.metrics.commits.observe(seconds),
+            on_lost=self.metrics.unlogged.inc,
         )
         self.predictor = Predictor(
             self.champion,
@@ -172,6 +174,7 @@ class Worker:
 
     async def _sweep(self) -> None:
         self.deadlines.sweep()
+        self.commits.look()
 
     async def _tell_refusals(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._tell)
