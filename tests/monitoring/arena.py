@@ -53,11 +53,8 @@ role = "carried"
 type = "text"
 [quality]
 label_horizon = "1h"
-[promotion]
-min_pairs = 50
-rollback_watch = 500
-deadline = "30d"
 """
+PROMOTION = {"min_pairs": 50, "rollback_watch": 500, "deadline": "30d"}
 
 
 def logistic(slope: float, *, undefined_above: float | None = None) -> bytes:
@@ -103,8 +100,8 @@ class Arena:
 
     @classmethod
     def build(cls, folder: Path, *, toml: str = TOML, **promotion: Any) -> Arena:
-        extra = "".join(f"{key} = {json.dumps(value)}\n" for key, value in promotion.items())
-        (folder / "ringside.toml").write_text(toml.strip() + "\n" + extra)
+        lines = [f"{key} = {json.dumps(value)}" for key, value in (PROMOTION | promotion).items()]
+        (folder / "ringside.toml").write_text("\n".join([toml.strip(), "[promotion]", *lines]))
         settings = load_settings(folder / "ringside.toml")
         return cls(settings, open_record(settings))
 
