@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from service.bodies import ClientGone
 from service.endpoints import Call, read_time
 from service.errors import Overloaded, RingsideError
+from service.inference_protocol import infer
 from service.log_lines import log_line
 from service.predict import answer_body
-from service.replies import JSON, Header, Reply, error_reply, fault_reply
+from service.replies import JSON, NOT_LOGGED, Reply, error_reply, fault_reply
 from service.routes import ACTOR, AT, PREDICT, Rule, find_rule, route_label
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PASSED: Final = "ringside.passed"  # set in the scope of a request that the guard has let through
 CLOSED: Final = 499  # what is counted where the client went away before it was answered
-NOT_LOGGED: Final[Header] = (b"ringside-logged", b"no")
 
 
 class Front:
@@ -77,7 +77,7 @@ class Front:
                 raise
             task.uncancel()
             late = Overloaded("the request took longer than serve.request_timeout allows, and was given up")
-            reply = error_reply(late)
+            reply = error_reply(late, scope["path"])
             reply.headers.append((b"connection", b"close"))
             await exchange.reply(reply)
         finally:
@@ -100,15 +100,18 @@ class Front:
             at = self._request_time(headers)
             if rule.path == PREDICT:
                 return await self._busily(rule, self._predict(body, at, started))
+            if rule.handler is None:
+                inferring = infer(self._worker, scope["path"], headers, body, at, started)
+                return await self._busily(rule, inferring)
             scope[AT] = at
             return await self._busily(rule, self._pass_on(rule, scope, _given(body, receive), exchange))
         except RingsideError as error:
-            return error_reply(error)
+            return error_reply(error, scope["path"])
         except Exception as error:
             if isinstance(error, ClientGone) or exchange.begun:
                 raise
             log_line("request failed", level=logging.ERROR, exc_info=True, route=route_label(found))
-            return fault_reply()
+            return fault_reply(scope["path"])
 
     def _admit(self, found: Rule | RingsideError, scope: Scope, headers: dict[bytes, bytes]) -> Rule:
         """The rule, once its caller may use it. Without a known token nobody learns which routes there are."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from service.columns import Column
 from service.events import KINDS
+from service.inference_schemas import protocol_schemas
+from service.product_version import product_version
+from service.replies import speaks_protocol
 from service.routes import RULES, Rule
 from service.schema import ProblemSchema, Schema, SeenColumn, native_class
 
@@ -54,10 +56,11 @@ def document(worker: Worker) -> dict[str, Any]:
     problem = schema.problem if schema is not None else worker.settings.problem_schema()
     paths: dict[str, dict[str, Any]] = {}
     for rule in RULES:
-        paths.setdefault(rule.path, {})[rule.method.lower()] = _operation(rule)
+        if not rule.path.endswith("/"):  # the same as without
+            paths.setdefault(rule.path, {})[rule.method.lower()] = _operation(rule)
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"Ringside: {worker.settings.problem.name}", "version": _product_version()},
+        "info": {"title": f"Ringside: {worker.settings.problem.name}", "version": product_version()},
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -66,16 +69,10 @@ def document(worker: Worker) -> dict[str, Any]:
                 "Record": _record(problem, schema),
                 "Class": _class(problem, schema),
                 **_bodies(worker.settings.serve.max_batch),
+                **protocol_schemas(),
             },
         },
     }
-
-
-def _product_version() -> str:
-    try:
-        return version("ringside")
-    except PackageNotFoundError:  # inside a Bento
-        return "0"
 
 
 def _operation(rule: Rule) -> dict[str, Any]:
@@ -85,7 +82,7 @@ def _operation(rule: Rule) -> dict[str, Any]:
         "summary": rule.summary,
         "responses": {
             str(rule.answers): {"description": "Done", "content": _answer(rule)},
-            **{str(status): _refusal(status) for status in sorted(set(refused))},
+            **{str(status): _refusal(status, rule) for status in sorted(set(refused))},
         },
         "security": [] if rule.role is None else [{"token": []}],
     }
@@ -100,11 +97,17 @@ def _operation(rule: Rule) -> dict[str, Any]:
     if parameters:
         operation["parameters"] = parameters
     if rule.method == "POST":
-        operation["requestBody"] = {"required": True, "content": _json(_ref(_BODIES.get(rule.path, "Reason")))}
+        operation["requestBody"] = {"required": True, "content": _json(_ref(_body(rule)))}
     return operation
 
 
 _BODIES: Final = {"/predict": "Predict", "/labels": "Labels", "/alerts": "Alerts"}
+
+
+def _body(rule: Rule) -> str:
+    return "InferRequest" if speaks_protocol(rule.path) else _BODIES.get(rule.path, "Reason")
+
+
 _ANSWERS: Final = {
     "/predict": "Answers",
     "/labels": "LabelsTaken",
@@ -118,12 +121,15 @@ def _answer(rule: Rule) -> dict[str, Any]:
         return {"text/plain": {"schema": _TEXT}}
     if rule.path == "/reports/{id}":
         return {"text/html": {"schema": _TEXT}}
-    name = _ANSWERS.get(rule.path)
+    name = "InferAnswer" if rule.path.endswith("/infer") else _ANSWERS.get(rule.path)
     return _json(_ref(name) if name else {"type": "object"})
 
 
-def _refusal(status: int) -> dict[str, Any]:
-    return {"description": _CODES[status], "content": _json(_ref("Error"))}
+def _refusal(status: int, rule: Rule) -> dict[str, Any]:
+    if not speaks_protocol(rule.path):
+        return {"description": _CODES[status], "content": _json(_ref("Error"))}
+    described = f"{_CODES[status]} or {_CODES[422]}" if status == 400 else _CODES[status]
+    return {"description": described, "content": _json(_ref("ProtocolError"))}
 
 
 def _json(schema: Mapping[str, Any]) -> dict[str, Any]:

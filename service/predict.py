@@ -17,7 +17,7 @@ import msgspec
 
 from service.bodies import expect_keys
 from service.champion import Champion, ServedModel
-from service.errors import InvalidRecord, LogUnavailable, NoChampion, Overloaded, TooLarge
+from service.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, TooLarge
 from service.json_body import parse_body
 from service.logged import Answer, Batch, LogEntry, new_id
 from service.metrics import AnswerMetrics, WorkerMetrics
@@ -77,6 +77,15 @@ def _check_ids(ids: Any, count: int) -> None:
     if len(set(ids)) != count:
         twice = next(held for held in ids if ids.count(held) > 1)
         raise InvalidRecord(f"ids: {twice!r} stands twice in one request; expected each id once", field="ids")
+
+
+def expect_version(model: ServedModel, version: str | None) -> None:
+    """Raises NotFound where another version is asked for than the one that answers."""
+    if version not in (None, model.version):
+        raise NotFound(
+            f"version {version[:60]!r} does not answer; only the champion does: {model.version!r}",
+            field="version",
+        )
 
 
 def _shown(value: Any) -> str:
@@ -178,7 +187,17 @@ class Predictor:
         the requests. Raises what cannot be answered, with nothing logged.
         """
         serving = self._current()
-        asked = read_asked(body, self._max_batch)
+        return await self._answer(serving, read_asked(body, self._max_batch), at, started)
+
+    async def answer_asked(
+        self, asked: Asked, at: datetime | None, started: float, version: str | None = None
+    ) -> Answered:
+        """As `answer`, for what was read already; NotFound where a version is asked for that is not the champion."""
+        serving = self._current()
+        expect_version(serving.model, version)
+        return await self._answer(serving, asked, at, started)
+
+    async def _answer(self, serving: _Serving, asked: Asked, at: datetime | None, started: float) -> Answered:
         try:
             if len(asked.records) <= INLINE_RECORDS:
                 prepared = serving.prepare(asked, at, started)

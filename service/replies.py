@@ -1,4 +1,4 @@
-"""From errors to answers: the one table of statuses, and the one shape that every error has."""
+"""From errors to answers: the one table of statuses, and the form of every error."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from service.errors import (
 
 Header = tuple[bytes, bytes]
 JSON: Final[Header] = (b"content-type", b"application/json")
+NOT_LOGGED: Final[Header] = (b"ringside-logged", b"no")
 
 
 class WrongMethod(NotFound):
@@ -65,10 +66,12 @@ def error_status(error: RingsideError) -> int:
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
 
 
-def error_reply(error: RingsideError) -> Reply:
-    """{"error": {code, message, field}}, with the headers that its status wants."""
+def error_reply(error: RingsideError, path: str = "") -> Reply:
+    """The error's answer in the form that its path speaks, with the headers that its status wants."""
     status = error_status(error)
-    reply = json_reply(status, {"error": {"code": error.code, "message": error.message, "field": error.field}})
+    if speaks_protocol(path) and status == 422:
+        status = 400
+    reply = json_reply(status, _error(error.code, error.message, error.field, path))
     if status == 503:
         reply.headers.append((b"retry-after", str(getattr(error, "retry_after_seconds", 1)).encode()))
     elif status == 401:
@@ -80,7 +83,19 @@ def error_reply(error: RingsideError) -> Reply:
     return reply
 
 
-def fault_reply() -> Reply:
+def fault_reply(path: str = "") -> Reply:
     """For what should not have happened: the log has the reason, the caller gets none of it."""
     message = "a fault in the service; its log says more"
-    return json_reply(500, {"error": {"code": "internal", "message": message, "field": None}})
+    return json_reply(500, _error("internal", message, None, path))
+
+
+def speaks_protocol(path: str) -> bool:
+    """Whether a path is one of the Open Inference Protocol, whose errors have another form."""
+    return path == "/v2" or path.startswith("/v2/")
+
+
+def _error(code: str, message: str, field: str | None, path: str) -> dict[str, Any]:
+    """{"error": {code, message, field}}; the protocol's {"error": message} with code and field beside it."""
+    if speaks_protocol(path):
+        return {"error": message, "code": code, "field": field}
+    return {"error": {"code": code, "message": message, "field": field}}

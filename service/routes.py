@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from service import endpoints
+from service import endpoints, inference_protocol
 from service.bodies import expect_depth
 from service.endpoints import Call
 from service.errors import LogUnavailable, NotFound, RingsideError
@@ -62,6 +62,36 @@ async def _nothing(request: Request) -> Response:
 
 
 _BODY: Final = (400, 413)
+_NAMED: Final = "/v2/models/{name}"
+_PROTOCOL: Final = (
+    Rule("GET", "/v2", "predict", inference_protocol.server, "Open Inference Protocol: the server"),
+    Rule("GET", "/v2/", "predict", inference_protocol.server, "The same, as the protocol's document spells it"),
+    Rule("GET", "/v2/health/live", "predict", inference_protocol.live, "Whether the process lives"),
+    Rule("GET", "/v2/health/ready", "predict", inference_protocol.ready, "Whether a champion is loaded"),
+    *(
+        rule
+        for of_version in ("", "/versions/{version}")
+        for rule in (
+            Rule("GET", _NAMED + of_version, "predict", inference_protocol.model, "The model's tensors", 200, (404,)),
+            Rule(
+                "GET",
+                f"{_NAMED}{of_version}/ready",
+                "predict",
+                inference_protocol.model_ready,
+                "Whether the model answers",
+                refuses=(404,),
+            ),
+            Rule(
+                "POST",
+                f"{_NAMED}{of_version}/infer",
+                "predict",
+                None,
+                "Answer column tensors with the champion",
+                refuses=(*_BODY, 404, 409),
+            ),
+        )
+    ),
+)
 RULES: Final[tuple[Rule, ...]] = (
     Rule("POST", PREDICT, "predict", None, "Answer records with the champion", refuses=(*_BODY, 409, 422)),
     Rule("POST", "/labels", "label", endpoints.labels, "Send what turned out to be true", refuses=(*_BODY, 422)),
@@ -96,6 +126,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule("GET", "/events", "read", endpoints.events, "The audit trail, oldest first", refuses=(422,)),
     Rule("GET", "/reports/{id}", "read", endpoints.report, "A drift or model report, HTML", refuses=(404,)),
+    *_PROTOCOL,
     Rule("GET", "/livez", None, endpoints.livez, "Whether the process lives", urgent=True),
     Rule("GET", "/readyz", None, endpoints.readyz, "Whether a champion is loaded", urgent=True),
     Rule("GET", "/metrics", "read", endpoints.metrics, "Prometheus's scrape", urgent=True),
@@ -164,10 +195,11 @@ def answer(worker: Worker, handler: Handler, request: Request, body: bytes | Non
         )
         return handler(worker, call)
     except RingsideError as error:
-        return error_reply(error)
+        return error_reply(error, request.url.path)
     except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
         log_line("record unavailable", level=40, route=request.url.path, reason=str(error))
-        return error_reply(LogUnavailable("the record cannot be reached; try again in a moment"))
+        gone = LogUnavailable("the record cannot be reached; try again in a moment")
+        return error_reply(gone, request.url.path)
     except Exception:  # noqa: BLE001 - a fault in one request must not end the worker, and its text is not for callers
         log_line("request failed", level=40, exc_info=True, route=request.url.path)
-        return fault_reply()
+        return fault_reply(request.url.path)
