@@ -10,6 +10,7 @@ import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
 from threading import Lock
@@ -53,7 +54,7 @@ class Gate:
         Raises Unauthorized where the token is missing or unknown, Forbidden where it lacks the role.
         """
         if not self._callers:
-            complaint = _foreign(scope, headers)
+            complaint = _foreign(scope.get("server"), headers.get(b"host"), headers.get(b"origin"))
             if complaint is not None:
                 self.refusals.add(ANONYMOUS, route, "forbidden")
                 raise Forbidden(complaint)
@@ -82,19 +83,19 @@ def _all_roles(roles: Sequence[str]) -> frozenset[str]:
     return frozenset().union(*(IMPLIED.get(role, frozenset({role})) for role in roles))
 
 
-def _foreign(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> str | None:
+@lru_cache(maxsize=64)
+def _foreign(server: tuple[str, int] | None, host: bytes | None, origin: bytes | None) -> str | None:
     """Why a request to an open service does not come from this machine's own programs; None where it does.
 
     A page in this machine's browser is not one of them: it names its Origin, and a name that was bound to
     127.0.0.1 in passing stands in Host.
     """
-    server = scope.get("server")
-    if server is not None and not _loopback(str(server[0])):
+    if server is not None and not _loopback(server[0]):
         return f"the service has no tokens, so that it answers on loopback only, not on {server[0]}"
-    host = headers.get(b"host")
     if host is not None and not _loopback(_host_name(host.decode("latin-1"))):
-        return f"the service has no tokens, so that it answers to localhost only, not to {host.decode('latin-1')!r}"
-    origin = headers.get(b"origin")
+        return (
+            f"the service has no tokens, so that it answers to localhost only, not to {host[:100].decode('latin-1')!r}"
+        )
     if origin is not None and not _loopback(_host_name(origin.decode("latin-1").partition("://")[2])):
         return "the service has no tokens, so that it answers no page of another site"
     return None

@@ -108,15 +108,13 @@ class _Serving:
         self.model = model
         self.counts: AnswerMetrics = metrics.answers(model.version, model.schema.classes)
         self._wording = Wording(model.schema)
-        self._positive = _positive_place(model)
         self._redact = {column.name for column in model.schema.problem.columns if column.name in redact}
 
     def prepare(self, asked: Asked, at: datetime | None, started: float) -> _Prepared:
         model, records = self.model, asked.records
-        scores = model.score(model.decoder.decode(records))
+        worded = self._wording.word(model.score(model.decoder.decode(records)))
         marks = model.decoder.marks(records)
         ids = asked.ids or [new_id() for _ in records]
-        texts = self._wording.texts(scores)
         micros = round(1e6 * (time.perf_counter() - started))
         entries = [
             LogEntry(
@@ -128,28 +126,18 @@ class _Serving:
                 None if mark is None else _text(mark),
                 micros,
             )
-            for id, record, (prediction, probabilities), mark in zip(ids, records, texts, marks, strict=True)
+            for id, record, prediction, probabilities, mark in zip(
+                ids, records, worded.predictions, worded.probabilities, marks, strict=True
+            )
         ]
         batch = Batch(entries, model.version, at, asked.ids is not None)
-        if scores.probabilities is None:
-            return _Prepared(batch, [0] * len(records), scores.raw.tolist(), marks)
-        places = scores.predicted()
-        shown = scores.probabilities[range(len(places)), places if self._positive is None else self._positive]
-        return _Prepared(batch, places.tolist(), shown.tolist(), marks)
+        return _Prepared(batch, worded.places, worded.shown, marks)
 
     def _without_redacted(self, record: dict[str, Any]) -> dict[str, Any]:
         """Redacted columns as null, not gone: whoever reads the log decodes it by the same schema."""
         if not self._redact:
             return record
         return {name: None if name in self._redact else value for name, value in record.items()}
-
-
-def _positive_place(model: ServedModel) -> int | None:
-    """Where the positive class stands among the probabilities; None with more than two classes."""
-    classes, positive = model.schema.classes, model.schema.problem.positive_class
-    if positive in classes:
-        return classes.index(positive)
-    return 1 if len(classes) == 2 else None
 
 
 def _text(value: Any) -> str:

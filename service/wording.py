@@ -1,31 +1,48 @@
-"""A model's scores as the JSON that goes out, into the log, and beside it."""
+"""A model's scores as the JSON that goes out and into the log."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from service.champion import Scores
 from service.schema import Schema, native_class
+
+
+@dataclass(frozen=True, slots=True)
+class Worded:
+    """One entry for each row."""
+
+    predictions: list[str]  # JSON scalars
+    probabilities: list[str | None]  # JSON objects class → probability; None for a regression
+    places: list[int]  # of the predicted class among the schema's; 0 for a regression
+    shown: list[float]  # the positive class's probability (the predicted one's, with more than two), or the value
 
 
 class Wording:
     """Words the answers of one version. What is the same in every answer is made once."""
 
     def __init__(self, schema: Schema) -> None:
-        self._classes = [
-            json.dumps(native_class(name, schema.class_type), ensure_ascii=False) for name in schema.classes
-        ]
-        keys = [json.dumps(name, ensure_ascii=False) for name in schema.classes]
-        self._template = "{" + ",".join(f"{key.replace('%', '%%')}:%r" for key in keys) + "}"
+        classes = schema.classes
+        self._predictions = [json.dumps(native_class(name, schema.class_type), ensure_ascii=False) for name in classes]
+        keys = [json.dumps(name, ensure_ascii=False).replace("%", "%%") for name in classes]
+        self._template = "{" + ",".join(f"{key}:%r" for key in keys) + "}"
+        positive = schema.problem.positive_class
+        self._positive = classes.index(positive) if positive in classes else 1 if len(classes) == 2 else None
 
-    def texts(self, scores: Scores) -> list[tuple[str, str | None]]:
-        """For each row the prediction (a JSON scalar), and {class: probability} for a classification, else None.
-
-        Numbers are written with all the digits that tell them apart.
-        """
+    def word(self, scores: Scores) -> Worded:
+        """Numbers are written with all the digits that tell them apart. The first of equal classes is predicted."""
         if scores.probabilities is None:
-            return [(repr(value), None) for value in scores.raw.tolist()]
-        classes, template = self._classes, self._template
-        rows = scores.probabilities.tolist()
-        places = scores.predicted().tolist()
-        return [(classes[place], template % tuple(row)) for place, row in zip(places, rows, strict=True)]
+            values: list[float] = scores.raw.tolist()
+            return Worded([repr(value) for value in values], [None] * len(values), [0] * len(values), values)
+        rows: list[list[float]] = scores.raw.tolist()
+        places = [row.index(max(row)) for row in rows]  # for a few classes quicker than NumPy's argmax
+        shown = [
+            row[place if self._positive is None else self._positive] for row, place in zip(rows, places, strict=True)
+        ]
+        return Worded(
+            [self._predictions[place] for place in places],
+            [self._template % tuple(row) for row in rows],
+            places,
+            shown,
+        )

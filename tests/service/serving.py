@@ -7,14 +7,19 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
 
 from service.front import Front
 from service.routes import application
@@ -52,18 +57,42 @@ def make_settings(folder: Path, sections: Mapping[str, Any] | None = None) -> Se
     return Settings(folder=folder, **{"problem": problem, **(sections or {})})
 
 
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[tuple[Worker, httpx.AsyncClient]]:
-    """A started worker, and a client that reaches it through guard and routes."""
+class Client:
+    """Calls an application in its event loop, from any thread. Its paths are on 127.0.0.1."""
+
+    def __init__(self, portal: BlockingPortal, http: httpx.AsyncClient) -> None:
+        self._portal = portal
+        self._http = http
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._portal.call(partial(self._http.request, method, path, **options))
+
+    def call(self, function: Callable[[], Awaitable[Any]]) -> Any:
+        """Calls a coroutine function in the application's loop."""
+        return self._portal.call(function)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **({"json": body} if body is not None else {}), **options)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[tuple[Worker, Client]]:
+    """A started worker in this process, and a client that reaches it as under BentoML: guard first, then routes."""
     worker = Worker(lambda: settings)
-    front = Front(application(worker), worker=worker)
-    await worker.start()
-    try:
-        transport = httpx.ASGITransport(front, client=("127.0.0.1", 5))  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:3000") as client:
-            yield worker, client
-    finally:
-        await worker.stop()
+    app = Starlette(routes=[Mount("/", application(worker))], middleware=[Middleware(Front, worker=worker)])
+    http = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, client=("127.0.0.1", 50000)), base_url="http://127.0.0.1:3000"
+    )
+    with start_blocking_portal() as portal:
+        portal.call(worker.start)
+        try:
+            yield worker, Client(portal, http)
+        finally:
+            portal.call(http.aclose)
+            portal.call(worker.stop)
 
 
 @dataclass
