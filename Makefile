@@ -4,13 +4,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLIENTS := .venv-clients
+CLIENTS_STAMP := $(CLIENTS)/.installed
 DATA ?=
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --quiet
 # What the integration tests want from Debian; without root or apt, those tests skip and say so.
 PACKAGES := prometheus prometheus-alertmanager postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test test-data check format serve lock boards bench-evidence
+.PHONY: help setup clients packages demo test test-data check format serve lock boards bench-evidence
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +30,14 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
+clients: $(CLIENTS_STAMP)
+
+# Other makers' clients that the tests call the service with; they want other versions than it runs on.
+$(CLIENTS_STAMP): requirements-clients.lock | $(STAMP)
+	test -x $(CLIENTS)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(CLIENTS)
+	$(BIN)/uv pip sync --quiet --python $(CLIENTS)/bin/python --require-hashes requirements-clients.lock
+	@touch $(CLIENTS_STAMP)
+
 packages:
 	@missing=""; \
 	command -v prometheus >/dev/null && command -v promtool >/dev/null || missing=1; \
@@ -44,7 +54,7 @@ packages:
 demo: setup  ## Run the whole loop live on a year of New York flights (about five minutes)
 	$(BIN)/ringside demo $(ARGS)
 
-test: setup packages  ## Run the tests
+test: setup clients packages  ## Run the tests
 	$(BIN)/pytest -n 2 $(ARGS)
 
 test-data: setup  ## Run the tests on real datasets: make test-data DATA=folder
@@ -68,8 +78,9 @@ boards: setup  ## Write the Grafana boards anew
 bench-evidence: setup  ## Simulate the evidence rule: false and missed promotions (minutes)
 	$(BIN)/python -m benchmarks.evidence $(ARGS)
 
-lock:  ## Resolve the dependencies anew: everything, what the image runs, what only serves
+lock:  ## Resolve the dependencies anew: everything, what the image runs, what only serves, the tests' clients
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements.lock
 	$(COMPILE) --constraint requirements.lock --all-extras --group image pyproject.toml -o requirements-run.lock
 	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-serve.lock
-	@! grep -nE '://|^ringside' requirements.lock requirements-run.lock requirements-serve.lock
+	$(COMPILE) --upgrade --group clients -o requirements-clients.lock
+	@! grep -nE '://|^ringside' requirements.lock requirements-run.lock requirements-serve.lock requirements-clients.lock
