@@ -150,6 +150,7 @@ def _act(
         "reason": "; ".join(decision.reasons),
         "bout": bout.bout,
         "lease": fence,
+        "at": as_of,
     }
     try:
         with record.events.writing() as connection:

@@ -102,6 +102,10 @@ class Arena:
     def build(cls, folder: Path, *, toml: str = TOML, **promotion: Any) -> Arena:
         lines = [f"{key} = {json.dumps(value)}" for key, value in (PROMOTION | promotion).items()]
         (folder / "ringside.toml").write_text("\n".join([toml.strip(), "[promotion]", *lines]))
+        return cls.reopen(folder)
+
+    @classmethod
+    def reopen(cls, folder: Path) -> Arena:
         settings = load_settings(folder / "ringside.toml")
         return cls(settings, open_record(settings))
 

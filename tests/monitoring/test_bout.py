@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -377,6 +381,53 @@ def test_whoever_lost_the_lease_changes_nothing(arena: Arena) -> None:
     assert len(arena.differences(bout)) == 0
     assert arena.record.registry.roles().champion == "v1"
     assert [d.outcome for d in settle_bouts(arena.record, arena.settings, fence, LATER)] == ["promote"]
+
+
+# One process that has imported everything, and forks one to be killed at step 1, 2, 3 … until one is not.
+KILLED_AT_EACH_STEP = """
+import os, sys
+from datetime import datetime
+from pathlib import Path
+from monitoring.bout import settle_bouts
+from service.record import open_record
+from service.settings import load_settings
+for step, folder in enumerate(sys.argv[2:], start=1):
+    if (pid := os.fork()) == 0:
+        os.environ["RINGSIDE_FAIL_AT"] = str(step)
+        settings = load_settings(Path(folder) / "ringside.toml")
+        settle_bouts(open_record(settings), settings, None, datetime.fromisoformat(sys.argv[1]))
+        os._exit(0)
+    if os.waitpid(pid, 0)[1] == 0:
+        print(step)
+        break
+"""
+
+
+@pytest.mark.parametrize("slope", [1.0, -1.0])
+def test_killed_at_any_step_a_settlement_is_finished_by_the_next(tmp_path: Path, slope: float) -> None:
+    """Each time the record is whole afterwards, and the decision the same."""
+    folder = tmp_path / "start"
+    folder.mkdir()
+    arena = built(folder)
+    bout = arena.challenge(slope, START)
+    arena.label(arena.ask(400, START))
+    arena.shadow(bout)
+    arena.record.close()
+    folders = [shutil.copytree(folder, tmp_path / f"step{step}") for step in range(1, 20)]
+    command = [sys.executable, "-c", KILLED_AT_EACH_STEP, LATER.isoformat(), *map(str, folders)]
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    clean = int(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert clean > 4
+    outcomes = set()
+    for crashed in folders[:clean]:
+        again = Arena.reopen(crashed)
+        settle_bouts(again.record, again.settings, None, LATER)
+        roles, ended = again.record.registry.roles(), current(again, bout)
+        kinds = tuple(kind for kind in again.kinds() if kind in ("bout_decided", "model_promoted", "model_rejected"))
+        outcomes.add((roles.champion, roles.generation, ended.outcome, kinds, again.differences(bout).tobytes()))
+        assert again.record.events.verify().valid
+        again.record.close()
+    assert len(outcomes) == 1
 
 
 def test_the_gauges_show_the_leading_challenge_and_nothing_once_there_is_none(arena: Arena) -> None:
