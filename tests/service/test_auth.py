@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, 
 
 def call(client: Client, rule: Rule, headers: dict[str, str]) -> int:
     path = rule.path.replace("{version}", "v1").replace("{id}", "none")
-    body = {"json": {}} if rule.method == "POST" else {}
-    return client.request(rule.method, path, headers=headers, **body).status_code  # type: ignore[arg-type]
+    body: dict[str, Any] = {"json": {}} if rule.method == "POST" else {}
+    return client.request(rule.method, path, headers=headers, **body).status_code
 
 
 @pytest.mark.parametrize("rule", GUARDED, ids=lambda rule: f"{rule.method} {rule.path}")
