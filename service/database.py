@@ -325,10 +325,10 @@ class Database:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock: FileLock | None = FileLock(self.path.with_name(self.path.name + ".lock"))
             self.engine = sa.create_engine(
-                parsed.set(database=str(self.path)),
-                connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+                parsed.set(database=str(self.path)), creator=lambda: self._open_sqlite(BUSY_TIMEOUT_SECONDS)
             )
             sa.event.listen(self.engine, "connect", self._prepare_sqlite)
+            sa.event.listen(self.engine, "checkout", self._expect_same_file)
         elif parsed.get_backend_name() == "postgresql":
             self.dialect = "postgresql"
             self.path = None
@@ -340,7 +340,26 @@ class Database:
                 field="store.database",
             )
 
-    def _prepare_sqlite(self, connection: Any, _record: Any) -> None:
+    def _open_sqlite(self, timeout: float) -> sqlite3.Connection:
+        """Without making the file: an empty record in the place of one that is gone would hide the loss."""
+        address = f"file:{quote(str(self.path))}?mode=rw"
+        return sqlite3.connect(address, uri=True, timeout=timeout, check_same_thread=False)
+
+    def _inode(self) -> int | None:
+        assert self.path is not None
+        try:
+            return os.stat(self.path).st_ino
+        except OSError:
+            return None
+
+    def _expect_same_file(self, _connection: Any, record: Any, _proxy: Any) -> None:
+        """Else a pooled connection would go on with a file that was moved away or replaced: written, never found."""
+        if record.info["inode"] != self._inode():
+            raise sa.exc.DisconnectionError(f"{self.path} is not the file that it was")
+
+    def _prepare_sqlite(self, connection: Any, record: Any) -> None:
+        if record is not None:
+            record.info["inode"] = self._inode()
         connection.isolation_level = None  # transactions are begun by hand: sqlite3 would begin them too late
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
@@ -395,22 +414,34 @@ class Database:
 
     def _connect_raw(self, patience_seconds: float) -> Any:
         if self.path is not None:
-            connection = sqlite3.connect(
-                f"file:{quote(str(self.path))}?mode=rw", uri=True, timeout=patience_seconds, check_same_thread=False
-            )
+            connection = self._open_sqlite(patience_seconds)
             self._prepare_sqlite(connection, None)
             return connection
         import psycopg  # an embedded record does without it
 
         url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        remote = psycopg.connect(url, autocommit=True, connect_timeout=max(2, round(patience_seconds)))
+        remote = psycopg.connect(
+            url,
+            autocommit=True,
+            connect_timeout=max(2, round(patience_seconds)),
+            # A host that is gone says nothing: without these its connection would be waited on for hours.
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=round(2000 * patience_seconds),
+        )
         remote.execute(f"SET lock_timeout = {round(1000 * patience_seconds)}".encode())
         if self.durability == "async":
             remote.execute("SET synchronous_commit = off")
         return remote
 
     def migrate(self) -> None:
-        """Brings the tables to this code's revision; safe to call from several processes at once."""
+        """Brings the tables to this code's revision; safe to call from several processes at once.
+
+        The one way in which a SQLite file comes to be.
+        """
+        if self.path is not None:
+            self.path.touch()
         from service.migrations.run import upgrade  # alembic is needed here only, and takes .2 s to import
 
         upgrade(self)
