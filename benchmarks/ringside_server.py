@@ -1,0 +1,71 @@
+"""Ringside as the serving benchmark's server: the same model, registered as champion, behind `ringside up`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks import problem
+from benchmarks.servers import Server
+from retrain.dataset import load
+from retrain.package import package
+from retrain.pipeline import Configuration, build, fit
+from service.record import open_record
+from service.schema import MISSING
+from service.settings import load_settings
+
+CONFIGURATION = Configuration("gradient_boosting", {"max_iter": problem.TREES})
+
+
+def write_version(frame: pd.DataFrame, folder: Path) -> None:
+    """Fits, packages and registers the champion in `folder`; leaves model.onnx and columns.json for the floor."""
+    settings = load_settings(problem.write_toml(folder, frame))
+    record = open_record(settings)
+    schema = settings.problem_schema()
+    assert schema is not None
+    data = load(settings, schema, [])
+    pipeline = fit(build(CONFIGURATION, "classification", seed=0), data.arrays, data.target)
+    stage = record.artifacts.stage()
+    model = package(stage, pipeline, data, {}, seed=0)
+    (stage / "report.html").write_text("<!doctype html><title>benchmark</title>")
+    card = {"family": CONFIGURATION.family, "params": dict(CONFIGURATION.params), "reference_loss": 0.2}
+    record.registry.register(
+        stage,
+        run_id=None,
+        parent=None,
+        card=card,
+        read_until_seq=0,
+        data_until=None,
+        actor="benchmark",
+        as_champion=True,
+    )
+    record.close()
+    (folder / "model.onnx").write_bytes(model)
+    columns = {"numbers": data.schema.number_names, "categories": data.schema.category_names, "missing": MISSING}
+    (folder / "columns.json").write_text(json.dumps(columns))
+
+
+def ringside_server(folder: Path, name: str, *, durability: str = "commit") -> Server:
+    """`ringside up` on the version that `write_version` left, on a copy of its own of the record."""
+    home = folder / name
+    environment = {
+        "RINGSIDE_CONFIG": str(home / "ringside.toml"),
+        "RINGSIDE_SERVE__PORT": "{port}",
+        "RINGSIDE_SERVE__WORKERS": "2",
+        "RINGSIDE_LOG__DURABILITY": durability,
+    }
+    command = ("ringside", "up", "--log-folder", str(home / "logs"))
+    return Server(name, command, ready="/readyz", environment=environment, folder=folder)
+
+
+def copy_home(folder: Path, name: str) -> None:
+    """A home of its own for one server, so that no run adds to another's log."""
+    home = folder / name
+    home.mkdir()
+    for held in ("ringside.toml", "flights.parquet"):
+        os.link(folder / held, home / held)
+    shutil.copytree(folder / ".ringside", home / ".ringside")

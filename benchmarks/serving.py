@@ -1,0 +1,200 @@
+"""How fast Ringside answers, beside the floor of the technique and its peers, each in turn in one run.
+
+    python -m benchmarks.serving                  everything: about fifteen minutes
+    python -m benchmarks.serving --only floor,ringside --seconds 3
+
+Needs wrk and hey (Debian packages), and makes an environment for each peer on first use (--environments). Prints the
+tables, replaces its section of benchmarks/RESULTS.md and draws benchmarks/serving.png. Figures are ratios of servers
+measured in one run on one machine; the absolute ones say more about the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks import problem
+from benchmarks.load import Pace, Throughput, hey, wrk
+from benchmarks.results import replace_section, table
+from benchmarks.ringside_server import copy_home, ringside_server, write_version
+from benchmarks.servers import PEERS, Running, Server, environment_of, running
+
+SKLEARN = ("scikit-learn==1.9.1", "pandas==3.0.6")
+CONNECTIONS = 8
+BATCH = 1000
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was measured of one server."""
+
+    name: str
+    single: Throughput
+    batch: Throughput | None = None
+    paced: Pace | None = None
+    start_seconds: float = 0.0
+    workers_mb: list[int] = field(default_factory=list)
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.batch.requests_per_second * BATCH if self.batch else 0.0
+
+
+def peers(folder: Path) -> list[Server]:
+    return [
+        Server("echo", ("uvicorn", "floor:app", "--port", "{port}", "--workers", "2", "--no-access-log"), path="/echo"),
+        Server("floor", ("uvicorn", "floor:app", "--port", "{port}", "--workers", "2", "--no-access-log")),
+        Server(
+            "fastapi",
+            ("uvicorn", "fastapi_sklearn:app", "--port", "{port}", "--workers", "2", "--no-access-log"),
+            packages=("fastapi", "uvicorn[standard]", *SKLEARN),
+        ),
+        Server(
+            "bentoml",
+            ("bentoml", "serve", "bentoml_sklearn:Service", "--host", "127.0.0.1", "--port", "{port}"),
+            ready="/readyz",
+            packages=("bentoml==1.4.39", *SKLEARN),
+            environment={"BENTOML_HOME": str(folder / "bentoml")},
+        ),
+        Server(
+            "mlserver",
+            ("mlserver", "start", "."),
+            path="/v2/models/flights/infer",
+            ready="/v2/models/flights/ready",
+            packages=("mlserver==1.7.1", "uvloop<0.22", "scikit-learn==1.9.1", "pandas<3"),
+            environment={"MLSERVER_HTTP_PORT": "{port}"},
+            folder=PEERS / "mlserver",
+        ),
+        Server(
+            "mlflow",
+            tuple(f"mlflow models serve -m {folder}/mlflow --env-manager local -h 127.0.0.1 -p {{port}} -w 2".split()),
+            path="/invocations",
+            ready="/ping",
+            packages=("mlflow==3.17.0", "scikit-learn==1.9.1", "pandas<3"),
+        ),
+    ]
+
+
+def bodies_for(server: Server, rows: Sequence[dict[str, float | str | None]], size: int) -> list[str]:
+    """The same records in the server's own protocol."""
+    parts = problem.rows_per_request(list(rows), size)
+    if server.name == "mlflow":
+        return [json.dumps({"dataframe_records": json.loads(part)["records"]}) for part in parts]
+    if server.name == "mlserver":
+        return [_v2(json.loads(part)["records"]) for part in parts]
+    return parts
+
+
+def _v2(rows: list[dict[str, float | str | None]]) -> str:
+    inputs = [
+        {
+            "name": name,
+            "shape": [len(rows), 1],
+            "datatype": "BYTES" if name in problem.CATEGORIES else "FP64",
+            "data": [row[name] for row in rows],
+        }
+        for name in problem.FEATURES
+    ]
+    return json.dumps({"parameters": {"content_type": "pd"}, "inputs": inputs})
+
+
+@contextmanager
+def started(server: Server, options: argparse.Namespace, folder: Path) -> Iterator[Running]:
+    if server.name == "mlflow":
+        python = environment_of(server, options.environments) / "python"
+        subprocess.run([str(python), str(PEERS / "mlflow_model.py")], check=True, capture_output=True)
+    if server.name.startswith("ringside"):
+        copy_home(folder, server.name)
+    with running(server, options.environments, {}, folder / f"{server.name}.log") as up:
+        yield up
+
+
+def measure(
+    server: Server, rows: list[dict[str, float | str | None]], options: argparse.Namespace, folder: Path
+) -> Figures:
+    complete = [row for row in rows if server.name != "mlserver" or None not in row.values()]  # v2 has no null
+    single = bodies_for(server, complete[:200], 1)
+    batches = bodies_for(server, (complete * 2)[: BATCH * 2], BATCH)
+    with started(server, options, folder) as up:
+        wrk(up.url, single, connections=CONNECTIONS, seconds=2)  # warm
+        seen = Figures(server.name, wrk(up.url, single, connections=CONNECTIONS, seconds=options.seconds))
+        if server.name != "echo":
+            seen.batch = wrk(up.url, batches, connections=2, seconds=options.seconds)
+        seen.start_seconds = up.start_seconds
+        seen.workers_mb = [size >> 20 for size in up.memory_of_workers()]
+        if options.pace and server.name in ("floor", "ringside"):
+            seen.paced = hey(up.url, single[0], rate=options.pace, connections=CONNECTIONS, seconds=options.seconds * 2)
+    return seen
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="names of servers, comma-separated")
+    parser.add_argument("--seconds", type=int, default=8, help="of each measurement")
+    parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "ringside-benchmarks")
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md and serving.png")
+    options = parser.parse_args(arguments)
+    options.environments.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["RINGSIDE_BENCH_MODEL"] = str(folder)
+        frame = problem.flights()
+        problem.save_pipeline(frame, folder / "pipeline.joblib")
+        write_version(frame, folder)
+        figures = run(frame, options, folder)
+    text = report(figures)
+    print(text)
+    if options.write:
+        replace_section(Path(__file__).parent / "RESULTS.md", "serving", text)
+
+
+def run(frame: pd.DataFrame, options: argparse.Namespace, folder: Path) -> list[Figures]:
+    rows = problem.records(frame, 1200)
+    servers = peers(folder)
+    servers += [ringside_server(folder, "ringside"), ringside_server(folder, "ringside-fsync", durability="fsync")]
+    only = set(filter(None, options.only.split(",")))
+    options.pace = 0.0
+    figures: list[Figures] = []
+    # The floor first: half of what Ringside must reach is the pace at which latencies are compared.
+    for server in [s for s in servers if not only or s.name in only]:
+        print(f"… {server.name}", flush=True)
+        figures.append(measure(server, rows, options, folder))
+        if server.name == "floor":
+            options.pace = figures[-1].single.requests_per_second / 4
+    return figures
+
+
+def report(figures: Sequence[Figures]) -> str:
+    floor = next((f for f in figures if f.name == "floor"), None)
+    lines = []
+    for seen in figures:
+        ratio = seen.single.requests_per_second / floor.single.requests_per_second if floor else float("nan")
+        paced = f"{seen.paced.p50 * 1e3:.2f} / {seen.paced.p99 * 1e3:.2f}" if seen.paced else ""
+        lines.append(
+            [
+                seen.name,
+                f"{seen.single.requests_per_second:,.0f}",
+                f"{ratio:.3f}",
+                f"{seen.single.p50 * 1e3:.2f} / {seen.single.p99 * 1e3:.2f}",
+                paced,
+                f"{seen.rows_per_second:,.0f}" if seen.batch else "",
+                f"{seen.start_seconds:.1f}",
+                " ".join(map(str, seen.workers_mb[:4])),
+                str(seen.single.failed + (seen.batch.failed if seen.batch else 0)),
+            ]
+        )
+    heads = ["server", "requests/s", "× floor", "p50 / p99 ms, saturated", "p50 / p99 ms, paced", "rows/s in batches"]
+    return table([*heads, "start s", "MB of processes", "failed"], lines)
+
+
+if __name__ == "__main__":
+    main()
