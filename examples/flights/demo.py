@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import socket
@@ -37,7 +38,7 @@ from examples.flights.summary import HEADS, Summary, promises, summarise
 from examples.flights.timeline import Timeline
 from monitoring.programs import programs, run_folder
 from monitoring.supervisor import Supervisor
-from retrain.child import run_supervised
+from retrain.child import THREADS, run_supervised
 from service.errors import Conflict, DataError, SettingsError
 from service.record import Record, open_record
 from service.settings import Settings, load_settings
@@ -113,7 +114,7 @@ def free_port() -> int:
 
 def train_first(record: Record, settings: Settings, console: Console) -> None:
     """The first champion, by the pipeline that makes every other version."""
-    run = record.runs.request("operator", "demo", "the first model, on January and February")
+    run = record.runs.request("command", "demo", "the first model, on January and February")
     console.print("Training the first model on January and February …")
     with progress_shown() as show:
         run_supervised(settings, record, run.run_id, show)
@@ -186,7 +187,14 @@ async def replayed(
 def enter_saboteur(settings: Settings) -> str:
     """The saboteur's version, made and registered by a process of its own."""
     command = [sys.executable, "-m", "examples.flights.saboteur", str(settings.path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, **THREADS},
+    )
     if done.returncode != 0:
         raise ReplayError(f"the saboteur could not be made: {done.stderr.strip()[-2000:]}")
     return done.stdout.split()[-1]

@@ -10,6 +10,7 @@ from typing import Any
 
 import httptools
 import pandas as pd
+import uvloop
 
 from examples.flights.connection import Answer, Connections
 from examples.flights.dataset import Flight
@@ -114,7 +115,7 @@ def replayed(ringside: Ringside, play: Callable[[Connections], Awaitable[None]])
         server.close()
         await server.wait_closed()
 
-    asyncio.run(run())
+    uvloop.run(run())
 
 
 def test_answers_of_pipelined_requests_find_their_requests() -> None:

@@ -1,0 +1,96 @@
+"""A challenger that must lose: trained by retrain's own pipeline on partly shuffled labels, put in past the gate.
+
+python -m examples.flights.saboteur ringside.toml
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from retrain import gate
+from retrain.card import write_card
+from retrain.dataset import Dataset, load
+from retrain.examination import examine
+from retrain.job import split
+from retrain.package import measure_latency_ms, package, prove_parity
+from retrain.pipeline import build, fit
+from retrain.problem import problem_schema
+from retrain.report import render_report
+from retrain.search import Limits, search
+from service.record import Record, open_record
+from service.settings import Settings, load_settings
+
+SHUFFLED = 0.6  # of the labels: enough to be worse, not so much that one look would tell
+ACTOR = "saboteur"
+
+
+def enter(settings: Settings, record: Record) -> str:
+    """Registers the saboteur as the next version and returns its name."""
+    logged = record.log.matured(record.clock.now(), settings.quality.label_horizon, late_labels=True)
+    data = shuffled(load(settings, problem_schema(settings, None), logged), settings.retrain.seed)
+    learn, holdout = split(data, settings.retrain.holdout)
+    found = search(learn, ("gradient_boosting",), Limits(1, 60.0), settings.retrain.seed, lambda *_: None)
+    judged = examine(found.best.configuration, learn, holdout, None, settings.promotion.loss, settings.retrain.seed)
+    final = fit(
+        build(found.best.configuration, data.schema.problem.task, settings.retrain.seed), data.arrays, data.target
+    )
+    stage = record.artifacts.stage()
+    try:
+        late = data.schema.classes.index(str(data.schema.problem.positive_class))
+        answers = np.full(len(data), np.nan)
+        answers[len(learn) :] = judged.candidate.scores[:, late]
+        name = f"probability.{data.schema.problem.positive_class}"
+        model = package(stage, final, data, {name: answers}, settings.retrain.seed)
+        parity = prove_parity(model, final, holdout, judged.target_sd)
+        champion = record.registry.roles().champion
+        card = write_card(
+            settings,
+            data,
+            holdout,
+            found,
+            judged,
+            gate.decide(finite=True, dummy=judged.dummy, champion=None),
+            parity,
+            latency_ms=measure_latency_ms(model, holdout.arrays.rows(0, 1)),
+            read_until_seq=int(data.seqs.max()),
+            parent=champion,
+            chain_head=record.events.head(),
+        )
+        (stage / "report.html").write_text(render_report(card, judged, holdout), encoding="utf-8")
+    except BaseException:
+        record.artifacts.discard(stage)
+        raise
+    version = record.registry.register(
+        stage,
+        run_id=None,
+        parent=champion,
+        card=card,
+        read_until_seq=int(data.seqs.max()),
+        data_until=data.data_until,
+        actor=ACTOR,
+    )
+    return version.version
+
+
+def shuffled(data: Dataset, seed: int) -> Dataset:
+    """The same rows, with the labels of a share of them dealt out anew among themselves."""
+    generator = np.random.default_rng(seed)
+    chosen = np.flatnonzero(generator.random(len(data)) < SHUFFLED)
+    target = data.target.copy()
+    target[chosen] = target[generator.permutation(chosen)]
+    return replace(data, target=target)
+
+
+def main() -> None:
+    settings = load_settings(Path(sys.argv[1]))
+    record = open_record(settings, migrate=False)
+    print(enter(settings, record))
+    record.close()
+
+
+if __name__ == "__main__":
+    main()
