@@ -116,6 +116,7 @@ def test_an_unusable_url_is_refused_with_what_was_expected(url: str, why: str) -
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("commit", 1), ("fsync", 2), ("async", 1)])
 def test_sqlite_syncs_as_asked(tmp_path: Path, durability: str, synchronous: int) -> None:
+    (tmp_path / "record.db").touch()
     database = Database(f"sqlite:///{tmp_path}/record.db", durability=durability)  # type: ignore[arg-type]
     with database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
@@ -128,6 +129,8 @@ def test_a_raw_connection_makes_no_new_record(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/record.db")
     with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
         database.connect_raw(1)
+    with pytest.raises(sa.exc.OperationalError, match="unable to open database file"), database.read():
+        pass
     assert not (tmp_path / "record.db").exists()
 
 

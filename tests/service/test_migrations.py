@@ -37,6 +37,7 @@ def test_sqlite_gets_the_same_statements_as_from_metadata(tmp_path: Path) -> Non
     """AUTOINCREMENT and WITHOUT ROWID, which no comparison of columns sees, are there too."""
     migrated, created = Database(f"sqlite:///{tmp_path}/a.db"), Database(f"sqlite:///{tmp_path}/b.db")
     migrated.migrate()
+    (tmp_path / "b.db").touch()
     metadata.create_all(created.engine)
     assert _statements(migrated) == _statements(created)
 
@@ -90,6 +91,7 @@ def test_a_record_of_newer_code_is_refused_untouched(empty_database: Database) -
 
 def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A half-made schema would stop every later start."""
+    (tmp_path / "record.db").touch()
     database = Database(f"sqlite:///{tmp_path}/record.db")
     with database.write() as connection:
         connection.execute(sa.text("CREATE TABLE runs (already TEXT)"))
