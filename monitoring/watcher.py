@@ -12,15 +12,14 @@ from monitoring.agenda import JobName, job_name, plan_jobs
 from monitoring.bout import open_due_bouts, settle_bouts
 from monitoring.drift_check import DriftCheck
 from monitoring.facts import asks_of_checks
-from monitoring.housekeeping import keep_house
+from monitoring.housekeeping import keep_house, say_settings
 from monitoring.leadership import Leadership
 from monitoring.quality_check import QualityCheck
 from monitoring.retraining import Retraining
 from monitoring.schedule import Schedule
 from service.bout import Bout
-from service.clock import EPOCH
+from service.clock import EPOCH, MICROSECOND
 from service.errors import StaleLease
-from service.events import SettingsChanged
 from service.failpoint import fail_point
 from service.jobs import Job, due
 from service.leases import Fence
@@ -146,7 +145,7 @@ class Watcher:
 
     def _take_over(self, fence: Fence, now: datetime) -> None:
         self._record.registry.artifact_orphans()
-        self._say_settings(fence)
+        say_settings(self._record, self._settings, fence)
         self._jobs = plan_jobs(self._record, self._agenda, now)
         self._led = fence
         self._open_bouts(fence, now)  # a predecessor may have died between a run's end and its bout
@@ -219,9 +218,20 @@ class Watcher:
             runner = runners.get(name)
             error = None if runner is None else self._guarded(name, runner)
             fail_point(f"watcher.{name}")
-            next_due = self._agenda[name].next_due(as_of)
-            self._record.jobs.finished(job.name, as_of, next_due, error, lease=fence)
+            self._record.jobs.finished(job.name, as_of, self._next_due(name, as_of), error, lease=fence)
         self._jobs = [job for job in self._record.jobs.all() if job.name in self._agenda]
+
+    def _next_due(self, name: JobName, as_of: datetime) -> datetime:
+        """The next time on the job's grid; while there is no bout, bouts wait until anything else is due.
+
+        Their grid is fine (a minute), and a client may move the requests' time by months at once.
+        """
+        schedule = self._agenda[name]
+        if name == "bouts" and not self._record.bouts.opened():
+            now = self._record.clock.now()
+            others = min((job.due_at for job in self._jobs if job.name != name), default=now)
+            as_of = max(as_of, min(now, others) - MICROSECOND)
+        return schedule.next_due(as_of)
 
     def _weigh(self, group: Mapping[JobName, Job], fence: Fence, as_of: datetime) -> None:
         """Schedule and triggers that come together are one question: one run, or one refusal."""
@@ -252,20 +262,6 @@ class Watcher:
             return f"{type(error).__name__}: {error}"
         log_line("job done", level=logging.DEBUG, job=name, seconds=round(self._stopwatch() - begun, 3))
         return None
-
-    def _say_settings(self, fence: Fence) -> None:
-        """Settings that are not those of the last watcher are an event, so that decisions can be understood later."""
-        digest, cursor, last = self._settings.digest(), None, None
-        while True:
-            page, cursor = self._record.events.page(kind=SettingsChanged.kind, limit=1000, cursor=cursor)
-            last = page[-1].data["digest"] if page else last
-            if cursor is None:
-                break
-        if last == digest:
-            return
-        with self._record.events.writing() as connection:
-            fence.check(connection)
-            self._record.events.append(SettingsChanged(digest=digest), actor="watcher", connection=connection)
 
 
 def tick_every(settings: Settings) -> timedelta:

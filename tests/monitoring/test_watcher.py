@@ -39,16 +39,12 @@ window = "1d"
 check_every = "1d"
 cooldown = "3d"
 max_age = "300d"
-[promotion]
-every = "1d"
-min_pairs = 50
-rollback_watch = 500
 """
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[WatchHouse]:
-    house = WatchHouse(tmp_path, toml=DAILY)
+    house = WatchHouse(tmp_path, toml=DAILY, every="1d")
     yield house
     house.record.close()
 
@@ -93,6 +89,21 @@ def test_days_that_were_missed_are_made_up_for_in_order(house: WatchHouse) -> No
     watcher.tick()
     assert [event.at for event in house.events("drift_checked")] == [START + n * DAY for n in (1, 2, 3)]
     assert house.settled() == START + 3 * DAY
+
+
+def test_a_fine_grid_of_bouts_costs_nothing_while_there_is_no_bout(tmp_path: Path) -> None:
+    """Twenty days are 28,800 minutes; but where something else is due, bouts are due with it."""
+    house = WatchHouse(tmp_path, toml=DAILY, every="1m")
+    house.register(1.0)
+    watcher = house.leader()
+    house.to(START)
+    watcher.tick()
+    house.to(START + 20 * DAY)
+    watcher.tick()
+    assert house.settled() == START + 20 * DAY
+    due = {job.name: job.due_at for job in house.record.jobs.all()}
+    assert due["bouts"] == START + 20 * DAY + timedelta(minutes=1)
+    assert due["drift"] == START + 21 * DAY
 
 
 def test_a_quiet_day_is_no_drift_and_a_shifted_one_is_with_a_page_to_read(house: WatchHouse) -> None:
@@ -287,7 +298,7 @@ def test_an_alert_in_the_cooldown_is_refused_with_the_reason(house: WatchHouse) 
 
 def test_a_schedule_and_a_check_that_come_together_are_one_question(tmp_path: Path) -> None:
     """One run; the other is not refused beside it."""
-    house = WatchHouse(tmp_path, toml=DAILY.replace("[retrain]", '[retrain]\nschedule = "0 0 2 * *"'))
+    house = WatchHouse(tmp_path, toml=DAILY.replace("[retrain]", '[retrain]\nschedule = "0 0 2 * *"'), every="1d")
     house.register(1.0)
     watcher = house.leader()
     house.to(START)

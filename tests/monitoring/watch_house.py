@@ -86,8 +86,8 @@ class PretendShadows:
 class WatchHouse:
     """One record, and as many watchers on it as are asked for. The stopwatch stands still but for `look`."""
 
-    def __init__(self, folder: Path, *, toml: str) -> None:
-        self.arena = Arena.build(folder, toml=toml)
+    def __init__(self, folder: Path, *, toml: str, **promotion: Any) -> None:
+        self.arena = Arena.build(folder, toml=toml, **promotion)
         self.record, self.settings = self.arena.record, self.arena.settings
         self.runs: list[PretendRun] = []
         self.shadows = PretendShadows(self.record)
