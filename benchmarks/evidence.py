@@ -4,7 +4,7 @@
 
 Each line has a bound that must hold; the naive t-test is the negative control, which shows that this harness can see
 the fault. Delay that depends on the outcome goes through the real record and the real join. Exit code 1 where a
-bound is broken. About four minutes on two cores, half a minute with --quick.
+bound is broken. About five minutes of one core, half a minute with --quick.
 """
 
 from __future__ import annotations
