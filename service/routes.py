@@ -143,6 +143,8 @@ def find_rule(scope: Mapping[str, Any]) -> Rule | RingsideError:
     exact = _EXACT.get((method, scope["path"]))
     if exact is not None:
         return exact
+    if "\n" in scope["path"]:  # which the mount behind would not match, and answer in its own words
+        return NotFound("no route has a line break in its path", field="path")
     matched = [(rule, rule.matches(scope)) for rule in RULES]
     full = next((rule for rule, match in matched if match is Match.FULL), None)
     if full is not None:

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from service.errors import InvalidRecord
+from service.errors import InvalidJson, InvalidRecord
+from service.json_body import parse_body
 
 Values = list[Any]  # str, int, float, bool or None, as they stand in a JSON record
 _NONE: Final = type(None)
@@ -32,6 +33,9 @@ _INTEGERS: Final = {
     "UINT64": "<u8",
 }
 DATATYPES: Final = ("BYTES", "BOOL", *_INTEGERS, *_FLOATS)
+# MLServer's words for what values mean. Another one would change how they are read, and is refused.
+CONTENT_TYPES: Final = (None, "str", "np", "pd", "datetime", "pd_json")
+_READ: Final = ", ".join(name for name in CONTENT_TYPES if name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +102,28 @@ def read_column(held: Any, place: int, raw: RawBytes) -> Tensor:
     parameters = held.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise _invalid(f"{where}.parameters", "expected an object")
-    _refuse_unread(parameters, where)
+    if "shared_memory_region" in parameters:
+        raise _invalid(f"{where}.parameters", "shared memory is not offered; expected data in the request")
+    content = parameters.get("content_type")
+    if content not in CONTENT_TYPES:
+        raise _invalid(f"{where}.parameters", f"content_type {_shown(content)} is not read; expected {_READ} or none")
     if "binary_data_size" in parameters:
         if held.get("data"):
             raise _invalid(where, "has both data and binary_data_size; expected one of them")
         values = _from_raw(raw.take(parameters["binary_data_size"], where), datatype, count, where)
     else:
         values = _from_json(held.get("data"), datatype, count, where)
+    if content == "pd_json" and datatype == "BYTES":
+        values = [_parsed(text, f"{where}.data[{row}]") for row, text in enumerate(values)]
     return Tensor(name, datatype, held["shape"], values)
+
+
+def _parsed(text: str | None, field: str) -> Any:
+    """What MLServer's data frames write for a column of values of several types: each as JSON in a text."""
+    try:
+        return None if text is None else parse_body(text.encode())
+    except InvalidJson:
+        raise _invalid(field, f"{_shown(text)} is not JSON, as content_type 'pd_json' says") from None
 
 
 def _count(shape: Any, where: str) -> int:
@@ -120,14 +138,6 @@ def _count(shape: Any, where: str) -> int:
 
 def _is_count(value: Any) -> bool:
     return value.__class__ is int and value >= 0
-
-
-def _refuse_unread(parameters: Mapping[str, Any], where: str) -> None:
-    """Parameters are hints and ignored, but for those without which the values cannot be read."""
-    if "shared_memory_region" in parameters:
-        raise _invalid(f"{where}.parameters", "shared memory is not offered; expected data in the request")
-    if parameters.get("content_type") == "base64":
-        raise _invalid(f"{where}.parameters", "content_type 'base64' is not read; expected the text itself")
 
 
 def _from_json(data: Any, datatype: str, count: int, where: str) -> Values:
