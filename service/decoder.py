@@ -85,19 +85,32 @@ class Decoder:
             self._read(place, record, numbers, categories, carried)
         if len(records) == 1:  # the common request; half a microsecond less than reshaping
             return Arrays(np.array([numbers], _FLOAT32), np.array([categories], _OBJECT))
+        return self._arrays(numbers, categories, len(records))
+
+    def _arrays(self, numbers: list[float], categories: list[str], count: int) -> Arrays:
         k, m = self._shape
-        count = len(records)
         texts: npt.NDArray[np.object_] = np.array(categories, dtype=object)
         return Arrays(np.array(numbers, dtype=np.float32).reshape(count, k), texts.reshape(count, m))
 
     def digest(self, record: Any) -> bytes:
         """16 bytes that two records share when they decode to the same, carried columns included."""
+        return self.decode_and_digest([record])[1][0]
+
+    def decode_and_digest(self, records: Sequence[Any]) -> tuple[Arrays, list[bytes]]:
+        """The records' arrays, and each one's digest: each record is read once for both."""
         numbers: list[float] = []
-        others: list[Any] = []
-        self._read(0, record, numbers, others, others)
-        # −0.0 + 0.0 is 0.0; a missing number is always the same NaN.
-        held = self._floats.pack(*[number + 0.0 for number in numbers])
-        return blake2b(held + repr(others).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        categories: list[str] = []
+        digests: list[bytes] = []
+        k, m = self._shape
+        pack = self._floats.pack
+        for place, record in enumerate(records):
+            carried: list[Any] = []
+            self._read(place, record, numbers, categories, carried)
+            # −0.0 + 0.0 is 0.0; a missing number is always the same NaN.
+            held = pack(*[number + 0.0 for number in numbers[place * k :]]) if k else b""
+            others = repr((categories[place * m :], carried)).encode("utf-8", "surrogatepass")
+            digests.append(blake2b(held + others, digest_size=16).digest())
+        return self._arrays(numbers, categories, len(records)), digests
 
     def marks(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, str] | None]:
         """For each record what training never saw: {column: "unseen" | "out_of_range"}, or None.

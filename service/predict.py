@@ -112,22 +112,23 @@ class _Serving:
 
     def prepare(self, asked: Asked, at: datetime | None, started: float) -> _Prepared:
         model, records = self.model, asked.records
-        worded = self._wording.word(model.score(model.decoder.decode(records)))
+        arrays, digests = model.decoder.decode_and_digest(records)
+        worded = self._wording.word(model.score(arrays))
         marks = model.decoder.marks(records)
         ids = asked.ids or [new_id() for _ in records]
         micros = round(1e6 * (time.perf_counter() - started))
         entries = [
             LogEntry(
                 id,
-                model.decoder.digest(record),
+                digest,
                 _text(self._without_redacted(record)),
                 prediction,
                 probabilities,
                 None if mark is None else _text(mark),
                 micros,
             )
-            for id, record, prediction, probabilities, mark in zip(
-                ids, records, worded.predictions, worded.probabilities, marks, strict=True
+            for id, record, digest, prediction, probabilities, mark in zip(
+                ids, records, digests, worded.predictions, worded.probabilities, marks, strict=True
             )
         ]
         batch = Batch(entries, model.version, at, asked.ids is not None)
