@@ -21,7 +21,7 @@ from service.inference_protocol import infer
 from service.log_lines import log_line
 from service.predict import answer_body
 from service.replies import JSON, NOT_LOGGED, Reply, error_reply, fault_reply
-from service.routes import ACTOR, AT, PREDICT, Rule, find_rule, route_label
+from service.routes import ACTOR, AT, PREDICT, Rule, find_rule, metric_label, route_label
 
 if TYPE_CHECKING:
     from service.worker import Worker
@@ -84,7 +84,8 @@ class Front:
             deadlines.end(task)
             self._worker.bodies.release(exchange.held)
             exchange.closed = True
-            self._worker.metrics.request(route_label(found), exchange.status, time.perf_counter() - started)
+            label = metric_label(found, exchange.status)
+            self._worker.metrics.request(label, exchange.status, time.perf_counter() - started)
 
     async def _answer(
         self, found: Rule | RingsideError, scope: Scope, receive: Receive, exchange: _Exchange, started: float

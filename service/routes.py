@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -20,7 +20,7 @@ from starlette.routing import Match, Route
 from service import endpoints, inference_protocol
 from service.bodies import expect_depth
 from service.endpoints import Call
-from service.errors import LogUnavailable, NotFound, RingsideError
+from service.errors import InvalidRecord, LogUnavailable, NotFound, RingsideError
 from service.json_body import parse_body
 from service.log_lines import log_line
 from service.metrics import OTHER
@@ -155,25 +155,41 @@ def find_rule(scope: Mapping[str, Any]) -> Rule | RingsideError:
 
 
 def route_label(rule: Rule | RingsideError) -> str:
-    """The label by which a request is counted: a template of the table, else "other"."""
+    """What a request is called in events and log lines: a template of the table, else "other"."""
     return rule.path if isinstance(rule, Rule) else OTHER
+
+
+def metric_label(rule: Rule | RingsideError, status: int) -> str:
+    """The label by which a request is counted.
+
+    Few, because every one has a series for each status and bucket: callers that are refused count as "other", and
+    the Open Inference Protocol's routes, of which only one is hot, share two.
+    """
+    if not isinstance(rule, Rule) or status in (401, 403):
+        return OTHER
+    if not rule.path.startswith("/v2"):
+        return rule.path
+    return "/v2/models/{name}/infer" if rule.path.endswith("/infer") else "/v2"
 
 
 def application(worker: Worker) -> Starlette:
     """The routes that the guard passes on, as an application to mount."""
     return Starlette(
         routes=[
-            Route(rule.path, _endpoint(worker, rule.handler), methods=[rule.method], include_in_schema=False)
+            Route(rule.path, _endpoint(worker, rule, rule.handler), methods=[rule.method], include_in_schema=False)
             for rule in RULES
             if rule.handler is not None
         ]
     )
 
 
-def _endpoint(worker: Worker, handler: Handler) -> Callable[[Request], Any]:
+def _endpoint(worker: Worker, rule: Rule, handler: Handler) -> Callable[[Request], Any]:
+    # Threads of its own, so that a scrape tells of requests that have taken all the others. None: the common ones.
+    threads = CapacityLimiter(2) if rule.urgent else None
+
     async def endpoint(request: Request) -> Response:
         body = await request.body() if request.method == "POST" else None
-        reply = await run_in_threadpool(answer, worker, handler, request, body)
+        reply = await to_thread.run_sync(answer, worker, handler, request, body, limiter=threads)
         response = Response(reply.body, reply.status)
         response.raw_headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
         return response
@@ -198,6 +214,8 @@ def answer(worker: Worker, handler: Handler, request: Request, body: bytes | Non
         return handler(worker, call)
     except RingsideError as error:
         return error_reply(error, request.url.path)
+    except sa.exc.DataError:  # PostgreSQL's texts have no NUL, its numbers 64 bits
+        return error_reply(InvalidRecord("the request has a text or number that no record can hold"), request.url.path)
     except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
         log_line("record unavailable", level=40, route=request.url.path, reason=str(error))
         gone = LogUnavailable("the record cannot be reached; try again in a moment")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -128,7 +128,8 @@ class LiveService:
 
     def stop(self) -> None:
         """Ends the server and every worker that was ever seen, by their pids."""
-        self.workers()
+        with suppress(psutil.NoSuchProcess):  # a test ended it
+            self.workers()
         self.process.terminate()
         try:
             self.process.wait(20)
