@@ -77,7 +77,7 @@ def run_demo(folder: Path, *, every: int, connections: int, port: int, leave: bo
         ]
         draw(judged, promotions, folder / "by_month.png")
         write_page(summary, folder / "by_month.png", folder / "result.html")
-        tell(console, summary, folder)
+        tell(console, summary, outcome.tally, folder)
         if as_json:
             print(json.dumps(summary.facts), flush=True)
         if not leave:
@@ -167,11 +167,11 @@ async def replayed(
     outcome = Outcome(Tally())
 
     async def sabotage() -> None:
-        timeline.say(
-            "bold magenta", "SABOTEUR   a challenger trained on partly shuffled labels is put in past the gate"
-        )
+        at = SABOTEUR_ENTERS.to_pydatetime()
+        told = "a challenger trained on partly shuffled labels is put in past the gate"
+        timeline.say("bold magenta", f"SABOTEUR   {told}", at)
         outcome.saboteur = await asyncio.to_thread(enter_saboteur, settings)
-        timeline.say("bold magenta", f"SABOTEUR   it is {outcome.saboteur}; it must lose, and answer nothing")
+        timeline.say("bold magenta", f"SABOTEUR   it is {outcome.saboteur}; it must lose, and answer nothing", at)
 
     connections = Connections(settings.serve.host, settings.serve.port, count)
     pauses = [(SABOTEUR_ENTERS.to_pydatetime(), sabotage)]
@@ -200,7 +200,7 @@ def enter_saboteur(settings: Settings) -> str:
     return done.stdout.split()[-1]
 
 
-def tell(console: Console, summary: Summary, folder: Path) -> None:
+def tell(console: Console, summary: Summary, tally: Tally, folder: Path) -> None:
     table = Table(title="The same requests under three policies", title_justify="left")
     for place, head in enumerate(HEADS):
         table.add_column(head, justify="left" if place == 0 else "right")
@@ -216,7 +216,9 @@ def tell(console: Console, summary: Summary, folder: Path) -> None:
     for promise, kept in promises(summary.facts):
         console.print("[green]shown    [/green]" if kept else "[red]not shown[/red]", promise)
     console.print(
-        f"\n{summary.facts['seconds']:.0f} seconds; picture {folder / 'by_month.png'}, page {folder / 'result.html'}"
+        f"\n{summary.facts['seconds']:.0f} seconds, {tally.settle_seconds:.0f} of them waiting for the watcher "
+        f"at {tally.settlements} due times\npicture  {folder / 'by_month.png'}\npage     {folder / 'result.html'}",
+        highlight=False,
     )
 
 

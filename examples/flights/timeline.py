@@ -17,6 +17,7 @@ from examples.flights.replay import Tally
 from service.bout import Bout
 from service.event_log import RecordedEvent
 from service.record import Record
+from service.terminal import short
 
 POLL_SECONDS = 0.25
 SEEDLING = 1e-3  # the bar's left end, where evidence is a thousandth; its right end is what promotion needs
@@ -27,11 +28,11 @@ def sentence(event: RecordedEvent) -> tuple[str, str] | None:
     data, version = event.data, event.model_version
     match event.kind:
         case "drift_detected":
-            return "yellow", f"drift      {len(data['drifted'])} columns moved: {', '.join(data['drifted'][:6])}"
+            return "yellow", f"drift      {len(data['drifted'])} columns moved: {short(data['drifted'])}"
         case "quality_declined":
             return "yellow", f"quality    {data['metric']} {data['observed']:.4f}, expected {data['expected']:.4f}"
         case "retrain_requested":
-            return "cyan", f"trigger    {data['trigger']}: {data['reason']}"
+            return "cyan", f"trigger    {data['reason']}"
         case "retrain_succeeded" if version is None:
             return "cyan", "retrain    done; the gate refused the candidate"
         case "retrain_failed":
@@ -60,12 +61,11 @@ def sentence(event: RecordedEvent) -> tuple[str, str] | None:
 
 def _decided(event: RecordedEvent) -> tuple[str, str]:
     data = event.data
-    styles = {"promote": "green", "reject": "red", "inconclusive": "yellow", "passed": "green", "roll_back": "red"}
-    name = "probation  " if data["bout_kind"] == "probation" else "bout       "
-    return (
-        styles.get(data["outcome"], "blue"),
-        f"{name}{event.model_version} against {data['champion']}: {data['outcome'].replace('_', ' ')}",
-    )
+    styles = {"promoted": "green", "rejected": "red", "inconclusive": "yellow", "passed": "green", "rolled_back": "red"}
+    style, outcome = styles.get(data["outcome"], "blue"), data["outcome"].replace("_", " ")
+    if data["bout_kind"] == "probation":
+        return style, f"probation  {data['champion']}, watched by {event.model_version}: {outcome}"
+    return style, f"bout       {event.model_version} against {data['champion']}: {outcome}"
 
 
 def evidence_share(e_value: float, needed: float) -> float:
@@ -83,6 +83,7 @@ class Timeline:
         self._record = record
         self._total = total
         self._cursor: str | None = None
+        self._drifted: list[str] = []
         self._at: datetime | None = None
         self._tally = Tally()
         self._began = time.monotonic()
@@ -117,10 +118,19 @@ class Timeline:
             events, following = self._record.events.page(limit=500, cursor=following)
             for event in events:
                 self._cursor = str(event.seq)
+                if self._is_old_news(event):
+                    continue
                 if (told := sentence(event)) is not None:
                     self.say(*told, at=event.at)
             if following is None:
                 return
+
+    def _is_old_news(self, event: RecordedEvent) -> bool:
+        """Whether it is the drift that was told of the week before."""
+        if event.kind != "drift_detected":
+            return False
+        before, self._drifted = self._drifted, sorted(event.data["drifted"])
+        return before == self._drifted
 
     def _current(self) -> RenderableType:
         grid = Table.grid(padding=(0, 2))
@@ -144,7 +154,9 @@ class Timeline:
 
 
 def _progress(progress: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in progress.items())
+    trials = f" {progress['done']} of {progress['total']} trials" if progress.get("total") else ""
+    best = f", best loss {progress['best']:.4f}" if progress.get("best") else ""
+    return f"{progress.get('stage', 'starting')}{trials}{best}"
 
 
 def _bout_row(bout: Bout) -> tuple[RenderableType, ...]:
