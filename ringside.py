@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.errors import Absent, DataError, InputError, RingsideError, SettingsError
-from service.terminal import progress_shown, short, tell, tell_table
+from service.terminal import event_line, progress_shown, short, tell, tell_run, tell_table
 
 if TYPE_CHECKING:
-    from service.event_log import RecordedEvent
+    from service.client import AsyncClient, Client, LabelsTaken, Prediction, RequestRefused, Unreachable
     from service.record import Record
     from service.roles import Roles
     from service.settings import Settings
+
+# What applications import. Everything else here is the command line.
+__all__ = ["AsyncClient", "Client", "LabelsTaken", "Prediction", "RequestRefused", "Unreachable"]
 
 DONE, NO, USAGE = 0, 1, 2  # the exit codes: done; the answer is no; bad usage or settings
 
@@ -43,6 +46,15 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit trail.")]
+
+
+def __getattr__(name: str) -> object:
+    """The client's classes, loaded when they are asked for: the command line does without them."""
+    if name in __all__:
+        from service import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module 'ringside' has no attribute {name!r}")
 
 
 def main() -> None:
@@ -117,7 +129,10 @@ def train(config: ConfigOption = None, reason: ReasonOption = "asked for", as_js
     run = record.runs.request("command", _actor(), reason)
     with progress_shown() as show:
         run_supervised(settings, record, run.run_id, show)
-    raise typer.Exit(_tell_run(record, run.run_id, as_json))
+    ended = record.runs.get(run.run_id)
+    made = None if ended.version is None else record.registry.version(ended.version)
+    tell_run(ended, made, as_json)
+    raise typer.Exit(NO if made is None else DONE)
 
 
 @app.command()
@@ -273,7 +288,7 @@ def events(
             cursor=cursor,
         )
         for event in page:
-            print(_event_line(event, as_json))
+            print(event_line(event, as_json))
         told += len(page)
         if cursor is None:
             break
@@ -306,27 +321,6 @@ def _utc(at: datetime | None) -> datetime | None:
 
 def _tell_roles(roles: Roles, as_json: bool) -> None:
     tell({"champion": roles.champion, "previous": roles.previous, "generation": roles.generation}, as_json)
-
-
-def _event_line(event: RecordedEvent, as_json: bool) -> str:
-    if as_json:
-        return json.dumps({**asdict(event), "at": event.at.isoformat(), "recorded_at": event.recorded_at.isoformat()})
-    about = f"{event.kind:<18} {event.model_version or '':<5} {event.actor:<10}"
-    return f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {about} {short(event.data)}"
-
-
-def _tell_run(record: Record, run_id: str, as_json: bool) -> int:
-    """Prints how a run ended; 0 where it registered a version, 1 where the gate refused it or it failed."""
-    run = record.runs.get(run_id)
-    facts: dict[str, object] = {"run_id": run.run_id, "state": run.state, "version": run.version}
-    if run.version is not None:
-        card = record.registry.version(run.version).card
-        facts |= {
-            name: card.get(name) for name in ("family", "params", "metrics", "champion_metrics", "baselines", "rows")
-        }
-    facts["outcome"] = run.outcome
-    tell({name: value for name, value in facts.items() if value is not None}, as_json)
-    return DONE if run.version is not None else NO
 
 
 if __name__ == "__main__":

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from service.event_log import RecordedEvent
+    from service.model_version import ModelVersion
+    from service.runs import Run
 
 Show = Callable[[Mapping[str, Any]], None]
 
@@ -28,6 +34,40 @@ def tell_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max([len(head), *(len(row[place]) for row in rows)]) for place, head in enumerate(heads)]
     for row in [heads, *rows]:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def event_line(event: RecordedEvent, as_json: bool) -> str:
+    """One event on one line."""
+    if as_json:
+        return json.dumps({**asdict(event), "at": event.at.isoformat(), "recorded_at": event.recorded_at.isoformat()})
+    about = f"{event.kind:<18} {event.model_version or '':<5} {event.actor:<10}"
+    return f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {about} {short(event.data)}"
+
+
+def tell_run(run: Run, made: ModelVersion | None, as_json: bool) -> None:
+    """How a run ended: the version that it made beside its baselines, or why it made none, and the gate's reasons."""
+    outcome = run.outcome or {}
+    facts = {"run_id": run.run_id, "state": run.state, "version": run.version}
+    if as_json:
+        tell({**facts, "outcome": outcome}, as_json)
+        return
+    if "error" in outcome:
+        facts["error"] = outcome["error"]
+    if made is not None:
+        facts |= {"family": made.card["family"], "params": short(made.card["params"])}
+    tell(facts, as_json)
+    if made is not None:
+        others = {name: held for name, held in made.card["baselines"].items() if held}
+        others |= {"champion": made.card["champion_metrics"]} if made.card["champion_metrics"] else {}
+        rows = [_metric_row(name, own, list(others.values())) for name, own in made.card["metrics"].items()]
+        tell_table(["metric", f"{made.version} (95 % interval)", *others], rows)
+    for check in outcome.get("gate", {}).get("checks", []):
+        print(f"gate: {'passed ' if check['passed'] else 'REFUSED'}  {check['reason']}")
+
+
+def _metric_row(name: str, own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    interval = f"{short(own['value'])} ({short(own['low'])} to {short(own['high'])})"
+    return [name, interval, *(short(each[name]["value"]) if name in each else "-" for each in others)]
 
 
 def lines(value: Any) -> list[str]:
@@ -60,11 +100,15 @@ def progress_shown() -> Iterator[Show]:
         task = bar.add_task("starting", total=None, facts="")
 
         def show(progress: Mapping[str, Any]) -> None:
-            done, total = progress.get("trial"), progress.get("trials")
-            others = {name: value for name, value in progress.items() if name not in ("step", "trial", "trials")}
+            done, total = progress.get("done"), progress.get("total")
+            others = {
+                name: value
+                for name, value in progress.items()
+                if name not in ("stage", "done", "total") and value is not None
+            }
             bar.update(
                 task,
-                description=str(progress.get("step", "running")),
+                description=str(progress.get("stage", "running")),
                 completed=done if isinstance(done, int | float) else None,
                 total=total if isinstance(total, int | float) else None,
                 facts=short(others) if others else "",
