@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PASSED: Final = "ringside.passed"  # set in the scope of a request that the guard has let through
+THROW_AWAY_SECONDS: Final = 2.0
+THROW_AWAY_BYTES: Final = 50_000_000
 CLOSED: Final = 499  # what is counted where the client went away before it was answered
 
 
@@ -69,7 +72,12 @@ class Front:
         assert task is not None
         deadlines.begin(task)
         try:
-            await exchange.reply(await self._answer(found, scope, receive, exchange, started))
+            reply = await self._answer(found, scope, receive, exchange, started)
+            if exchange.unread and reply is not None and reply.status == 413:
+                deadlines.end(task)
+                await exchange.reply_early(reply, receive)
+            else:
+                await exchange.reply(reply)
         except ClientGone:
             exchange.status = CLOSED
         except asyncio.CancelledError:
@@ -96,8 +104,9 @@ class Front:
             rule = self._admit(found, scope, headers)
             if rule.method != "POST":
                 return await self._busily(rule, self._pass_on(rule, scope, receive, exchange))
+            exchange.unread = True
             body = await self._worker.bodies.read(headers, receive)
-            exchange.held = len(body)
+            exchange.unread, exchange.held = False, len(body)
             at = self._request_time(headers)
             if rule.path == PREDICT:
                 return await self._busily(rule, self._predict(body, at, started))
@@ -164,15 +173,32 @@ class _Exchange:
         self.status = CLOSED
         self.begun = False
         self.held = 0  # bytes of its body
+        self.unread = False  # whether some of its body is still to come
         self.closed = False
 
-    async def reply(self, reply: Reply | None) -> None:
+    async def reply(self, reply: Reply | None, more: bool = False) -> None:
         if reply is None:
             return
         self.begun, self.status = True, reply.status
         length = (b"content-length", str(len(reply.body)).encode())
         await self._send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
-        await self._send({"type": "http.response.body", "body": b"" if self._head else reply.body})
+        body = b"" if self._head else reply.body
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def reply_early(self, reply: Reply, receive: Receive) -> None:
+        """A reply to a client that is still sending. What comes is thrown away for a moment before the connection is
+        closed: closed at once, it would be reset, and the client would see that instead of the reply.
+        """
+        await self.reply(reply, more=True)
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(THROW_AWAY_SECONDS):
+                while size < THROW_AWAY_BYTES:
+                    message = await receive()
+                    size += len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        break
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def send(self, message: Message) -> None:
         """For the layers behind: they may still speak when the request has been given up."""
