@@ -6,6 +6,7 @@ the prediction service, the watcher and the retrain job meet only here.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -391,13 +392,19 @@ class Database:
             connection.commit()  # an exception passes this line, and closing rolls back
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """On SQLite, the file lock that makes writers of every process queue; elsewhere nothing."""
+    def exclusive(self, *, wait: bool = True) -> Iterator[None]:
+        """On SQLite, the file lock that makes writers of every process queue; elsewhere nothing.
+
+        Without `wait`, raises BlockingIOError where somebody holds it.
+        """
         if self._lock is None:
             yield
             return
-        with self._lock:
+        self._lock.take(wait=wait)
+        try:
             yield
+        finally:
+            self._lock.release()
 
     def connect_raw(self, patience_seconds: float) -> Any:
         """A connection of the driver's own, for hot paths, until `disconnect_raw` or `close`. Begins no transactions.
@@ -462,17 +469,25 @@ class FileLock:
         self._pid = 0
 
     def __enter__(self) -> None:
-        self._threads.acquire()
+        self.take(wait=True)
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def take(self, *, wait: bool) -> None:
+        """Raises BlockingIOError where it is held and is not to be waited for."""
+        if not self._threads.acquire(blocking=wait):
+            raise BlockingIOError(errno.EWOULDBLOCK, "another thread holds the lock", str(self._path))
         try:
             if self._descriptor is None or self._pid != os.getpid():
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 self._pid = os.getpid()
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
             self._threads.release()
             raise
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
         assert self._descriptor is not None
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._threads.release()

@@ -39,7 +39,11 @@ class Appender(Protocol):
 
 
 def open_appender(database: Database, window: int, follows_requests: bool, patience_seconds: float) -> Appender:
-    """Connects. `window` is in microseconds; `patience_seconds` is how long a lock is waited for."""
+    """Connects. `window` is in microseconds; `patience_seconds` is how long a lock is waited for.
+
+    With no patience at all, a SQLite append raises BlockingIOError or sqlite3.OperationalError at once where
+    anybody else is writing.
+    """
     kind = SqliteAppender if database.dialect == "sqlite" else PostgresAppender
     return kind(database, window, follows_requests, patience_seconds)
 
@@ -56,6 +60,7 @@ class SqliteAppender:
         self._database = database
         self._window = window
         self._follows = follows_requests
+        self._waits = patience_seconds > 0
         self._connection: sqlite3.Connection = database.connect_raw(patience_seconds)
         assert database.path is not None
         self._path = database.path
@@ -71,7 +76,7 @@ class SqliteAppender:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._database.exclusive():
+        with self._database.exclusive(wait=self._waits):
             if os.stat(self._path).st_ino != self._inode:  # else rows would go where nobody can find them
                 raise FileNotFoundError(f"{self._path} was replaced by another file")
             self._connection.execute("BEGIN IMMEDIATE")

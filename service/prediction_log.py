@@ -88,6 +88,8 @@ class PredictionLog:
         self._patience_seconds = patience_seconds
         self._appending = threading.Lock()
         self._appender: Appender | None = None
+        self._appending_now = threading.Lock()
+        self._appender_now: Appender | None = None
 
     def append(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Logs all of them in one commit, and says for each what to answer, or why it was refused as a whole.
@@ -110,6 +112,27 @@ class PredictionLog:
         if len(batches) == 1:  # a text that no database takes, such as half a surrogate pair
             return [InvalidRecord(f"the request cannot be stored: {reason}", field="records")]
         return [outcome for batch in batches for outcome in self.append([batch])]
+
+    def append_now(self, batches: Sequence[Batch]) -> list[Outcome] | None:
+        """As `append`, but never waits for anybody: None, with nothing logged, where another writer is at work.
+
+        None too where anything fails: `append` then finds out what, and says it. SQLite only; elsewhere always None.
+        """
+        if self._database.dialect != "sqlite" or not self._appending_now.acquire(blocking=False):
+            return None
+        try:
+            if self._appender_now is None:
+                self._appender_now = open_appender(
+                    self._database, self._window // MICROSECOND, self._follows_requests, 0
+                )
+            return list(self._appender_now.append(batches, lambda: to_micros(self._clock.now())))
+        except BlockingIOError:
+            return None
+        except (*UNSTORABLE, *UNAVAILABLE):
+            self._disconnect_now()
+            return None
+        finally:
+            self._appending_now.release()
 
     def probe(self) -> None:
         """Raises LogUnavailable unless a writer can begin now; a lock is waited for as long as `append` would."""
@@ -249,7 +272,9 @@ class PredictionLog:
                 return forgotten
 
     def close(self) -> None:
-        """Lets go of the append connection; the next append makes a new one. One that hangs keeps its own."""
+        """Lets go of the append connections; the next append makes a new one. One that hangs keeps its own."""
+        with self._appending_now:
+            self._disconnect_now()
         if self._appending.acquire(timeout=CLOSE_SECONDS):
             try:
                 self._disconnect()
@@ -263,10 +288,12 @@ class PredictionLog:
         return self._appender
 
     def _disconnect(self) -> None:
-        appender, self._appender = self._appender, None
-        if appender is not None:
-            with suppress(*UNAVAILABLE, ValueError):  # the database may have closed it
-                appender.close()
+        _close(self._appender)
+        self._appender = None
+
+    def _disconnect_now(self) -> None:
+        _close(self._appender_now)
+        self._appender_now = None
 
     def _rows(self, query: sa.Select[Any]) -> list[LoggedRow]:
         with self._database.read() as connection:
@@ -275,3 +302,9 @@ class PredictionLog:
 
 def _micros(column: sa.ColumnElement[datetime]) -> sa.ColumnElement[int]:
     return sa.type_coerce(column, sa.BigInteger)
+
+
+def _close(appender: Appender | None) -> None:
+    if appender is not None:
+        with suppress(*UNAVAILABLE, ValueError):  # the database may have closed it
+            appender.close()

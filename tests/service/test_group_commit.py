@@ -44,6 +44,9 @@ class GatedLog(PredictionLog):
         self.arrived = threading.Event()
         self.error: Exception | None = None
 
+    def append_now(self, batches: Sequence[Batch]) -> None:
+        """As if somebody else were writing: all is left to the thread."""
+
     def append(self, batches: Sequence[Batch]) -> list[Outcome]:
         self.arrived.set()
         assert self.gate.wait(10)
@@ -93,6 +96,43 @@ def test_requests_that_wait_together_share_a_commit(sqlite_database: Database) -
     commits.stop()
     assert rows == [1, 20]
     assert commits.depth() == 0
+
+
+def test_where_nobody_else_writes_the_loop_commits(sqlite_database: Database) -> None:
+    """No thread is woken for what takes less than waking it."""
+
+    class ThreadlessLog(PredictionLog):
+        def append(self, batches: Sequence[Batch]) -> list[Outcome]:
+            raise AssertionError("the thread was asked")
+
+    rows = list[int]()
+    log = ThreadlessLog(sqlite_database, SystemClock(), WINDOW)
+    commits = GroupCommit(log, on_commit=lambda seconds, count: rows.append(count))
+    commits.start()
+    outcomes = submit(commits, batch("a"), batch("b"), batch("a", digest=b"other"))
+    commits.stop()
+    assert [type(outcome) for outcome in outcomes] == [list, list, IdConflict]
+    assert (rows, commits.depth()) == ([3], 0)
+    assert logged(sqlite_database) == {"a", "b"}
+
+
+def test_while_another_process_writes_the_thread_waits_for_it(sqlite_database: Database) -> None:
+    commits = GroupCommit(PredictionLog(sqlite_database, SystemClock(), WINDOW))
+    commits.start()
+    other = Database(sqlite_database.url)  # a lock of its own, as another process has
+
+    async def scene() -> None:
+        with other.exclusive():
+            waiting = asyncio.create_task(commits.submit(batch("a")))
+            while commits.depth() == 0 or commits._pending or commits._since is None:
+                await asyncio.sleep(0)
+            assert not waiting.done()
+        assert [answer.id for answer in await waiting] == ["a"]
+
+    asyncio.run(scene())
+    commits.stop()
+    other.close()
+    assert logged(sqlite_database) == {"a"}
 
 
 def test_a_conflict_is_its_own_requests_only(database: Database, commits: GroupCommit) -> None:
@@ -220,9 +260,10 @@ class TestRecovery:
         assert isinstance(submit(commits, batch("after"))[0], list)
         assert logged(database) == {"before", "after"}
 
-    @pytest.fixture
-    def commits(self, sqlite_database: Database) -> Iterator[GroupCommit]:
-        commits = GroupCommit(PredictionLog(sqlite_database, SystemClock(), WINDOW, patience_seconds=0.2))
+    @pytest.fixture(params=["commit", "fsync"])  # committed by the loop where it can, and always by the thread
+    def commits(self, request: pytest.FixtureRequest, sqlite_database: Database) -> Iterator[GroupCommit]:
+        log = PredictionLog(sqlite_database, SystemClock(), WINDOW, patience_seconds=0.2)
+        commits = GroupCommit(log, durability=request.param)
         commits.start()
         submit(commits, batch("before"))
         yield commits
@@ -255,7 +296,7 @@ class TestRecovery:
         self.check(commits, sqlite_database, lambda: aside.rename(path), "unable to open database file")
 
     def test_a_file_that_was_replaced(self, sqlite_database: Database, commits: GroupCommit, tmp_path: Path) -> None:
-        """As when a backup is put back under a running service."""
+        """As when a backup is put back under a running service: one group is refused at most, none is lost."""
         path = sqlite_database.path
         assert path is not None
         sqlite_database.engine.dispose()
@@ -266,7 +307,11 @@ class TestRecovery:
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         (tmp_path / "backup.db").rename(path)
-        self.check(commits, sqlite_database, lambda: None, "replaced")
+        (outcome,) = submit(commits, batch("during"))
+        assert isinstance(outcome, list) or "replaced" in str(getattr(outcome, "reason", ""))
+        assert isinstance(submit(commits, batch("after"))[0], list)
+        during = {"during"} if isinstance(outcome, list) else set()
+        assert logged(sqlite_database) == {"before", "after"} | during
 
     def test_a_server_that_hangs_up(self, postgresql_database: Database) -> None:
         commits = GroupCommit(PredictionLog(postgresql_database, SystemClock(), WINDOW))
