@@ -175,7 +175,7 @@ def _variance(y: Floats, weights: Floats) -> Floats:
     centred = y - y.mean()  # large targets would lose their digits in the difference of squares
     mean = weights @ centred / weights.sum(axis=1)
     variance = weights @ centred**2 / weights.sum(axis=1) - mean**2
-    return np.maximum(variance, np.finfo(np.float64).tiny)
+    return np.asarray(np.maximum(variance, np.finfo(np.float64).tiny), dtype=np.float64)
 
 
 class _Auc:

@@ -13,6 +13,8 @@ from retrain.evaluation import Comparison
 
 # A version whose ONNX answers differ from its estimator's by more is not the model that was judged.
 PARITY_TOLERANCE = 1e-5
+# A model that learned nothing differs from the dummy by the rounding of its sums.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def with_latency(decision: GateDecision, milliseconds: float, limit: float | Non
 
 def _against_dummy(comparison: Comparison) -> Check:
     numbers = f"loss {comparison.candidate_loss:.4f} against {comparison.other_loss:.4f} on {comparison.rows} rows"
-    if comparison.candidate_loss < comparison.other_loss:
+    if comparison.candidate_loss < comparison.other_loss * (1.0 - ROUNDING):
         return Check("dummy", True, f"better than always saying the same: {numbers}")
     return Check("dummy", False, f"not better than always saying the same: {numbers}")
 

@@ -103,8 +103,9 @@ def _read_database(url: str, query: str | None, wanted: set[str]) -> pd.DataFram
                 frame = pd.read_sql(sa.text(query), connection)
         finally:
             engine.dispose()
-    except (sa.exc.SQLAlchemyError, ImportError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
+    except (sa.exc.SQLAlchemyError, pd.errors.DatabaseError, ImportError) as error:
+        cause = error.__cause__ if isinstance(error, pd.errors.DatabaseError) else error
+        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0][:200]
         raise DataError(f"data.source: {_named(url)} cannot be read: {reason}") from error
     return frame[[name for name in frame.columns if name in wanted]]
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from retrain.dataset import Dataset
 from retrain.losses import log_losses
@@ -24,12 +23,11 @@ from retrain.search_space import rounds
 
 Floats = npt.NDArray[np.float64]
 
-# The newest rows beyond this change a choice of hyperparameters rarely, and cost time always.
-SEARCH_ROWS = 30_000
 ONE_SLICE_ROWS = 8_000
 VALIDATION_SHARE = 0.25
 # A forest's rank among forests shows with fewer trees than the packaged one gets.
 TRIAL_TREES = 40
+ROUNDS_OF_PATIENCE = 25
 KEPT_ENCODINGS = 12
 
 
@@ -62,10 +60,10 @@ def folds(rows: int, ordered: bool) -> list[Fold]:
 
 
 class Validation:
-    """The rows that all trials are judged on. One thread."""
+    """The rows that all trials are judged on, the newest `most_rows`. For one thread."""
 
-    def __init__(self, data: Dataset, seed: int) -> None:
-        self._data = data.rows(max(0, len(data) - SEARCH_ROWS))
+    def __init__(self, data: Dataset, seed: int, most_rows: int) -> None:
+        self._data = data.rows(max(0, len(data) - most_rows))
         self._seed = seed
         self._folds = folds(len(self._data), data.ordered)
         self._encoded: dict[tuple[Any, ...], tuple[Any, Any]] = {}
@@ -77,7 +75,7 @@ class Validation:
     def judge(self, configuration: Configuration, cancelled: Callable[[], bool] = lambda: False) -> Judged:
         """Raises TimeoutError between folds once `cancelled` says so."""
         if configuration.family == "gradient_boosting":
-            return self._judge_rounds(configuration)
+            return self._judge_rounds(configuration, cancelled)
         tried = configuration
         if configuration.family == "random_forest":
             tried = replace(configuration, params={**configuration.params, "n_estimators": TRIAL_TREES})
@@ -89,23 +87,36 @@ class Validation:
             losses.append(self._loss(number, predict_encoded(model, x, self._data.classes)))
         return Judged(configuration, _mean(losses))
 
-    def _judge_rounds(self, configuration: Configuration) -> Judged:
-        """Fits as many rounds as may be worth it, and settles on the number that did best."""
-        most = rounds(float(configuration.params["learning_rate"]))
-        tried = replace(configuration, params={**configuration.params, "max_iter": most})
-        curves = []
+    def _judge_rounds(self, configuration: Configuration, cancelled: Callable[[], bool]) -> Judged:
+        """Fits rounds as long as they help, and settles on the number that did best."""
+        curves: list[Floats] = []
         for number in range(len(self._folds)):
-            model, x = self._fitted(tried, number)
-            curves.append([self._loss(number, scores) for scores in self._staged(model, x)])
-        curve = np.mean(curves, axis=0)
+            if curves and cancelled():
+                raise TimeoutError("the budget ended between two folds")
+            curves.append(self._curve(configuration, number))
+        longest = max(len(curve) for curve in curves)
+        curve = np.mean([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves], axis=0)
         best = int(np.nanargmin(curve)) if np.isfinite(curve).any() else 0
         settled = replace(configuration, params={**configuration.params, "max_iter": best + 1})
         return Judged(settled, _mean([curve[best]]))
 
-    def _staged(self, model: HistGradientBoostingClassifier | HistGradientBoostingRegressor, x: Any) -> Any:
-        if self._data.classes == 0:
-            return model.staged_predict(x)
-        return (spread(stage, model.classes_, self._data.classes) for stage in model.staged_predict_proba(x))
+    def _curve(self, configuration: Configuration, number: int) -> Floats:
+        """The loss on the fold's later rows after each round."""
+        most = rounds(float(configuration.params["learning_rate"]))
+        tried = replace(configuration, params={**configuration.params, "max_iter": most})
+        fold = self._folds[number]
+        y, later_y = self._data.target[fold.fit], self._data.target[fold.judge]
+        if self._data.classes and not np.isin(later_y, y).all():
+            # scikit-learn cannot watch a class that it was not fitted on: all rounds are fitted, and gone through.
+            model, x = self._fitted(tried, number)
+            stages = model.staged_predict_proba(x)
+            return np.array([self._loss(number, spread(s, model.classes_, self._data.classes)) for s in stages])
+        x, later_x = self._encode(tried, number)
+        model = estimator(tried, self._data.schema.problem.task, self._seed)
+        model.set_params(early_stopping=True, scoring="loss", n_iter_no_change=ROUNDS_OF_PATIENCE, tol=0.0)
+        model.fit(x, y, X_val=later_x, y_val=later_y)
+        losses = -np.asarray(model.validation_score_[1:], dtype=np.float64)  # the first is of no round at all
+        return losses if self._data.classes else np.sqrt(2.0 * losses)  # a regression's is half the mean square
 
     def _fitted(self, configuration: Configuration, number: int) -> tuple[Any, Any]:
         """The estimator fitted on the fold's rows, and the encoded rows to judge it by."""

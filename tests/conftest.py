@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,25 @@ import pytest
 
 from service.database import Database
 from tests import postgres as servers
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--data",
+        type=Path,
+        default=Path(os.environ["RINGSIDE_DATA"]) if "RINGSIDE_DATA" in os.environ else None,
+        metavar="DIR",
+        help="a folder of Parquet files, each with its target as the last column; default: $RINGSIDE_DATA",
+    )
+
+
+@pytest.fixture(scope="session")
+def data_folder(request: pytest.FixtureRequest) -> Path:
+    """The folder given by --data; tests that need it are skipped without."""
+    folder: Path | None = request.config.getoption("--data")
+    if folder is None or not folder.is_dir():
+        pytest.skip("no datasets: give their folder with --data DIR, or in $RINGSIDE_DATA")
+    return folder
 
 
 @pytest.fixture(scope="session")

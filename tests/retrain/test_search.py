@@ -1,0 +1,113 @@
+"""The search: strong defaults first, later rows judge, the same seed finds the same."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrain.dataset import Dataset, load
+from retrain.pipeline import Family
+from retrain.problem import problem_schema
+from retrain.search import Limits, SearchReport, search
+from retrain.validation import folds
+from service.errors import DataError
+from tests.retrain.problems import Kind, make_frame, write_settings
+
+ALL: tuple[Family, ...] = ("linear", "random_forest", "gradient_boosting")
+
+
+def learnable(folder: Path, kind: Kind, rows: int = 400) -> Dataset:
+    make_frame(kind, rows).to_parquet(folder / "rows.parquet", index=False)
+    settings = write_settings(folder, kind, "rows.parquet", {})
+    return load(settings, problem_schema(settings, None), [])
+
+
+def told(*_: object) -> None:
+    return None
+
+
+def choices(report: SearchReport) -> list[object]:
+    return [(trial.configuration.to_json(), trial.loss) for trial in report.trials]
+
+
+@pytest.mark.parametrize("kind", ["binary", "several", "regression"])
+def test_the_same_seed_and_trials_find_the_same(tmp_path: Path, kind: Kind) -> None:
+    """To the last bit of every trial's loss."""
+    data = learnable(tmp_path, kind, 300)
+    first, second = (search(data, ALL, Limits(7, 0.0), 3, told) for _ in range(2))
+    assert choices(first) == choices(second)
+    assert len(first.trials) == 7
+    assert first.best.loss == min(trial.loss for trial in first.trials if trial.loss is not None)
+
+
+def test_every_family_is_tried_first_by_its_default(tmp_path: Path) -> None:
+    """A search cut short has seen the best bets."""
+    report = search(learnable(tmp_path, "binary", 200), ALL, Limits(3, 0.0), 0, told)
+    assert [trial.configuration.family for trial in report.trials] == ["gradient_boosting", "linear", "random_forest"]
+
+
+def test_only_the_families_named_are_tried(tmp_path: Path) -> None:
+    """retrain.families."""
+    report = search(learnable(tmp_path, "binary", 200), ("linear",), Limits(5, 0.0), 0, told)
+    assert {trial.configuration.family for trial in report.trials} == {"linear"}
+
+
+def test_a_budget_ends_the_search(tmp_path: Path) -> None:
+    """One trial is run in any case, and the next only where it should end in time."""
+    data = learnable(tmp_path, "binary", 200)
+    assert len(search(data, ("linear",), Limits(None, 0.0), 0, told).trials) == 1
+    started = time.monotonic()
+    report = search(data, ("linear",), Limits(None, 2.0), 0, told)
+    assert len(report.trials) > 1
+    assert time.monotonic() - started < 20.0
+
+
+def test_progress_is_told_after_every_trial(tmp_path: Path) -> None:
+    """How many, of how many, and the best loss so far."""
+    heard: list[tuple[int, int | None, float | None]] = []
+    search(
+        learnable(tmp_path, "binary", 200),
+        ("linear",),
+        Limits(3, 0.0),
+        0,
+        lambda done, total, best, left: heard.append((done, total, best)),
+    )
+    assert [done for done, _, _ in heard] == [0, 1, 2, 3]
+    bests = [best for _, _, best in heard if best is not None]
+    assert bests == sorted(bests, reverse=True)
+
+
+def test_where_every_trial_fails_the_reason_is_given(tmp_path: Path) -> None:
+    """One class only among the older rows: nothing can be fitted on them."""
+    data = learnable(tmp_path, "binary", 200)
+    data.target[:150] = 0
+    with pytest.raises(DataError, match="no model could be fitted"):
+        search(data, ("linear",), Limits(2, 0.0), 0, told)
+
+
+def test_rows_in_order_are_judged_on_later_ones() -> None:
+    """Whether they are few or many."""
+    for rows in (60, 500, 20_000):
+        for fold in folds(rows, ordered=True):
+            assert fold.fit.max() < fold.judge.min()
+            assert len(fold.judge) > 0
+
+
+def test_few_mixed_rows_are_all_judged_once() -> None:
+    """Cross-validation: nothing is wasted."""
+    judged = np.concatenate([fold.judge for fold in folds(500, ordered=False)])
+    assert sorted(judged.tolist()) == list(range(500))
+    for fold in folds(500, ordered=False):
+        assert not set(fold.fit) & set(fold.judge)
+
+
+def test_a_class_that_comes_late_is_no_obstacle(tmp_path: Path) -> None:
+    """Models that never saw it give it nothing, and are judged by that."""
+    data = learnable(tmp_path, "several", 300)
+    data.target[data.target == 2] = 1
+    data.target[-10:] = 2
+    report = search(data, ALL, Limits(3, 0.0), 0, told)
+    assert all(trial.loss is not None for trial in report.trials)
