@@ -164,7 +164,7 @@ def test_bodies_are_bounded_with_a_length_and_without(client: Client) -> None:
 
     refused = client.request("POST", "/labels", content=chunks())
     assert (refused.status_code, error(refused)["code"]) == (413, "too_large")
-    assert sent < 20
+    assert sent < 600  # none of it held: some is thrown away, so that a client that still sends sees the answer
 
 
 def test_numbers_beyond_64_bits_are_numbers(client: Client, worker: Worker) -> None:
