@@ -51,11 +51,11 @@ class Disk(apsw.VFS):
         self.syncs = 0
         super().__init__(NAME, "")
 
-    def xOpen(self, name: Any, flags: list[int]) -> _Handle:  # noqa: N802 - SQLite's name
+    def xOpen(self, name: Any, flags: list[int]) -> _Handle:
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         return _Handle(name, flags, self, path)
 
-    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
+    def xDelete(self, filename: str, syncdir: bool) -> None:
         super().xDelete(filename, syncdir)
         self.files.pop(filename, None)
 
@@ -79,15 +79,15 @@ class _Handle(apsw.VFSFile):
         held = Path(path)
         self._file = disk.files.setdefault(path, _File(bytearray(held.read_bytes() if held.exists() else b"")))
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+    def xWrite(self, data: bytes, offset: int) -> None:
         super().xWrite(data, offset)
         self._file.unsynced.append((offset, bytes(data)))
 
-    def xTruncate(self, newsize: int) -> None:  # noqa: N802
+    def xTruncate(self, newsize: int) -> None:
         super().xTruncate(newsize)
         self._file.unsynced.append(newsize)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:
         super().xSync(flags)
         self._disk.syncs += 1
         self._file.sync()

@@ -144,7 +144,15 @@ def test_a_body_without_a_length_is_refused_before_it_is_read(service: LiveServi
                     elif events & selectors.EVENT_WRITE and sent < 50_000_000:
                         sent += client.send(b"1000\r\n" + b"a" * 4096 + b"\r\n")
         assert answer.startswith(b"HTTP/1.1 413")
-        assert sent < 20_000_000  # what was on its way in buffers; the service has taken one megabyte
+        assert sent < 20_000_000  # what was on its way in buffers; the service has looked at one megabyte
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_sends_all_of_too_much_sees_why(service: LiveService, chunked: bool) -> None:
+    """As most clients do: they look for the answer when they have sent everything."""
+    content: Any = (b"a" * 65536 for _ in range(100)) if chunked else b"a" * 6_553_600
+    answer = httpx.post(f"{service.url}/predict", content=content, headers=bearer("predictor"), timeout=20)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
 
 
 def test_a_length_beyond_the_limit_is_refused_unread(service: LiveService) -> None:
