@@ -38,6 +38,9 @@ ACTOR = "retrain"
 # Of the budget; the rest is for reading, judging, refitting and packaging.
 SEARCH_SHARE = 0.85
 
+# On fewer rows than this, a difference in loss that matters does not show.
+ENOUGH_FRESH_ROWS = 500
+
 Progress = Callable[[Mapping[str, Any]], None]
 
 
@@ -62,7 +65,7 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
         job.tell("read")
         champion = read_champion(record)
         data = read_data(job, champion)
-        learn, holdout = split(data, settings.retrain.holdout)
+        learn, holdout = split(data, settings.retrain.holdout, fresh_rows(data, champion))
         found = find(job, learn)
         job.tell("judge", found)
         best = found.best.configuration
@@ -110,10 +113,24 @@ def read_data(job: _Job, champion: Champion | None) -> Dataset:
     return data
 
 
-def split(data: Dataset, share: float) -> tuple[Dataset, Dataset]:
-    """The rows to learn from, and the newest `share` of all, held out."""
+def split(data: Dataset, share: float, fresh: int = 0) -> tuple[Dataset, Dataset]:
+    """The rows to learn from, and the newest `share` of all, held out.
+
+    Where the champion has not seen the newest `fresh` rows, and these are enough to judge by, no more than they are
+    held out: the champion was refitted on all it knew, and a candidate kept from rows that the champion learned
+    from would be compared at a loss.
+    """
     held = min(len(data) - 1, max(1, round(len(data) * share)))
+    if fresh >= ENOUGH_FRESH_ROWS:
+        held = min(held, fresh)
     return data.rows(0, len(data) - held), data.rows(len(data) - held)
+
+
+def fresh_rows(data: Dataset, champion: Champion | None) -> int:
+    """How many rows are later than everything that the champion learned from."""
+    if champion is None:
+        return 0
+    return int(data.fresh(champion.version.read_until_seq, champion.version.data_until).sum())
 
 
 def find(job: _Job, learn: Dataset) -> SearchReport:

@@ -201,7 +201,11 @@ def enter_saboteur(settings: Settings) -> str:
 
 
 def tell(console: Console, summary: Summary, tally: Tally, folder: Path) -> None:
-    table = Table(title="The same requests under three policies", title_justify="left")
+    table = Table(
+        title="The same requests under three policies, by month: log loss (lower is better) and AUC\n"
+        "Ringside: by evidence; frozen: the first champion for ever; at once: every challenger promoted at once",
+        title_justify="left",
+    )
     for place, head in enumerate(HEADS):
         table.add_column(head, justify="left" if place == 0 else "right")
     for place, row in enumerate(summary.months):
@@ -211,7 +215,8 @@ def tell(console: Console, summary: Summary, tally: Tally, folder: Path) -> None
     console.print(table)
     for story in summary.stories:
         console.print(f"[bold]{story.version}[/bold]  {story.what}", highlight=False)
-        console.print(f"    {story.fate}", style="dim", highlight=False)
+        for line in story.fate:
+            console.print(f"    {line}", style="dim", highlight=False)
     console.print(f"\n{summary.price}\n", highlight=False)
     for promise, kept in promises(summary.facts):
         console.print("[green]shown    [/green]" if kept else "[red]not shown[/red]", promise)

@@ -56,7 +56,7 @@ def write_page(summary: Summary, picture: Path, path: Path) -> None:
         for name, value in summary.facts.items()
         if name != "bouts"
     )
-    stories = [[story.version, story.what, story.fate] for story in summary.stories]
+    stories = [[story.version, story.what, "; ".join(story.fate)] for story in summary.stories]
     path.write_text(
         f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Ringside: a year of flights</title>
@@ -68,6 +68,8 @@ img {{ max-width: 100%; }}
 </style>
 <h1>A year of flights, and who was in the ring</h1>
 <p>{html.escape(summary.price)}</p>
+<p>Ringside promotes by evidence; frozen is the first champion for ever; at once promotes every challenger but the
+saboteur the moment it is registered. All three are scored on the same requests; loss is log loss.</p>
 <img alt="Log loss and AUC by month" src="data:image/png;base64,{encoded}">
 <h2>By month</h2>{_table(HEADS, summary.months)}
 <h2>Every version</h2>{_table(["version", "what it was", "what became of it"], stories)}

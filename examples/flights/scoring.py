@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ Policy = Literal["live", "frozen", "promote_all"]
 POLICIES: tuple[Policy, ...] = ("live", "frozen", "promote_all")
 FLOOR = 1e-6  # a certain and wrong answer has no finite log loss
 CHUNK_ROWS = 5000
+NEW_YORK = timedelta(hours=5)  # months are New York's: the year's last flights leave on 1 January, UTC
 
 
 def log_loss(late: Floats, probability: Floats) -> float:
@@ -86,7 +87,7 @@ def judge(record: Record, settings: Settings, *, without: str | None) -> Judged:
     first = registered[0][2]
     at_once = in_force([row.requested_at for row in rows], [(at, name) for at, _, name in registered])
     return Judged(
-        month=np.array([row.requested_at.month for row in rows], dtype=np.int64),
+        month=np.array([(row.requested_at - NEW_YORK).month for row in rows], dtype=np.int64),
         late=np.array([json.loads(row.label or "null") == LATE for row in rows], dtype=np.float64),
         probability={
             "live": np.array([json.loads(row.probabilities or "{}")[LATE] for row in rows], dtype=np.float64),

@@ -14,7 +14,7 @@ from service.event_log import RecordedEvent
 from service.model_version import ModelVersion
 from service.record import Record
 
-NAMES: Mapping[Policy, str] = {"live": "Ringside", "frozen": "frozen first", "promote_all": "promote all"}
+NAMES: Mapping[Policy, str] = {"live": "Ringside", "frozen": "frozen", "promote_all": "at once"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Story:
 
     version: str
     what: str
-    fate: str
+    fate: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,7 @@ class Summary:
     price: str
 
 
-HEADS = [
-    "",
-    "flights",
-    "late",
-    *(f"log loss {NAMES[policy]}" for policy in POLICIES),
-    *(f"AUC {NAMES[p]}" for p in POLICIES),
-]
+HEADS = ["", "flights", "late", *(f"loss\n{NAMES[p]}" for p in POLICIES), *(f"AUC\n{NAMES[p]}" for p in POLICIES)]
 
 
 def summarise(record: Record, judged: Judged, tally: Tally, *, saboteur: str | None, seconds: float) -> Summary:
@@ -99,7 +93,7 @@ def told(bout: Bout) -> dict[str, Any]:
 
 def month_rows(judged: Judged) -> list[list[str]]:
     months = sorted({int(month) for month in judged.month})
-    rows = [_row(calendar.month_name[month], judged.of_month(month)) for month in months]
+    rows = [_row(calendar.month_abbr[month], judged.of_month(month)) for month in months]
     return [*rows, _row("all", judged)]
 
 
@@ -144,14 +138,14 @@ def _what(version: ModelVersion, is_saboteur: bool) -> str:
     return f"the saboteur: {what}, labels partly shuffled" if is_saboteur else what
 
 
-def _fate(version: ModelVersion, bouts: Sequence[Bout], events: Sequence[RecordedEvent]) -> str:
+def _fate(version: ModelVersion, bouts: Sequence[Bout], events: Sequence[RecordedEvent]) -> tuple[str, ...]:
     own = [bout for bout in bouts if bout.challenger == version.version and bout.kind == "challenge"]
     said = [_bout_story(bout, events) for bout in own]
     held = [event for event in events if event.kind == "model_rolled_back" and event.model_version == version.version]
     said += [f"rolled back on {event.at:%d %b}: {event.data['reason']}" for event in held]
     if not own:
         said.append("the first champion" if version.parent is None else "never met the champion")
-    return "; ".join(said)
+    return tuple(said)
 
 
 def _bout_story(bout: Bout, events: Sequence[RecordedEvent]) -> str:
@@ -166,7 +160,7 @@ def _bout_story(bout: Bout, events: Sequence[RecordedEvent]) -> str:
     lead = look.get("lead") or {}
     interval = f"lead {lead['mean']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f})" if lead else ""
     ended = f" on {bout.decided_at:%d %b}" if bout.decided_at else ""
-    return f"{against}: {str(bout.outcome).replace('_', ' ')}{ended}, {numbers}, {interval}"
+    return f"{against}: {str(bout.outcome).replace('_', ' ')}{ended}; {numbers}, {interval}"
 
 
 def _reason(bout: Bout, events: Sequence[RecordedEvent]) -> str:

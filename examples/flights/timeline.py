@@ -83,7 +83,7 @@ class Timeline:
         self._record = record
         self._total = total
         self._cursor: str | None = None
-        self._drifted: list[str] = []
+        self._told_drift: set[str] = set()
         self._at: datetime | None = None
         self._tally = Tally()
         self._began = time.monotonic()
@@ -126,11 +126,14 @@ class Timeline:
                 return
 
     def _is_old_news(self, event: RecordedEvent) -> bool:
-        """Whether it is the drift that was told of the week before."""
+        """Whether it is drift of columns that were all told of since the champion came: every week has some."""
+        if event.kind in ("model_promoted", "model_rolled_back"):
+            self._told_drift.clear()
         if event.kind != "drift_detected":
             return False
-        before, self._drifted = self._drifted, sorted(event.data["drifted"])
-        return before == self._drifted
+        new = set(event.data["drifted"]) - self._told_drift
+        self._told_drift |= new
+        return not new
 
     def _current(self) -> RenderableType:
         grid = Table.grid(padding=(0, 2))

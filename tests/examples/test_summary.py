@@ -50,7 +50,7 @@ def test_promoting_at_once_answers_with_the_version_registered_last_before_the_r
 
 def test_the_table_has_a_row_for_each_month_and_one_for_all() -> None:
     rows = month_rows(judged(0.5, 0.4, 0.6))
-    assert [row[:3] for row in rows] == [["March", "2", "100.0%"], ["April", "1", "100.0%"], ["all", "3", "100.0%"]]
+    assert [row[:3] for row in rows] == [["Mar", "2", "100.0%"], ["Apr", "1", "100.0%"], ["all", "3", "100.0%"]]
     assert all(len(row) == len(HEADS) for row in rows)
 
 
@@ -112,7 +112,7 @@ def test_a_promotion_is_told_and_the_first_champions_is_not() -> None:
 def test_the_page_holds_the_picture_and_escapes_what_it_tells(tmp_path: Path) -> None:
     scores = judged(0.5, 0.4, 0.6)
     draw(scores, [(AT, "v2")], tmp_path / "by_month.png")
-    summary = Summary({"requests": 3}, month_rows(scores), [Story("v2", "<b>", "lost")], "none")
+    summary = Summary({"requests": 3}, month_rows(scores), [Story("v2", "<b>", ("lost",))], "none")
     write_page(summary, tmp_path / "by_month.png", tmp_path / "result.html")
     page = (tmp_path / "result.html").read_text()
     assert "data:image/png;base64,iVBOR" in page
