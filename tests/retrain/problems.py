@@ -67,7 +67,8 @@ class Project:
     clock: ManualClock
 
     def request(self) -> str:
-        """A running run's id."""
+        """A running run's id; each is asked for a second after the last."""
+        self.clock.advance(timedelta(seconds=1))
         run = self.record.runs.request("command", "ann", "a test")
         self.record.runs.start(run.run_id, self.clock.now())
         return run.run_id
