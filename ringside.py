@@ -168,7 +168,10 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from service.status import status as read_status
 
     settings, record = _opened(config)
-    tell(read_status(record, settings), as_json)
+    facts = read_status(record, settings)
+    if not as_json and facts["run"]:
+        facts["run"].pop("outcome", None)  # long; `ringside events --kind retrain_succeeded` has it
+    tell(facts, as_json)
 
 
 @app.command()
