@@ -93,21 +93,25 @@ def _alert(place: int, held: Any) -> Alert:
     if not isinstance(starts_at, str) or not starts_at:
         raise InvalidRecord(f"alerts[{place}].startsAt: expected a time", field=f"alerts[{place}].startsAt")
     action = labels.get(ACTION)
-    annotations = held.get("annotations")
-    summary = annotations.get("summary") if isinstance(annotations, dict) else None
+    annotations, fingerprint = held.get("annotations"), held.get("fingerprint")
+    if not isinstance(annotations, dict | None):
+        raise InvalidRecord(f"alerts[{place}].annotations: expected an object", field=f"alerts[{place}].annotations")
+    if not isinstance(fingerprint, str | None):
+        raise InvalidRecord(f"alerts[{place}].fingerprint: expected a text", field=f"alerts[{place}].fingerprint")
+    summary = (annotations or {}).get("summary")
     return Alert(
         name=_short(labels.get("alertname", "unnamed")),
         status=status,
-        fingerprint=_fingerprint(held.get("fingerprint"), labels),
+        fingerprint=_fingerprint(fingerprint, labels),
         starts_at=_short(starts_at),
         action=None if action is None else _short(action),
         summary="" if summary is None else _short(summary),
     )
 
 
-def _fingerprint(given: Any, labels: Mapping[str, Any]) -> str:
+def _fingerprint(given: str | None, labels: Mapping[str, Any]) -> str:
     """What Alertmanager gives; senders that imitate it without one are told apart by their labels."""
-    if isinstance(given, str) and given:
+    if given:
         return _short(given)
     return hashlib.sha256(canonical_json(labels).encode("utf-8", "replace")).hexdigest()[:16]
 

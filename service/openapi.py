@@ -57,7 +57,7 @@ def document(worker: Worker) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for rule in RULES:
         if not rule.path.endswith("/"):  # the same as without
-            paths.setdefault(rule.path, {})[rule.method.lower()] = _operation(rule)
+            paths.setdefault(rule.path, {})[rule.method.lower()] = _operation(rule, worker)
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Ringside: {worker.settings.problem.name}", "version": product_version()},
@@ -75,7 +75,7 @@ def document(worker: Worker) -> dict[str, Any]:
     }
 
 
-def _operation(rule: Rule) -> dict[str, Any]:
+def _operation(rule: Rule, worker: Worker) -> dict[str, Any]:
     refused = [*rule.refuses, 503] if rule.role is None else [401, 403, *rule.refuses, 503]
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{rule.method.lower()}{rule.path}").strip("_"),
@@ -84,12 +84,12 @@ def _operation(rule: Rule) -> dict[str, Any]:
             str(rule.answers): {"description": "Done", "content": _answer(rule)},
             **{str(status): _refusal(status, rule) for status in sorted(set(refused))},
         },
-        "security": [] if rule.role is None else [{"token": []}],
+        "security": [] if rule.role is None or worker.gate.open else [{"token": []}],
     }
     if rule.role is not None:
         operation["description"] = f"Needs the role `{rule.role}`."
     names = re.findall(r"\{(\w+)\}", rule.path)
-    parameters = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in names]
+    parameters = [_path_parameter(name, rule, worker) for name in names]
     if rule.path == "/events":
         parameters += [
             {"name": name, "in": "query", "required": False, "schema": held} for name, held in _QUERY.items()
@@ -99,6 +99,16 @@ def _operation(rule: Rule) -> dict[str, Any]:
     if rule.method == "POST":
         operation["requestBody"] = {"required": True, "content": _json(_ref(_body(rule)))}
     return operation
+
+
+def _path_parameter(name: str, rule: Rule, worker: Worker) -> dict[str, Any]:
+    """A part of the path; the protocol's routes know one name and one version."""
+    model = worker.champion.current
+    known = {"name": worker.settings.problem.name, "version": model.version if model is not None else None}.get(name)
+    held = {"name": name, "in": "path", "required": True, "schema": _TEXT}
+    if known is None:
+        return held
+    return held | ({"schema": {"enum": [known]}} if speaks_protocol(rule.path) else {"example": known})
 
 
 _BODIES: Final = {"/predict": "Predict", "/labels": "Labels", "/alerts": "Alerts"}
@@ -168,9 +178,9 @@ def _bodies(max_batch: int) -> dict[str, Any]:
         "properties": {
             "status": {"enum": ["firing", "resolved"]},
             "labels": {"type": "object"},
-            "annotations": {"type": "object"},
+            "annotations": {"type": ["object", "null"]},
             "startsAt": {"type": "string", "minLength": 1},
-            "fingerprint": _TEXT,
+            "fingerprint": {"type": ["string", "null"]},
         },
         "required": ["labels", "startsAt"],
     }

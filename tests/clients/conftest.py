@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,10 +13,12 @@ import pytest
 
 from service.record import open_record
 from tests.service.models import register_model
-from tests.service.serving import LiveService, live_service, tokens, wait_ready, write_config
+from tests.service.serving import ROLES, LiveService, live_service, tokens, wait_ready, write_config
 
 ROOT = Path(__file__).parent.parent.parent
 ENVIRONMENT = ROOT / ".venv-clients"
+
+SECRET = "secret-of-everything"
 
 Caller = Callable[[str, dict[str, Any]], dict[str, Any]]
 
@@ -34,7 +37,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     """Two workers behind tokens, with v1 as the champion."""
     folder = tmp_path_factory.mktemp("live")
     listed = folder / "tokens.json"
-    listed.write_text(json.dumps(tokens()))
+    everything = {"name": "everything", "roles": [role for roles in ROLES.values() for role in roles]}
+    everything["sha256"] = hashlib.sha256(SECRET.encode()).hexdigest()
+    listed.write_text(json.dumps([*tokens(), everything]))
     settings = write_config(folder, f'tokens = "{listed}"')
     record = open_record(settings)
     register_model(record, as_champion=True)
@@ -42,6 +47,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     with live_service(settings, folder) as service:
         wait_ready(service)
         yield service
+
+
+@pytest.fixture
+def all_roles() -> dict[str, str]:
+    """The headers of a caller who may do everything."""
+    return {"Authorization": f"Bearer {SECRET}"}
 
 
 @pytest.fixture
