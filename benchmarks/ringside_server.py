@@ -14,10 +14,11 @@ from benchmarks.servers import Server
 from retrain.dataset import load
 from retrain.package import package
 from retrain.pipeline import Configuration, build, fit
-from service.record import open_record
+from service.record import Record, open_record
 from service.schema import MISSING
 from service.settings import load_settings
 
+FILES = ("model.onnx", "estimator.skops", "schema.json", "reference.parquet", "golden.parquet", "report.html")
 CONFIGURATION = Configuration("gradient_boosting", {"max_iter": problem.TREES})
 
 
@@ -57,6 +58,7 @@ def ringside_server(folder: Path, name: str, *, durability: str = "commit") -> S
         "RINGSIDE_SERVE__PORT": "{port}",
         "RINGSIDE_SERVE__WORKERS": "2",
         "RINGSIDE_LOG__DURABILITY": durability,
+        "RINGSIDE_PROMOTION__EVERY": "1s",  # so that a challenger is in the ring at once
     }
     command = ("ringside", "up", "--log-folder", str(home / "logs"))
     return Server(name, command, ready="/readyz", environment=environment, folder=folder)
@@ -69,3 +71,15 @@ def copy_home(folder: Path, name: str) -> None:
     for held in ("ringside.toml", "flights.parquet"):
         os.link(folder / held, home / held)
     shutil.copytree(folder / ".ringside", home / ".ringside")
+
+
+def register_copy(record: Record) -> str:
+    """The champion's files once more, as a challenger of the same answers; its version."""
+    champion = record.registry.version("v1")
+    stage = record.artifacts.stage()
+    for name in FILES:
+        shutil.copy(record.registry.directory("v1") / name, stage / name)
+    version = record.registry.register(
+        stage, run_id=None, parent="v1", card=champion.card, read_until_seq=0, data_until=None, actor="benchmark"
+    )
+    return version.version

@@ -18,11 +18,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks import problem
+from benchmarks.disturbance import measure_disturbances, measure_swaps
 from benchmarks.load import Pace, Throughput, hey, wrk
 from benchmarks.results import replace_section, table
 from benchmarks.ringside_server import copy_home, ringside_server, write_version
@@ -141,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="names of servers, comma-separated")
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement")
     parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "ringside-benchmarks")
+    parser.add_argument("--parts", default="throughput,disturbances,swaps", help="what to measure, comma-separated")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md and serving.png")
     options = parser.parse_args(arguments)
     options.environments.mkdir(parents=True, exist_ok=True)
@@ -150,11 +153,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         frame = problem.flights()
         problem.save_pipeline(frame, folder / "pipeline.joblib")
         write_version(frame, folder)
-        figures = run(frame, options, folder)
-    text = report(figures)
+        parts = options.parts.split(",")
+        texts = [f"`python -m benchmarks.serving`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores\n"]
+        rate = 500.0
+        if "throughput" in parts:
+            figures = run(frame, options, folder)
+            texts.append(report(figures))
+            rate = options.pace or rate
+            if options.write:
+                draw(figures, Path(__file__).parent / "serving.png")
+        bodies = problem.rows_per_request(problem.records(frame, 200), 1)
+        if "disturbances" in parts:
+            held = measure_disturbances(folder, bodies, rate, options.seconds, options.environments)
+            texts.append(f"At {rate:,.0f} requests a second:\n\n{held}")
+        if "swaps" in parts:
+            texts.append(measure_swaps(folder, bodies, options.environments))
+    text = "\n".join(texts)
     print(text)
     if options.write:
-        replace_section(Path(__file__).parent / "RESULTS.md", "serving", text)
+        replace_section(Path(__file__).parent / "RESULTS.md", "serving", f"## Serving\n\n{text}")
 
 
 def run(frame: pd.DataFrame, options: argparse.Namespace, folder: Path) -> list[Figures]:
@@ -194,6 +211,24 @@ def report(figures: Sequence[Figures]) -> str:
         )
     heads = ["server", "requests/s", "× floor", "p50 / p99 ms, saturated", "p50 / p99 ms, paced", "rows/s in batches"]
     return table([*heads, "start s", "MB of processes", "failed"], lines)
+
+
+def draw(figures: Sequence[Figures], path: Path) -> None:
+    """Requests per second of each server, on a logarithmic scale."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    shown = sorted(figures, key=lambda seen: seen.single.requests_per_second)
+    figure, axes = plt.subplots(figsize=(8, 0.5 * len(shown) + 1.2), layout="constrained")
+    colors = ["#c0392b" if seen.name.startswith("ringside") else "#7f8c8d" for seen in shown]
+    bars = axes.barh([seen.name for seen in shown], [seen.single.requests_per_second for seen in shown], color=colors)
+    axes.bar_label(bars, labels=[f"{seen.single.requests_per_second:,.0f}" for seen in shown], padding=3)
+    axes.set_xscale("log")
+    axes.set_xlabel("single-record requests per second, 8 connections, 2 workers")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":
