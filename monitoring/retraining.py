@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import sqlalchemy as sa
+
 from monitoring.facts import ask_of_run, gather_facts
 from monitoring.trigger import Ask, RetrainDecision, decide
 from service.clock import machine_now
@@ -81,17 +83,10 @@ class Retraining:
         if not pending:
             return
         decision = self._decide([_ask(request) for request in pending], as_of)
-        run_id = None
         if decision.retrain:
-            run = self._begin(decision, fence, as_of)
-            run_id = None if run is None else run.run_id
+            self._begin(decision, fence, as_of, pending)
         else:
-            self._decline(decision, fence, as_of)
-        fail_point("watcher.heard")
-        with self._record.database.write() as connection:
-            fence.check(connection)
-            for request in pending:
-                self._record.requests.decide(request.request, run_id, connection)
+            self._decline(decision, fence, as_of, pending)
 
     def poll(self) -> Run | None:
         """The run that has ended since the last call, this watcher's own."""
@@ -121,23 +116,36 @@ class Retraining:
         facts = gather_facts(self._record, self._settings, asks, as_of, run_active=self.active)
         return decide(facts, self._settings.retrain)
 
-    def _begin(self, decision: RetrainDecision, fence: Fence, as_of: datetime) -> Run | None:
+    def _begin(self, decision: RetrainDecision, fence: Fence, as_of: datetime, heard: Sequence[Request] = ()) -> None:
+        """The run and the answer to those who asked are one transaction: a successor answers nobody again."""
+        reason = "; ".join(decision.reasons)
         try:
-            run = self._record.runs.request(
-                decision.trigger, decision.actor, "; ".join(decision.reasons), numbers=decision.numbers, lease=fence
-            )
-        except RunActive as active:  # somebody asked in this moment
+            with self._record.events.writing() as connection:
+                run = self._record.runs.request(
+                    decision.trigger,
+                    decision.actor,
+                    reason,
+                    numbers=decision.numbers,
+                    lease=fence,
+                    connection=connection,
+                )
+                self._answer(heard, run.run_id, connection)
+        except RunActive as active:  # somebody asked in this moment; whoever was heard is heard again
             log_line("run not requested", reason=active.message)
-            return None
+            return
         fail_point("watcher.requested")
         self._start(run, fence, as_of)
-        return run
 
-    def _decline(self, decision: RetrainDecision, fence: Fence, as_of: datetime) -> None:
+    def _decline(self, decision: RetrainDecision, fence: Fence, as_of: datetime, heard: Sequence[Request] = ()) -> None:
         event = RetrainDeclined(trigger=decision.trigger, reason="; ".join(decision.reasons), numbers=decision.numbers)
         with self._record.events.writing() as connection:
             fence.check(connection)
             self._record.events.append(event, actor=ACTOR, at=as_of, connection=connection)
+            self._answer(heard, None, connection)
+
+    def _answer(self, heard: Sequence[Request], run_id: str | None, connection: sa.Connection) -> None:
+        for request in heard:
+            self._record.requests.decide(request.request, run_id, connection)
 
     def _start_requested(self, fence: Fence, as_of: datetime) -> None:
         """A run in state requested: an operator's, or one of a watcher that died before it began it."""
