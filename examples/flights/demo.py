@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 import uvloop
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -205,18 +206,24 @@ def tell(console: Console, summary: Summary, tally: Tally, folder: Path) -> None
         title="The same requests under three policies, by month: log loss (lower is better) and AUC\n"
         "Ringside: by evidence; frozen: the first champion for ever; at once: every challenger promoted at once",
         title_justify="left",
+        title_style="",
+        box=SIMPLE,
+        padding=(0, 1),
+        pad_edge=False,
     )
     for place, head in enumerate(HEADS):
-        table.add_column(head, justify="left" if place == 0 else "right")
+        table.add_column(head, justify="left" if place == 0 else "right", no_wrap=True)
     for place, row in enumerate(summary.months):
         last = place == len(summary.months) - 1
-        table.add_row(*row, style="bold" if last else None, end_section=place == len(summary.months) - 2)
+        table.add_row(*row, style="bold" if last else None)
     console.print()
     console.print(table)
     for story in summary.stories:
         console.print(f"[bold]{story.version}[/bold]  {story.what}", highlight=False)
         for line in story.fate:
             console.print(f"    {line}", style="dim", highlight=False)
+    refused = summary.facts["retrains"] - summary.facts["challengers"]
+    console.print(f"Besides, the gate refused {refused} candidates before any bout.", highlight=False)
     console.print(f"\n{summary.price}\n", highlight=False)
     for promise, kept in promises(summary.facts):
         console.print("[green]shown    [/green]" if kept else "[red]not shown[/red]", promise)

@@ -86,7 +86,7 @@ def told(bout: Bout) -> dict[str, Any]:
     return {
         "version": bout.challenger,
         "pairs": look.get("pairs", 0),
-        "e_value": look.get("e_value", 1.0),
+        "e_value": look.get("e_max", 1.0),  # what has crossed stays crossed
         "outcome": outcome,
     }
 
@@ -151,8 +151,8 @@ def _fate(version: ModelVersion, bouts: Sequence[Bout], events: Sequence[Recorde
 def _bout_story(bout: Bout, events: Sequence[RecordedEvent]) -> str:
     look = bout.look or {}
     against = f"against {bout.champion}"
-    e_value, needed = _number(look.get("e_value", 1.0)), 1 / bout.design["alpha"]
-    numbers = f"evidence {e_value:.3g} of {needed:,.0f} after {look.get('pairs', 0):,} pairs"
+    e_value, needed = _number(look.get("e_max", 1.0)), 1 / bout.design["alpha"]
+    numbers = f"evidence at most {e_value:.3g} of {needed:,.0f} after {look.get('pairs', 0):,} pairs"
     if bout.state == "open":
         return f"{against}: still open, {numbers}"
     if bout.state == "voided":

@@ -76,7 +76,7 @@ def test_a_saboteur_that_answered_once_was_not_beaten() -> None:
 
 
 def bout(state: Any, outcome: str | None) -> Bout:
-    look = {"pairs": 812, "e_value": 130.5, "needed": 32.9}
+    look = {"pairs": 812, "e_value": 99.1, "e_max": 130.5, "needed": 32.9}
     fields = (1, "challenge", "v2", "v1", 1, {"alpha": 0.03}, "h", AT, 0, state, outcome, AT, 0, 0, AT, look, None)
     return Bout("b1", *fields)  # type: ignore[arg-type]
 
