@@ -71,7 +71,7 @@ class Replay:
 
     def _settle(self, at: datetime) -> None:
         self._move(at)
-        wait_until(lambda: self._settled(at), PATIENCE_SECONDS, f"the watcher settles {at}", every=0.02)
+        wait_until(lambda: self._settled(at), PATIENCE_SECONDS, f"the watcher settles {at}", every=0.05)
 
     def _settled(self, at: datetime) -> bool:
         self._meanwhile()
