@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pandas as pd
 import uvloop
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -207,8 +206,8 @@ def tell(console: Console, summary: Summary, tally: Tally, folder: Path) -> None
         "Ringside: by evidence; frozen: the first champion for ever; at once: every challenger promoted at once",
         title_justify="left",
         title_style="",
-        box=SIMPLE,
-        padding=(0, 1),
+        box=None,
+        padding=(0, 2, 0, 0),
         pad_edge=False,
     )
     for place, head in enumerate(HEADS):

@@ -151,8 +151,9 @@ def _fate(version: ModelVersion, bouts: Sequence[Bout], events: Sequence[Recorde
 def _bout_story(bout: Bout, events: Sequence[RecordedEvent]) -> str:
     look = bout.look or {}
     against = f"against {bout.champion}"
-    e_value, needed = _number(look.get("e_max", 1.0)), 1 / bout.design["alpha"]
-    numbers = f"evidence at most {e_value:.3g} of {needed:,.0f} after {look.get('pairs', 0):,} pairs"
+    of, crossed = ("evidence of harm", "e_harm_max") if bout.outcome == "rejected" else ("evidence", "e_max")
+    reached, needed = _number(look.get(crossed, 1.0)), 1 / bout.design["alpha"]
+    numbers = f"{of} at most {reached:.3g} of {needed:,.0f} after {look.get('pairs', 0):,} pairs"
     if bout.state == "open":
         return f"{against}: still open, {numbers}"
     if bout.state == "voided":
