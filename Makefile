@@ -55,7 +55,7 @@ demo: setup  ## Run the whole loop live on a year of New York flights (about fiv
 	$(BIN)/ringside demo $(ARGS)
 
 test: setup clients packages  ## Run the tests
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not data" $(ARGS)
 
 test-data: setup  ## Run the tests on real datasets: make test-data DATA=folder
 	$(BIN)/pytest -m data --data "$(DATA)" $(ARGS)
