@@ -214,13 +214,14 @@ def report(figures: Sequence[Figures]) -> str:
 
 
 def draw(figures: Sequence[Figures], path: Path) -> None:
-    """Requests per second of each server, on a logarithmic scale."""
+    """Requests per second of each server that answered every request, on a logarithmic scale."""
     import matplotlib as mpl
 
     mpl.use("agg")
     import matplotlib.pyplot as plt
 
-    shown = sorted(figures, key=lambda seen: seen.single.requests_per_second)
+    whole = [seen for seen in figures if not seen.single.failed]
+    shown = sorted(whole, key=lambda seen: seen.single.requests_per_second)
     figure, axes = plt.subplots(figsize=(8, 0.5 * len(shown) + 1.2), layout="constrained")
     colors = ["#c0392b" if seen.name.startswith("ringside") else "#7f8c8d" for seen in shown]
     bars = axes.barh([seen.name for seen in shown], [seen.single.requests_per_second for seen in shown], color=colors)
