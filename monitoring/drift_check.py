@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html
-from monitoring.windows import Window, current_rows, current_window, reference_window
+from monitoring.windows import Window, current_window, reference_window
 from service.clock import MICROSECOND
 from service.event_log import RecordedEvent
 from service.events import DriftChecked, DriftDetected
 from service.leases import Fence
+from service.log_window import LogSpan, log_span
 from service.record import Record
 from service.registry import ModelVersion
 from service.schema import Schema
@@ -44,13 +45,14 @@ class DriftCheck:
         version = self._record.registry.version(champion)
         decides = self._decides(version, as_of)
         drift = self._settings.drift
-        rows = current_rows(self._record.log, as_of, drift.window, drift.min_rows)
-        if len(rows) < drift.min_rows:
+        span = log_span(self._record.database, as_of, drift.window, drift.min_rows)
+        self._show_window(span, as_of)
+        if span.rows < drift.min_rows:
             if decides:
-                self._say_too_few(version, len(rows), as_of, fence)
+                self._say_too_few(version, span.rows, as_of, fence)
             return None
         meter, schema = self._meter(version)
-        current = current_window(rows, schema, champion)
+        current = current_window(self._record.database, span, schema, champion)
         report = meter.measure(current, as_of)
         self._show(report, decides)
         if decides:
@@ -82,6 +84,10 @@ class DriftCheck:
             if fence is not None:
                 fence.check(connection)
             self._record.events.append(event, actor=ACTOR, at=as_of, connection=connection)
+
+    def _show_window(self, span: LogSpan, as_of: datetime) -> None:
+        numbers = {"rows": float(span.rows), "age_seconds": span.age(as_of).total_seconds()}
+        self._record.samples.put([(f"ringside_drift_window_{name}", {}, n) for name, n in numbers.items()], as_of)
 
     def _show(self, report: DriftReport, decides: bool) -> None:
         samples, at = self._record.samples, report.as_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.windows import SAMPLED_ROWS, current_rows, current_window, reference_window
-from service.logged import LoggedRow
-from service.schema import Column, ProblemSchema, Schema
+from monitoring.windows import SAMPLED_ROWS, Window, current_window, reference_window
+from service.clock import ManualClock
+from service.database import Database
+from service.log_window import log_span
+from service.prediction_log import Batch, LogEntry, PredictionLog, new_id
+from service.schema import MISSING, Column, Decoder, ProblemSchema, Schema
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
 SCHEMA = Schema(
@@ -32,67 +36,92 @@ SCHEMA = Schema(
 )
 
 
-def row(x: float | None, colour: str | None = "red", version: str = "v1", hours: float = 1.0) -> LoggedRow:
-    record = {"x": x, "colour": colour, "at": "2013-05-31T12:00:00Z"}  # "who" was redacted
-    at = AS_OF - timedelta(hours=hours)
-    return LoggedRow(1, 0, "a", at, version, json.dumps(record), '"yes"', '{"no": 0.25, "yes": 0.75}', None)
+VERSION_ANSWER = '{"no": 0.25, "yes": 0.75}'
 
 
-class HeldLog:
-    """A log of these rows."""
-
-    def __init__(self, rows: list[LoggedRow]) -> None:
-        self.rows = sorted(rows, key=lambda row: row.requested_at)
-        self.asked = 0
-
-    def window(self, after: datetime, until: datetime, limit: int | None = None) -> list[LoggedRow]:
-        self.asked += 1
-        return [row for row in self.rows if after < row.requested_at <= until][:limit]
+def row(x: object, colour: object = "red", **changed: object) -> LogEntry:
+    record = {"x": x, "colour": colour, "at": "2013-05-31T12:00:00Z"} | changed  # "who" was redacted
+    return LogEntry(new_id(), b"", json.dumps(record), '"yes"', VERSION_ANSWER)
 
 
-def test_logged_records_become_columns_without_what_was_redacted() -> None:
-    window = current_window([row(1.5), row(None, None)], SCHEMA, "v1")
+def logged(database: Database, rows: list[LogEntry], *, version: str = "v1", hours: float = 1.0) -> None:
+    PredictionLog(database, ManualClock(AS_OF - timedelta(hours=hours)), timedelta(days=30)).append(
+        [Batch(rows, version)]
+    )
+
+
+def read(database: Database, min_rows: int = 1) -> Window:
+    return current_window(database, log_span(database, AS_OF, timedelta(days=1), min_rows), SCHEMA, "v1")
+
+
+def test_logged_records_become_columns_without_what_was_redacted(database: Database) -> None:
+    rows = [row(1.5), row(None, None)]
+    logged(database, rows)
+    window = read(database)
     assert window.rows == len(window) == 2
     np.testing.assert_array_equal(window.numbers["x"], [1.5, np.nan])
     assert window.categories["colour"].tolist() == ["red", None]
     assert (window.since, window.until) == (AS_OF - timedelta(hours=1),) * 2
+    assert window.ids == tuple(entry.id for entry in rows)
+    assert window.failures == {}
 
 
-def test_a_time_is_compared_by_its_hour_and_weekday_only() -> None:
+def test_columns_are_what_the_decode_step_gives_bit_for_bit(sqlite_database: Database) -> None:
+    """Requests are decoded one by one, windows in bulk: the same numbers, or drift would be the decoder's."""
+    values = [0, -0.0, 1, 1e-45, 3.4028234663852886e38, 0.1, 16777217, None]
+    colours = ["red", "", "__missing__", None, "Ω", "7", "true", "red "]
+    times = ["2024-05-01T13:45:00Z", "2024-05-01", None, "1969-12-31T23:59:59.999999+05:30"] * 2
+    rows = [row(x, colour, at=at) for x, colour, at in zip(values, colours, times, strict=True)]
+    rows += [row(1.0, colour) for colour in (True, 7, False, 0)]
+    logged(sqlite_database, rows)
+    window = read(sqlite_database)
+    arrays = Decoder(replace(SCHEMA.problem, columns=SCHEMA.problem.features)).decode(
+        [json.loads(entry.record) for entry in rows]
+    )
+    for place, name in enumerate(SCHEMA.number_names):
+        if name in window.numbers:
+            assert window.numbers[name].tobytes() == arrays.numbers[:, place].astype(np.float64).tobytes()
+    expected = [None if text == MISSING else text for text in arrays.categories[:, 0].tolist()]
+    assert window.categories["colour"].tolist() == expected
+    assert window.failures == {}
+
+
+def test_what_a_column_cannot_take_is_missing_and_counted_with_its_row(sqlite_database: Database) -> None:
+    """Such as rows that were logged before the schema moved: they must not end the watching."""
+    logged(sqlite_database, [row(1.0), row("1.5"), row(1e39), row(10**400), row(2.0, 1.5), row(3.0, at="yesterday")])
+    window = read(sqlite_database)
+    np.testing.assert_array_equal(window.numbers["x"], [1.0, np.nan, np.nan, np.nan, 2.0, 3.0])
+    assert window.categories["colour"].tolist() == ["red", "red", "red", "red", None, "red"]
+    counts = {name: failures.count for name, failures in window.failures.items()}
+    assert counts == {"x": 3, "colour": 1, "at": 1}
+    assert window.failures["x"].examples[:2] == [(1, '"1.5"'), (2, "1e+39")]
+
+
+def test_a_time_is_compared_by_its_hour_and_weekday_only(sqlite_database: Database) -> None:
     """Its day goes on by itself, and would always have drifted."""
-    window = current_window([row(1.0)], SCHEMA, "v1")
-    assert set(window.numbers) == {"x", "at.hour", "at.weekday", "prediction"}
+    logged(sqlite_database, [row(1.0)])
+    assert set(read(sqlite_database).numbers) == {"x", "at.hour", "at.weekday", "prediction"}
 
 
-def test_the_prediction_column_holds_this_versions_answers_only() -> None:
-    window = current_window([row(1.0), row(1.0, version="v0")], SCHEMA, "v1")
+def test_the_prediction_column_holds_this_versions_answers_only(sqlite_database: Database) -> None:
+    logged(sqlite_database, [row(1.0)])
+    logged(sqlite_database, [row(1.0)], version="v0")
+    window = read(sqlite_database)
     assert window.numbers["prediction"].tolist() == [0.75]
+    assert len(window) == 2
 
 
-def test_a_large_window_is_sampled_evenly() -> None:
-    rows = [row(float(place)) for place in range(SAMPLED_ROWS * 2)]
-    window = current_window(rows, SCHEMA, "v1")
-    assert (window.rows, len(window)) == (SAMPLED_ROWS * 2, SAMPLED_ROWS)
-    assert window.numbers["x"].mean() == pytest.approx(SAMPLED_ROWS, rel=0.02)
-
-
-def test_a_window_with_enough_rows_is_taken_as_it_is() -> None:
-    log = HeldLog([row(1.0, hours=hour + 0.5) for hour in range(48)])
-    assert len(current_rows(log, AS_OF, timedelta(days=1), 10)) == 24
-    assert log.asked == 1
-
-
-def test_on_low_traffic_the_window_reaches_back_to_the_rows_it_needs() -> None:
-    log = HeldLog([row(1.0, hours=24 * day + 1) for day in range(100)])
-    rows = current_rows(log, AS_OF, timedelta(days=1), 30)
-    assert len(rows) == 30
-    assert rows[0].requested_at == AS_OF - timedelta(hours=24 * 29 + 1)
-
-
-def test_reaching_back_ends_at_the_logs_beginning() -> None:
-    log = HeldLog([row(1.0)])
-    assert len(current_rows(log, AS_OF, timedelta(days=1), 30)) == 1
-    assert log.asked < 20
+def test_a_large_window_is_sampled_evenly(sqlite_database: Database) -> None:
+    """At least as many rows as it says, and no more than a twentieth beyond."""
+    logged(sqlite_database, [row(float(place)) for place in range(SAMPLED_ROWS * 2)])
+    window = read(sqlite_database)
+    assert window.rows == SAMPLED_ROWS * 2
+    assert SAMPLED_ROWS <= len(window) <= 1.05 * SAMPLED_ROWS
+    assert window.numbers["x"].mean() == pytest.approx(SAMPLED_ROWS, rel=0.001)
+    for period in (2, 7, 24, 34, 60, 100):  # no part of a rhythm is preferred
+        share = np.bincount(window.numbers["x"].astype(int) % period, minlength=period) / len(window) * period
+        assert share.min() > 0.9
+        assert share.max() < 1.1
 
 
 def test_the_reference_is_read_by_the_decode_step_and_keeps_honest_answers_only(tmp_path: Path) -> None:
