@@ -12,6 +12,7 @@ from service.settings import Settings
 
 CHAIN_VALID = "ringside_audit_chain_valid"
 KEPT_PAGES = 50  # of Evidently's, 4 MB each
+KEPT_QUALITY_PAGES = 400  # a year of daily checks, 60 KB each
 
 
 def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
@@ -25,6 +26,7 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
         if forgotten:
             log_line("requests forgotten", requests=forgotten, before=as_of - settings.log.retention)
     record.reports.forget("drift", KEPT_PAGES)
+    record.reports.forget("quality", KEPT_QUALITY_PAGES)
     chain = record.events.verify()
     if not chain.valid:
         log_line("audit trail is broken", broken_at=chain.broken_at)

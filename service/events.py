@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 
 def clean_text(text: str) -> str:
@@ -97,6 +97,61 @@ class QualityDeclined(Event):
     expected: float
     labels: int
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    report: str | None = None
+    basis: Literal["observed", "estimated"] = "observed"
+
+
+@dataclass(frozen=True, slots=True)
+class QualityChecked(Event):
+    """What a check found, and what it adds to the accumulated evidence: `state` of all of them is that evidence."""
+
+    kind: ClassVar[str] = "quality_checked"
+    as_of: datetime
+    labels: int
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
+    report: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptDriftDetected(Event):
+    """The labels say another loss than the answers expected of themselves: what follows from the features changed."""
+
+    kind: ClassVar[str] = "concept_drift_detected"
+    as_of: datetime
+    observed: float
+    estimated: float
+    labels: int
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    report: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsStopped(Event):
+    kind: ClassVar[str] = "labels_stopped"
+    as_of: datetime
+    last_label_at: datetime
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsResumed(Event):
+    kind: ClassVar[str] = "labels_resumed"
+    as_of: datetime
+    last_label_at: datetime
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationSent(Event):
+    """One message to one target, which a name stands for that holds no secret; `through` is how far it was told."""
+
+    kind: ClassVar[str] = "notification_sent"
+    target: str
+    through: int
+    told: Mapping[str, Any] = field(default_factory=dict)
+    suppressed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +320,12 @@ class AccessRefused(Event):
 KnownEvent = (
     DriftChecked
     | DriftDetected
+    | QualityChecked
     | QualityDeclined
+    | ConceptDriftDetected
+    | LabelsStopped
+    | LabelsResumed
+    | NotificationSent
     | RetrainRequested
     | RetrainDeclined
     | RetrainStarted

@@ -8,7 +8,7 @@ import tomllib
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -52,6 +52,21 @@ Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Name = Annotated[str, Field(min_length=1)]
+
+Notable = Literal[
+    "drift_detected",
+    "quality_declined",
+    "concept_drift_detected",
+    "labels_stopped",
+    "labels_resumed",
+    "retrain_started",
+    "retrain_succeeded",
+    "retrain_failed",
+    "bout_decided",
+    "model_promoted",
+    "model_rolled_back",
+]
+NOTABLE: tuple[Notable, ...] = get_args(Notable)
 
 
 class Section(BaseModel):
@@ -225,7 +240,15 @@ class QualitySettings(Section):
     tolerance: Annotated[Real, Field(ge=0)] = Field(
         0.05, description="The relative rise of the loss, by its lower bound, from which it is a decline."
     )
+    alpha: Annotated[Real, Field(gt=0, lt=1)] = Field(
+        0.05, description="The share of sound champions of which a decline is ever said, however often it is looked."
+    )
+    slices: tuple[Name, ...] = Field((), description="Columns whose every value (or quintile) is shown by itself.")
+    min_slice_labels: Several = Field(100, description="Labels in a slice or a group below which it is not judged.")
     triggers_retrain: Flag = Field(True, description="Whether a decline asks for a retrain.")
+    estimated_triggers_retrain: Flag = Field(
+        True, description="Whether a decline that is only estimated, before labels, asks for a retrain."
+    )
 
 
 class RetrainSettings(Section):
@@ -261,16 +284,23 @@ class RetrainSettings(Section):
     )
     check_every: PositiveDuration = Field(timedelta(hours=1), description="How often triggers are weighed.")
     cooldown: Duration = Field(timedelta(days=1), description="No triggered run sooner after the last one.")
+    max_per_day: Several = Field(4, description="Triggered runs in 24 hours, at most.")
     min_new_labels: Count = Field(100, description="No triggered run with fewer new labels than this.")
     max_age: PositiveDuration | None = Field(
         timedelta(days=90), description="A champion older than this asks for a retrain."
     )
     new_rows: Count = Field(0, description="So many new labelled rows ask for a retrain; 0: off.")
+    on_change: Flag = Field(
+        True, description="Whether another source, or other code or settings of training, asks for a retrain."
+    )
     cost: Annotated[Real, Field(ge=0)] | None = Field(
-        None, examples=[5.0], description="What one run costs, in your money."
+        None, examples=[5.0], description="What one run costs, in your money; with value_of_loss, runs have to pay."
     )
     value_of_loss: Annotated[Real, Field(ge=0)] | None = Field(
         None, examples=[0.1], description="What one unit of loss on one request costs, in the same money."
+    )
+    payback: PositiveDuration = Field(
+        timedelta(days=30), description="The requests to come in it are those on which a run has to pay."
     )
 
 
@@ -316,7 +346,14 @@ class WatchSettings(Section):
 class NotifySettings(Section):
     """Whom to tell."""
 
-    urls: tuple[Name, ...] = Field((), description="Apprise URLs.")
+    urls: tuple[Name, ...] = Field(
+        (), description="Apprise URLs: mail, Slack, a webhook and the rest. They hold secrets, and are never logged."
+    )
+    events: tuple[Notable, ...] = Field(NOTABLE, description="The kinds of events that are told.")
+    every: Duration = Field(
+        timedelta(days=1), description="One kind of event about one version is told once in it; 0: each time."
+    )
+    timeout: PositiveDuration = Field(timedelta(seconds=10), description="A message is given up, and tried again.")
 
 
 class TrackingSettings(Section):
