@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from service.database import Database, events, model_versions, roles, runs, samples
+from service.events import KINDS
+from service.families import FAMILIES, RUNS, Family
 from service.log_lines import log_line
-from service.metrics import FAMILIES, RUNS, Family, WorkerMetrics
+from service.metrics import WorkerMetrics
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # set by BentoML for its workers
 
@@ -73,6 +75,17 @@ class _Given(Collector):
                 yield family
 
 
+class _Quantiles(Metric):
+    """A summary by its quantiles; the library's own family has only sum and count."""
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
+        super().__init__(name, documentation, "summary")
+        self._labels = labels
+
+    def add_metric(self, labels: Sequence[str], value: float) -> None:
+        self.add_sample(self.name, dict(zip(self._labels, labels, strict=True)), value)
+
+
 class RecordCollector(Collector):
     """What the record knows, read in one snapshot."""
 
@@ -112,7 +125,8 @@ def _sampled(connection: sa.Connection) -> Iterator[Metric]:
 
 def _counted_events(connection: sa.Connection) -> Iterator[Metric]:
     rows = connection.execute(sa.select(events.c.kind, sa.func.count()).group_by(events.c.kind))
-    counts = {str(kind): int(count) for kind, count in rows}
+    # A counter that begins at 1 has no increase: what has not happened yet is told as 0.
+    counts = dict.fromkeys(KINDS, 0) | {str(kind): int(count) for kind, count in rows}
     yield _filled("ringside_audit_events_total", {(kind,): count for kind, count in sorted(counts.items())})
     told = connection.execute(
         sa.select(events.c.kind, events.c.data).where(events.c.kind.in_(["bout_decided", "model_rolled_back"]))
@@ -174,7 +188,12 @@ def _filled(name: str, values: Mapping[Any, float]) -> Metric:
 
 
 def _metric(family: Family) -> Any:
-    kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+    kinds = {
+        "counter": CounterMetricFamily,
+        "gauge": GaugeMetricFamily,
+        "histogram": HistogramMetricFamily,
+        "summary": _Quantiles,
+    }
     return kinds[family.kind](family.name, family.help, labels=family.labels)
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dashboards.build import board_json
-from service.metrics import FAMILIES
+from service.families import FAMILIES
 
 DASHBOARDS = Path(__file__).parent.parent / "dashboards"
 BOARD = DASHBOARDS / "grafana" / "boards" / "ringside.json"

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.events import BoutDecided, ModelRolledBack
-from service.metrics import FAMILIES, MOST_CLASSES, WorkerMetrics
+from service.events import KINDS, BoutDecided, ModelRolledBack
+from service.families import FAMILIES
+from service.metrics import MOST_CLASSES, WorkerMetrics
 from service.scrape import reap_dead_workers, scrape
 from service.worker import Worker
 from tests.service.models import record_of, register_model
@@ -53,6 +54,25 @@ CONTRACT = {
     "ringside_audit_chain_valid",
     "ringside_watcher_heartbeat_timestamp_seconds",
     "ringside_unusual_values_total{reason}",
+    "ringside_feature_drift_evidence{feature}",
+    "ringside_drift_evidence",
+    "ringside_output_drift_evidence{output}",
+    "ringside_output_drifted{output}",
+    "ringside_drift_alarm",
+    "ringside_drift_window_rows",
+    "ringside_drift_window_age_seconds",
+    "ringside_data_quality_findings{check}",
+    "ringside_domain_classifier_auc",
+    "ringside_quality_bound{role,metric,kind,bound}",
+    "ringside_quality_declined{kind}",
+    "ringside_quality_gap_evidence",
+    "ringside_quality_slice{slice,metric}",
+    "ringside_label_coverage",
+    "ringside_label_delay_seconds{quantile}",
+    "ringside_last_label_timestamp_seconds",
+    "ringside_labels_stopped",
+    "ringside_label_delay_depends_on_outcome",
+    "ringside_notifications_total{outcome}",
 }
 
 
@@ -89,7 +109,7 @@ def fill(worker: Worker, client: Client) -> None:
     client.post("/retrain", {"reason": "why not"})
     for family in FAMILIES.values():
         if family.source == "samples":
-            worker.record.samples.put([(family.name, dict.fromkeys(family.labels, "any"), 1.0)], AT)
+            worker.record.samples.put([(family.name, dict.fromkeys(family.labels, "0.5"), 1.0)], AT)
     run = worker.record.runs.active()
     assert run is not None
     worker.record.runs.start(run.run_id, AT)
@@ -165,6 +185,13 @@ def test_no_client_makes_series(service: tuple[Worker, Client]) -> None:
         client.request(f"M{n % 9}", f"/reports/{n}")
     routes = {labels[0] for labels in scraped(client)["ringside_request_duration_seconds_count"]}
     assert routes <= {"other", "/models/{version}"}
+
+
+def test_what_has_not_happened_yet_is_told_as_zero(service: tuple[Worker, Client]) -> None:
+    """A counter that begins at 1 has no increase: no rule and no annotation would see the first event of its kind."""
+    counts = scraped(service[1])["ringside_audit_events_total"]
+    assert set(counts) == {(kind,) for kind in KINDS}
+    assert counts["retrain_failed",] == 0
 
 
 def test_what_the_record_does_not_know_of_stays_out(service: tuple[Worker, Client]) -> None:

@@ -1,0 +1,252 @@
+"""Every Prometheus name and label, in one table.
+
+Workers' own families are summed over this host's workers at each scrape; those of the record are the same on every
+replica, so that rules take their `max`, never their sum. Whatever clients send, label values stay bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Source = Literal["worker", "samples", "record"]
+
+# Tabular models answer within fractions of a millisecond; the log's commit, behind other writers, within some.
+LATENCY: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+COMMITS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+RUNS: Final = (10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 10800.0)
+PROBABILITIES: Final = (0.01, 0.05, *(n / 10 for n in range(1, 10)), 0.95, 0.99)
+# Of a regression's target nothing is known: half a decade each, and a decade each below zero.
+VALUES: Final = (
+    *(-(10.0**power) for power in range(6, -2, -1)),
+    0.0,
+    *(step * 10.0**power for power in range(-1, 7) for step in (1, 3)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric as it is scraped: `source` is where its numbers come from."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram", "summary"]
+    help: str
+    labels: tuple[str, ...] = ()
+    source: Source = "worker"
+    buckets: tuple[float, ...] = ()
+
+
+_TABLE: Final = (
+    Family(
+        "ringside_request_duration_seconds",
+        "histogram",
+        "Time from a request's first byte to its answer, the durable log included; `route` is the route's template.",
+        ("route", "status"),
+        buckets=LATENCY,
+    ),
+    Family(
+        "ringside_predictions_total",
+        "counter",
+        "Records answered by a model; answers repeated for a known id are not counted again.",
+        ("model_version", "predicted_class"),
+    ),
+    Family(
+        "ringside_prediction_value",
+        "histogram",
+        "Probability of the positive class (of the predicted one, with more than two), or a regression's value.",
+        ("model_version",),
+        buckets=PROBABILITIES,
+    ),
+    Family(
+        "ringside_invalid_records_total",
+        "counter",
+        "Requests refused for a record that the schema does not allow, by the first such record's reason.",
+        ("reason",),
+    ),
+    Family(
+        "ringside_unusual_values_total",
+        "counter",
+        "Values answered although training never saw their like: unseen category, number out of range.",
+        ("reason",),
+    ),
+    Family(
+        "ringside_unlogged_predictions_total",
+        "counter",
+        "Records answered without the log, as log.on_failure allows; zero where it refuses.",
+    ),
+    Family("ringside_log_commit_seconds", "histogram", "Time of one commit to the prediction log.", buckets=COMMITS),
+    Family("ringside_log_queue_depth", "gauge", "Requests that wait for a commit to the prediction log."),
+    Family("ringside_labels_total", "counter", "Labels received.", ("outcome",)),
+    Family("ringside_champion_info", "gauge", "1 for the version that answers.", ("model_version",)),
+    Family(
+        "ringside_champion_load_failures_total",
+        "counter",
+        "Champions that a worker could not load; it goes on with the one before.",
+    ),
+    Family(
+        "ringside_feature_drift_score",
+        "gauge",
+        "How far a feature's current window is from its reference.",
+        ("feature", "method"),
+        "samples",
+    ),
+    Family("ringside_feature_drifted", "gauge", "1 where a feature has drifted, else 0.", ("feature",), "samples"),
+    Family("ringside_drifted_features", "gauge", "Features that have drifted.", source="samples"),
+    Family(
+        "ringside_feature_drift_evidence",
+        "gauge",
+        "A feature's accumulated evidence of drift, divided by what an alarm needs: an alarm from 1 on.",
+        ("feature",),
+        "samples",
+    ),
+    Family(
+        "ringside_drift_evidence",
+        "gauge",
+        "The whole system's accumulated evidence of drift, divided by what an alarm needs: an alarm from 1 on.",
+        source="samples",
+    ),
+    Family("ringside_drift_alarm", "gauge", "1 while the system is in drift alarm, else 0.", source="samples"),
+    Family(
+        "ringside_output_drift_evidence",
+        "gauge",
+        "Evidence that predictions, or labels (target), have drifted, divided by what an alarm needs.",
+        ("output",),
+        "samples",
+    ),
+    Family(
+        "ringside_output_drifted",
+        "gauge",
+        "1 where predictions or labels have drifted, else 0.",
+        ("output",),
+        "samples",
+    ),
+    Family("ringside_drift_window_rows", "gauge", "Requests in the window that drift looks at.", source="samples"),
+    Family(
+        "ringside_drift_window_age_seconds",
+        "gauge",
+        "Age of the oldest request in the window that drift looks at.",
+        source="samples",
+    ),
+    Family(
+        "ringside_data_quality_findings",
+        "gauge",
+        "Columns with a finding of that check in the current window.",
+        ("check",),
+        "samples",
+    ),
+    Family(
+        "ringside_domain_classifier_auc",
+        "gauge",
+        "How well a classifier tells the current window from the reference: 0.5 is not at all.",
+        source="samples",
+    ),
+    Family("ringside_drift_check_timestamp_seconds", "gauge", "Time of the last drift check.", source="samples"),
+    Family(
+        "ringside_quality",
+        "gauge",
+        "A model's quality: observed on labels, or estimated without them.",
+        ("role", "metric", "kind"),
+        "samples",
+    ),
+    Family(
+        "ringside_quality_bound",
+        "gauge",
+        "The interval of a quality metric.",
+        ("role", "metric", "kind", "bound"),
+        "samples",
+    ),
+    Family(
+        "ringside_quality_declined",
+        "gauge",
+        "1 where the champion's quality has declined, observed on labels or estimated without them, else 0.",
+        ("kind",),
+        "samples",
+    ),
+    Family(
+        "ringside_quality_gap_evidence",
+        "gauge",
+        "Evidence that observed quality left the estimated one, divided by what a concept-drift alarm needs.",
+        source="samples",
+    ),
+    Family(
+        "ringside_quality_slice",
+        "gauge",
+        "The champion's quality on one segment of the requests.",
+        ("slice", "metric"),
+        "samples",
+    ),
+    Family("ringside_label_coverage", "gauge", "Share of mature requests that are labelled.", source="samples"),
+    Family(
+        "ringside_label_delay_seconds",
+        "summary",  # promtool keeps the label `quantile` for summaries
+        "Time from a request to its label, by quantile.",
+        ("quantile",),
+        "samples",
+    ),
+    Family("ringside_last_label_timestamp_seconds", "gauge", "When the last label arrived.", source="samples"),
+    Family(
+        "ringside_labels_stopped", "gauge", "1 while labels are overdue by their own rate, else 0.", source="samples"
+    ),
+    Family(
+        "ringside_label_delay_depends_on_outcome",
+        "gauge",
+        "1 where labels of one outcome arrive later than those of another, else 0.",
+        source="samples",
+    ),
+    Family(
+        "ringside_notifications_total",
+        "counter",
+        "Notifications to people, by what became of them.",
+        ("outcome",),
+        "samples",
+    ),
+    Family("ringside_shadow_pairs", "gauge", "Pairs in the leading challenger's bout.", source="samples"),
+    Family("ringside_shadow_evidence", "gauge", "The leading challenger's e-value.", source="samples"),
+    Family(
+        "ringside_shadow_lead",
+        "gauge",
+        "The leading challenger's mean loss difference to the champion, and its interval.",
+        ("bound",),
+        "samples",
+    ),
+    Family("ringside_shadow_lag_seconds", "gauge", "How far the slowest shadow is behind the log.", source="samples"),
+    Family("ringside_shadow_failures_total", "counter", "Requests that a challenger failed on.", source="samples"),
+    Family("ringside_runs_total", "counter", "Ended retrain runs.", ("trigger", "outcome"), "record"),
+    Family("ringside_run_active", "gauge", "1 while a retrain run is requested or running.", source="record"),
+    Family(
+        "ringside_run_duration_seconds", "histogram", "Duration of ended retrain runs.", source="record", buckets=RUNS
+    ),
+    Family(
+        "ringside_model_last_training_timestamp_seconds",
+        "gauge",
+        "When the champion was trained.",
+        source="record",
+    ),
+    Family(
+        "ringside_training_data_timestamp_seconds",
+        "gauge",
+        "Time of the newest row that the champion was trained on.",
+        source="record",
+    ),
+    Family(
+        "ringside_model_last_promotion_timestamp_seconds",
+        "gauge",
+        "When the champion took its role.",
+        source="record",
+    ),
+    Family("ringside_new_labelled_rows", "gauge", "Labelled rows that no run has trained on yet.", source="samples"),
+    Family("ringside_promotions_total", "counter", "Ways in which challengers' tests ended.", ("outcome",), "record"),
+    Family(
+        "ringside_rollbacks_total", "counter", "Champions rolled back, by probation or operator.", ("reason",), "record"
+    ),
+    Family("ringside_audit_events_total", "counter", "Events in the audit trail.", ("kind",), "record"),
+    Family("ringside_audit_chain_valid", "gauge", "1 where the audit trail verifies, else 0.", source="samples"),
+    Family(
+        "ringside_watcher_heartbeat_timestamp_seconds",
+        "gauge",
+        "When the watcher last said it lives.",
+        source="samples",
+    ),
+)
+FAMILIES: Final[Mapping[str, Family]] = {family.name: family for family in _TABLE}
