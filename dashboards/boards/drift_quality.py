@@ -1,0 +1,248 @@
+"""Whether requests still look like training, and whether the answers still hold."""
+
+from __future__ import annotations
+
+from dashboards.board import Board, Choice, Row
+from dashboards.panel import Link, Panel, Query, above, age, below, events, yes_no
+
+DRIFT = events("Drift checks, with reports", "drift_checked", "drift_detected")
+DECLINES = events("Declines", "quality_declined")
+STATUS = Link("Status", "/status")
+FEATURE = '{feature=~"$feature"}'
+METRIC = 'metric=~"$metric"'
+
+NOW = Row(
+    "Now",
+    (
+        yes_no(
+            "Drift alarm",
+            "Whether the system's evidence of drift has crossed what its budget of false alarms needs.",
+            Query("max(ringside_drift_alarm)", "alarm"),
+            DRIFT,
+            "RingsideDriftAlarm",
+        ),
+        yes_no(
+            "Quality declined",
+            "Whether the champion's loss on labelled requests has risen beyond chance and tolerance.",
+            Query('max(ringside_quality_declined{kind="observed"})', "declined"),
+            DECLINES,
+            "RingsideQualityDeclined",
+        ),
+        yes_no(
+            "Decline estimated",
+            "The same, from the model's own probabilities, before the labels are there.",
+            Query('max(ringside_quality_declined{kind="estimated"})', "declined"),
+            DECLINES,
+            "RingsideEstimatedQualityDeclined",
+        ),
+        yes_no(
+            "Labels stopped",
+            "Whether labels are overdue, by their own rate and delay.",
+            Query("max(ringside_labels_stopped)", "stopped"),
+            STATUS,
+            "RingsideLabelsStopped",
+        ),
+        age(
+            "Drift checked",
+            "How long ago drift was last checked. Alert: RingsideDriftUnchecked.",
+            "max(ringside_drift_check_timestamp_seconds)",
+            DRIFT,
+            above(7200, 86_400),
+        ),
+        Panel(
+            "Drifted features",
+            "Features whose own evidence has crossed what an alarm needs.",
+            "short",
+            (Query("max(ringside_drifted_features)", "drifted"),),
+            (DRIFT,),
+            above(1),
+            "stat",
+            4,
+        ),
+    ),
+)
+
+DRIFTING = Row(
+    "Drift",
+    (
+        Panel(
+            "Evidence of drift",
+            "Accumulated over the decisions, for the whole system, divided by what an alarm needs: an alarm from 1 on.",
+            "none",
+            (Query("max(ringside_drift_evidence)", "system"),),
+            (DRIFT,),
+            above(0.5, 1),
+            alert="RingsideDriftAlarm",
+        ),
+        Panel(
+            "Evidence by feature",
+            "The ten features with most evidence, each divided by what its own alarm needs.",
+            "none",
+            (Query(f"topk(10, max by (feature) (ringside_feature_drift_evidence{FEATURE}))", "{{feature}}"),),
+            (DRIFT,),
+            above(0.5, 1),
+        ),
+        Panel(
+            "Drifted",
+            "Features that are counted as drifted, by the calibrated decision.",
+            "bool_yes_no",
+            (Query(f"max by (feature) (ringside_feature_drifted{FEATURE})", "{{feature}}"),),
+            (DRIFT,),
+            above(1),
+        ),
+        Panel(
+            "Raw scores",
+            "Distance of the current window from the reference, by feature and method. Not calibrated: no limits.",
+            "none",
+            (Query(f"max by (feature, method) (ringside_feature_drift_score{FEATURE})", "{{feature}} ({{method}})"),),
+            (DRIFT,),
+        ),
+        Panel(
+            "Predictions and labels",
+            "Evidence that the answers, or the labels, are spread otherwise than in training; an alarm from 1 on.",
+            "none",
+            (
+                Query("max by (output) (ringside_output_drift_evidence)", "{{output}}"),
+                Query("max by (output) (ringside_output_drifted)", "{{output}} drifted"),
+            ),
+            (DRIFT,),
+            above(0.5, 1),
+            alert="RingsideOutputDrift",
+        ),
+        Panel(
+            "Told apart",
+            "How well a classifier tells the current window from the reference (AUC): 0.5 is not at all.",
+            "none",
+            (Query("max(ringside_domain_classifier_auc)", "AUC"),),
+            (DRIFT,),
+            above(0.6, 0.8),
+        ),
+        Panel(
+            "Data quality findings",
+            "Columns with a finding in the current window, by check. The drift report shows offending values.",
+            "short",
+            (Query("max by (check) (ringside_data_quality_findings)", "{{check}}"),),
+            (DRIFT,),
+            above(1),
+            alert="RingsideDataQuality",
+        ),
+        Panel(
+            "Window",
+            "Requests that the last check looked at. On low traffic the window reaches back until there are enough.",
+            "short",
+            (Query("max(ringside_drift_window_rows)", "requests"),),
+            (DRIFT,),
+            below(200, 1000),
+        ),
+        Panel(
+            "Reach of the window",
+            "Age of the oldest request in it: a long one notices a shift late.",
+            "s",
+            (Query("max(ringside_drift_window_age_seconds)", "oldest request"),),
+            (DRIFT,),
+            above(14 * 86_400, 30 * 86_400),
+        ),
+    ),
+)
+
+QUALITY = Row(
+    "Quality",
+    (
+        Panel(
+            "Observed",
+            "Metrics on mature labelled requests, by role, each with its interval.",
+            "none",
+            (
+                Query(f'max by (role, metric) (ringside_quality{{kind="observed", {METRIC}}})', "{{role}} {{metric}}"),
+                Query(
+                    f'max by (role, metric, bound) (ringside_quality_bound{{kind="observed", {METRIC}}})',
+                    "{{role}} {{metric}} {{bound}}",
+                ),
+            ),
+            (DECLINES,),
+            width=12,
+            alert="RingsideQualityDeclined",
+        ),
+        Panel(
+            "Estimated",
+            "Metrics of requests that are not labelled yet, from the model's own probabilities, with their band.",
+            "none",
+            (
+                Query(f'max by (role, metric) (ringside_quality{{kind="estimated", {METRIC}}})', "{{role}} {{metric}}"),
+                Query(
+                    f'max by (role, metric, bound) (ringside_quality_bound{{kind="estimated", {METRIC}}})',
+                    "{{role}} {{metric}} {{bound}}",
+                ),
+            ),
+            (DECLINES,),
+            width=12,
+            alert="RingsideEstimatedQualityDeclined",
+        ),
+        Panel(
+            "Observed against estimated",
+            "Evidence that the labels say otherwise than the model expected: concept drift from 1 on.",
+            "none",
+            (Query("max(ringside_quality_gap_evidence)", "gap"),),
+            (DECLINES,),
+            above(0.5, 1),
+            width=12,
+            alert="RingsideConceptDrift",
+        ),
+        Panel(
+            "Slices",
+            "The champion on segments of the requests, configured and discovered; protected groups among them.",
+            "none",
+            (Query(f"max by (slice, metric) (ringside_quality_slice{{{METRIC}}})", "{{slice}} {{metric}}"),),
+            (DECLINES,),
+            width=12,
+        ),
+    ),
+)
+
+LABELS = Row(
+    "Labels",
+    (
+        Panel(
+            "Coverage",
+            "Share of mature requests that are labelled. Below promotion.min_coverage nobody is promoted.",
+            "percentunit",
+            (Query("min(ringside_label_coverage)", "labelled"),),
+            (STATUS,),
+            below(0.8, 0.9),
+            alert="RingsideLabelCoverageLow",
+        ),
+        Panel(
+            "Label delay",
+            "From a request to its label. The horizon (quality.label_horizon) should be above the p99.",
+            "s",
+            (Query("max by (quantile) (ringside_label_delay_seconds)", "p{{quantile}}"),),
+            (STATUS,),
+            above(7 * 86_400, 30 * 86_400),
+        ),
+        age(
+            "Last label",
+            "How long ago a label came.",
+            "max(ringside_last_label_timestamp_seconds)",
+            STATUS,
+            above(86_400, 7 * 86_400),
+        ),
+        yes_no(
+            "Delay depends on the outcome",
+            "Whether labels of one outcome come later than those of another: early labels are then a biased sample.",
+            Query("max(ringside_label_delay_depends_on_outcome)", "depends"),
+            STATUS,
+            "RingsideLabelDelayBiased",
+        ),
+    ),
+)
+
+BOARD = Board(
+    "ringside-drift-quality",
+    "Ringside: drift and quality",
+    "Whether requests still look like what the champion was trained on, and whether its answers still hold.",
+    (NOW, DRIFTING, QUALITY, LABELS),
+    (
+        Choice("feature", "Feature", "ringside_feature_drift_score", "feature"),
+        Choice("metric", "Metric", "ringside_quality", "metric"),
+    ),
+)
