@@ -19,7 +19,7 @@ from scipy.stats import hypergeom
 
 from monitoring.column_swap import find_swaps
 from monitoring.unit_slip import find_slip
-from monitoring.windows import PREDICTION, Numbers, Texts, Window
+from monitoring.windows import Numbers, Texts, Window
 from service.schema import Schema
 
 Check = Literal[
@@ -120,7 +120,7 @@ def inspect_window(
 
 
 class _Look:
-    """The checks over one pair of windows. The model's own answers are no data that came in."""
+    """The checks over the features of one pair of windows."""
 
     def __init__(self, reference: Window, current: Window, schema: Schema, hidden: frozenset[str]) -> None:
         self._current, self._schema, self._hidden = current, schema, hidden
@@ -129,12 +129,12 @@ class _Look:
         self._numbers = {
             name: (values, current.numbers[name])
             for name, values in reference.numbers.items()
-            if name in current.numbers and name != PREDICTION
+            if name in current.numbers and name in schema.number_names
         }
         self._categories = {
             name: (texts, current.categories[name])
             for name, texts in reference.categories.items()
-            if name in current.categories
+            if name in current.categories and name in schema.category_names
         }
 
     def missing(self) -> Iterator[DataFinding]:

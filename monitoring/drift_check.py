@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from monitoring.data_check import DataCheck, DataFacts
+from monitoring.data_page import link_pages
 from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html
 from monitoring.windows import Window, current_window, reference_window
 from service.clock import MICROSECOND
@@ -36,6 +38,7 @@ class DriftCheck:
         self._settings = settings
         self._record = record
         self._meters: dict[str, tuple[DriftMeter, Schema]] = {}
+        self._data = DataCheck(record, tuple(settings.log.redact))
 
     def run(self, fence: Fence | None, as_of: datetime) -> DriftReport | None:
         """The report; None without a champion or with too few rows, which a deciding check says in its event."""
@@ -55,8 +58,10 @@ class DriftCheck:
         current = current_window(self._record.database, span, schema, champion)
         report = meter.measure(current, as_of)
         self._show(report, decides)
+        quality = self._data.look(meter.reference, current, schema, as_of)
         if decides:
-            self._decide(version, report, meter.reference, current, fence)
+            data = self._data.decide(quality, meter.reference, current, schema, champion, as_of)
+            self._decide(version, report, meter.reference, current, data, fence)
         return report
 
     def _meter(self, version: ModelVersion) -> tuple[DriftMeter, Schema]:
@@ -101,15 +106,21 @@ class DriftCheck:
             samples.put([("ringside_drifted_features", {}, float(len(report.drifted)))], at)
 
     def _decide(
-        self, version: ModelVersion, report: DriftReport, reference: Window, current: Window, fence: Fence | None
+        self,
+        version: ModelVersion,
+        report: DriftReport,
+        reference: Window,
+        current: Window,
+        data: DataFacts,
+        fence: Fence | None,
     ) -> None:
         facts: dict[str, Any] = {
             "as_of": report.as_of,
             "rows": report.rows,
             "drifted": report.drifted,
-            "report": self._page(version, report, reference, current) if report.drifted else None,
+            "report": self._page(version, report, reference, current, data) if report.drifted else None,
             "scores": _scores(report),
-            "numbers": _numbers(report),
+            "numbers": {**_numbers(report), **data.numbers},
             "model_version": version.version,
         }
         with self._record.events.writing() as connection:
@@ -119,7 +130,9 @@ class DriftCheck:
             if report.drifted:
                 self._record.events.append(DriftDetected(**facts), actor=ACTOR, at=report.as_of, connection=connection)
 
-    def _page(self, version: ModelVersion, report: DriftReport, reference: Window, current: Window) -> str | None:
+    def _page(
+        self, version: ModelVersion, report: DriftReport, reference: Window, current: Window, data: DataFacts
+    ) -> str | None:
         """The page that shows these features as drifted: the last one, or a new one where one of them is new."""
         last = self._last_drawn(version, report.as_of)
         if last is not None and set(report.drifted) <= set(last.data["drifted"]):
@@ -127,7 +140,8 @@ class DriftCheck:
         drawn = report.worst(DRAWN_COLUMNS)
         if not drawn.columns:
             return None
-        return self._record.reports.add("drift", evidently_html(reference, current, drawn), version.version)
+        page = link_pages(evidently_html(reference, current, drawn), data.report, data.lines(report.as_of, current))
+        return self._record.reports.add("drift", page, version.version)
 
     def _last_drawn(self, version: ModelVersion, as_of: datetime) -> RecordedEvent | None:
         since = as_of - timedelta(days=30)  # an older page shows an older window

@@ -11,7 +11,7 @@ from service.record import Record
 from service.settings import Settings
 
 CHAIN_VALID = "ringside_audit_chain_valid"
-KEPT_PAGES = 50  # of Evidently's, 4 MB each
+KEPT_PAGES = 50  # of Evidently's, 4 MB each; as many of the data's
 KEPT_QUALITY_PAGES = 400  # a year of daily checks, 60 KB each
 
 
@@ -26,6 +26,7 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
         if forgotten:
             log_line("requests forgotten", requests=forgotten, before=as_of - settings.log.retention)
     record.reports.forget("drift", KEPT_PAGES)
+    record.reports.forget("data", KEPT_PAGES)
     record.reports.forget("quality", KEPT_QUALITY_PAGES)
     chain = record.events.verify()
     if not chain.valid:

@@ -273,7 +273,7 @@ reports = sa.Table(
     "reports",
     metadata,
     sa.Column("report", sa.Text, primary_key=True),
-    sa.Column("kind", sa.Text, nullable=False),  # drift | quality | model
+    sa.Column("kind", sa.Text, nullable=False),  # drift | data | quality | model
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("model_version", sa.Text),
     sa.Column("path", sa.Text, nullable=False),  # relative to the artifacts' folder

@@ -1,4 +1,4 @@
-"""Drift, quality and model reports: HTML files beneath the artifacts' folder, each with a row that says what it is."""
+"""Drift, data, quality and model reports: HTML files in the artifacts' folder, each with a row that says what it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.clock import Clock
 from service.database import Database, reports
 from service.errors import NotFound
 
-ReportKind = Literal["drift", "quality", "model"]
+ReportKind = Literal["drift", "data", "quality", "model"]
 LARGEST_SWEEP = 1000  # reports forgotten at one time
 REPORT = re.compile(r"[a-z]{1,20}-[0-9]{8}-[0-9a-f]{16}", re.ASCII)
 

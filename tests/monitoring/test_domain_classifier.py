@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
-from monitoring.calibration import effective_size, wasserstein_null
 from monitoring.domain_classifier import DomainReport, clustered_auc, tell_apart
 from monitoring.windows import Window
 
@@ -30,7 +30,7 @@ REFERENCE = window(20_000, seed=0)
 
 
 def told(current: Window, reference: Window = REFERENCE) -> DomainReport:
-    report = tell_apart(reference, current)
+    report = tell_apart(reference, current, [*reference.numbers, *reference.categories])
     assert report is not None
     return report
 
@@ -44,15 +44,10 @@ def test_rows_like_the_references_cannot_be_told_apart(rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [1000, 5000])
 def test_columns_that_no_longer_go_together_are_found_though_none_has_changed(rows: int) -> None:
-    """Each column is what it was, by the statistic that watches it; only the pair is not."""
+    """Each column is what it was, by Kolmogorov and Smirnov's test; only the pair is not."""
     current = window(rows, seed=7, correlation=-0.7)
-    rng = np.random.default_rng(0)
     for name, values in current.numbers.items():
-        before, now = np.sort(REFERENCE.numbers[name]), np.sort(values)
-        distance = np.mean(
-            np.abs(np.quantile(before, np.linspace(0, 1, 999)) - np.quantile(now, np.linspace(0, 1, 999)))
-        )
-        assert distance < wasserstein_null(before, effective_size(20_000, rows), rng).quantile(0.999) + 0.02
+        assert ks_2samp(REFERENCE.numbers[name], values).pvalue > 0.01
     report = told(current)
     assert report.drifted
     assert report.auc > 0.7
@@ -95,7 +90,8 @@ def test_a_column_that_passes_with_time_is_left_out_and_named() -> None:
 
 
 def test_of_too_few_rows_nothing_is_said() -> None:
-    assert tell_apart(REFERENCE, window(100, seed=1)) is None
+    assert tell_apart(REFERENCE, window(100, seed=1), [*REFERENCE.numbers]) is None
+    assert tell_apart(REFERENCE, REFERENCE, []) is None
 
 
 def test_the_standard_error_is_that_of_repeated_draws() -> None:
