@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import blake2b
-from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -68,7 +67,6 @@ class Decoder:
         self.class_type: str | None = getattr(schema, "class_type", None)
         self._plan: list[_Step] = [_step(column) for column in self.problem.columns]
         self._shape = (len(self.problem.number_names), len(self.problem.category_names))
-        self._floats = Struct(f"<{self._shape[0]}f")
         self._ranges, self._known = _bounds(self.problem, getattr(schema, "seen", {}))
 
     def check(self, records: Sequence[Any]) -> None:
@@ -100,17 +98,29 @@ class Decoder:
         """The records' arrays, and each one's digest: each record is read once for both."""
         numbers: list[float] = []
         categories: list[str] = []
-        digests: list[bytes] = []
-        k, m = self._shape
-        pack = self._floats.pack
+        carried: list[Any] = []
         for place, record in enumerate(records):
-            carried: list[Any] = []
             self._read(place, record, numbers, categories, carried)
-            # −0.0 + 0.0 is 0.0; a missing number is always the same NaN.
-            held = pack(*[number + 0.0 for number in numbers[place * k :]]) if k else b""
-            others = repr((categories[place * m :], carried)).encode("utf-8", "surrogatepass")
-            digests.append(blake2b(held + others, digest_size=16).digest())
-        return self._arrays(numbers, categories, len(records)), digests
+        arrays = self._arrays(numbers, categories, len(records))
+        return arrays, self._digests(arrays.numbers, categories, carried, len(records))
+
+    def _digests(
+        self, numbers: npt.NDArray[np.float32], categories: list[str], carried: list[Any], count: int
+    ) -> list[bytes]:
+        k, m = self._shape
+        c = len(carried) // count if count else 0
+        held = numbers + np.float32(0.0)  # −0.0 + 0.0 is 0.0; a missing number is always the same NaN
+        packed = held.astype("<f4", copy=False).tobytes()
+        return [
+            blake2b(
+                packed[4 * k * n : 4 * k * (n + 1)]
+                + repr((categories[m * n : m * (n + 1)], carried[c * n : c * (n + 1)])).encode(
+                    "utf-8", "surrogatepass"
+                ),
+                digest_size=16,
+            ).digest()
+            for n in range(count)
+        ]
 
     def marks(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, str] | None]:
         """For each record what training never saw: {column: "unseen" | "out_of_range"}, or None.

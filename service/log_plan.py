@@ -106,7 +106,6 @@ def _conflicts(entries: Sequence[LogEntry], earlier: Mapping[str, Known]) -> lis
 
 
 def _again(answer: Answer) -> Answer:
-    # Not `replace`, which takes ten times as long.
     return Answer(answer.id, answer.model_version, answer.prediction, answer.probabilities, answer.seq, True)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from service.errors import IdConflict, InvalidRecord
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One answered record, on its way into the log."""
+class LogEntry(msgspec.Struct, frozen=True):
+    """One answered record, on its way into the log. A struct: made in a tenth of a frozen dataclass's time."""
 
     id: str
     digest: bytes  # of the decoded record, before redaction: what "the same record" means
@@ -34,8 +35,7 @@ class Batch:
     client_ids: bool = False  # False: the ids come from `new_id`, and nobody can have used them before
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What goes out: this request's answer, or for a `repeated` id the one that was given first."""
 
     id: str
@@ -100,9 +100,17 @@ class LogCounts:
 
 def new_id() -> str:
     """A UUID of version 7: ids sort by the time they were made, so that each one lands at the index's end."""
-    # RFC 9562, method 3: the twelve bits behind the milliseconds are a finer fraction of time.
+    return new_ids(1)[0]
+
+
+def new_ids(count: int) -> list[str]:
+    """So many for one request, in their order, of one moment.
+
+    RFC 9562: a finer fraction of time behind the milliseconds (method 3), then a counter (method 1), then 48 random
+    bits, which tell apart what two processes make within the same quarter of a microsecond.
+    """
     millis, nanos = divmod(time.time_ns(), 1_000_000)
-    fraction = (nanos << 12) // 1_000_000
-    value = millis << 80 | 0x7000 << 64 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    stamp = f"{millis:012x}"
+    head = f"{stamp[:8]}-{stamp[8:]}-7{(nanos << 12) // 1_000_000:03x}"
+    drawn = os.urandom(6 * count).hex()
+    return [f"{head}-{0x8000 | n & 0x3FFF:x}-{drawn[12 * n : 12 * n + 12]}" for n in range(count)]

@@ -19,7 +19,7 @@ from service.bodies import expect_keys
 from service.champion import Champion, ServedModel
 from service.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, TooLarge
 from service.json_body import parse_body
-from service.logged import Answer, Batch, LogEntry, new_id
+from service.logged import Answer, Batch, LogEntry, new_ids
 from service.metrics import AnswerMetrics, WorkerMetrics
 from service.wording import Wording
 
@@ -115,7 +115,7 @@ class _Serving:
         arrays, digests = model.decoder.decode_and_digest(records)
         worded = self._wording.word(model.score(arrays))
         marks = model.decoder.marks(records)
-        ids = asked.ids or [new_id() for _ in records]
+        ids = asked.ids or new_ids(len(records))
         micros = round(1e6 * (time.perf_counter() - started))
         entries = [
             LogEntry(

@@ -30,6 +30,7 @@ from service.logged import (
     MaturedRow,
     Outcome,
     new_id,
+    new_ids,
 )
 from service.requests_clock import RequestsClock
 
@@ -47,6 +48,7 @@ __all__ = [
     "PredictionLog",
     "RequestsClock",
     "new_id",
+    "new_ids",
 ]
 
 # Longer than any commit behind it takes, shorter than a client waits.

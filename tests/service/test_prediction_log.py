@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from service.prediction_log import (
     PredictionLog,
     RequestsClock,
     new_id,
+    new_ids,
 )
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -169,6 +171,12 @@ class TestAppend:
         ids = [new_id() for _ in range(1000)]
         assert len(set(ids)) == 1000
         assert [id[:18] for id in ids] == sorted(id[:18] for id in ids)
+
+    def test_the_ids_of_one_request_are_uuids_in_its_order(self) -> None:
+        ids = new_ids(20_000)
+        assert len(set(ids)) == 20_000
+        assert ids[:16_384] == sorted(ids[:16_384])
+        assert {(uuid.UUID(id).version, uuid.UUID(id).variant) for id in ids} == {(7, uuid.RFC_4122)}
 
 
 class TestRequestsClock:
