@@ -18,6 +18,7 @@ import bentoml
 from service.connections import guard_connections
 from service.errors import SettingsError
 from service.front import Front
+from service.listening import listen_fairly
 from service.log_lines import log_line, write_json_lines
 from service.routes import application
 from service.sections import ServeSettings
@@ -65,6 +66,7 @@ def _bound_host() -> str | None:
 
 _serve = serve_settings()
 guard_connections(_serve.request_timeout.total_seconds())
+listen_fairly()
 _worker = Worker()
 
 

@@ -9,6 +9,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,25 @@ def test_two_workers_are_scraped_as_one(service: LiveService, record: Record) ->
     held = scraped(service)
     assert held["ringside_champion_info"] == {("v1",): 1}
     assert held["ringside_request_duration_seconds_count"][("/predict", "200")] >= 40
+
+
+def test_connections_that_stay_open_are_shared_between_the_workers(service: LiveService) -> None:
+    """A client that opens them all at once is answered by both."""
+    body = {"records": [record_of()]}
+    with ExitStack() as held:
+        clients = [held.enter_context(httpx.Client(timeout=10)) for _ in range(24)]
+        with ThreadPoolExecutor(24) as threads:
+            answers = list(threads.map(lambda client: client.post(f"{service.url}/predict", json=body), clients))
+        assert {answer.status_code for answer in answers} == {200}
+        port = httpx.URL(service.url).port
+        counts = [_open_connections(worker, port) for worker in service.workers()]
+    assert sum(counts) >= 24
+    assert min(counts) >= 4
+
+
+def _open_connections(worker: psutil.Process, port: int | None) -> int:
+    held = worker.net_connections(kind="tcp")
+    return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in held)
 
 
 def test_a_killed_worker_is_replaced_and_its_counts_stay(service: LiveService, record: Record) -> None:
