@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -20,8 +19,14 @@ from service.events import plain
 from service.failpoint import fail_point
 from service.leases import Fence, check_fence
 from service.logged import Cursor
-from service.upsert import insert
 
+_UPSERT = """
+    INSERT INTO shadow_scores (bout, seq, outcome, prediction, probabilities, latency_micros) VALUES ({})
+    ON CONFLICT (bout, seq) DO UPDATE SET outcome = excluded.outcome, prediction = excluded.prediction,
+        probabilities = excluded.probabilities, latency_micros = excluded.latency_micros
+"""
+# By the driver's own statement: what SQLAlchemy adds to each row would be time within the lock.
+UPSERT_SCORES = {"sqlite": _UPSERT.format("?, ?, ?, ?, ?, ?"), "postgresql": _UPSERT.format("%s, %s, %s, %s, %s, %s")}
 CHUNK_ROWS = 5000  # of values in one statement; SQLite takes 32,766
 
 
@@ -39,20 +44,18 @@ class BoutLedger:
 
         A request scored twice keeps the later score. False, and nothing written, once the bout is no longer open.
         """
+        said = [  # before the transaction: answers may wait for it
+            (bout, score.seq, score.outcome, score.prediction, score.probabilities, score.latency_micros)
+            for score in scores
+        ]
         with self._database.write() as connection:
             check_fence(lease, connection)
             moved = sa.update(bouts).where(bouts.c.bout == bout, bouts.c.state == "open")
             moved = moved.values(cursor_xid=cursor.xid, cursor_seq=cursor.seq, heartbeat_at=self._machine_now())
             if connection.execute(moved).rowcount == 0:
                 return False
-            if scores:
-                statement = insert(connection, shadow_scores)
-                said = {
-                    column: statement.excluded[column]
-                    for column in ("outcome", "prediction", "probabilities", "latency_micros")
-                }
-                upserted = statement.on_conflict_do_update(index_elements=["bout", "seq"], set_=said)
-                connection.execute(upserted, [{"bout": bout, **asdict(score)} for score in scores])
+            if said:
+                connection.exec_driver_sql(UPSERT_SCORES[self._database.dialect], said)
             fail_point("bout.scored")
         return True
 

@@ -367,6 +367,8 @@ class Database:
         # NORMAL survives the death of any process; FULL survives the loss of power too.
         cursor.execute(f"PRAGMA synchronous = {'FULL' if self.durability == 'fsync' else 'NORMAL'}")
         cursor.execute("PRAGMA cache_size = -16000")
+        # Serving processes have a thread for it (`service.checkpoint`); this is for when none runs: 64 MB of log.
+        cursor.execute("PRAGMA wal_autocheckpoint = 16000")
         cursor.close()
 
     @contextmanager

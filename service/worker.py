@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from service.auth import Gate, Refusal
 from service.bodies import BodyReader
 from service.champion import Champion, LoadRefused, Switched
+from service.checkpoint import Checkpointer
 from service.clock import machine_now
 from service.errors import RingsideError
 from service.events import AccessRefused
@@ -75,6 +76,7 @@ class Worker:
     def __init__(self, settings: Callable[[], Settings] = load_settings) -> None:
         self._load_settings = settings
         self._tasks: list[asyncio.Task[None]] = []
+        self._commits = 0
 
     async def start(self) -> None:
         """Opens the record, loads the champion if there is one that loads, and begins to follow its role.
@@ -93,7 +95,7 @@ class Worker:
             self.record.log,
             durability=settings.log.durability,
             patience_seconds=settings.log.patience.total_seconds(),
-            on_commit=lambda seconds, _: self.metrics.commits.observe(seconds),
+            on_commit=self._committed,
             on_lost=self.metrics.unlogged.inc,
         )
         self.predictor = Predictor(
@@ -107,12 +109,14 @@ class Worker:
         self.bodies = BodyReader(serve.max_body_mb * BYTES_PER_MB)
         self.deadlines = Deadlines(serve.request_timeout.total_seconds())
         self.follows_requests = settings.clock.source == "requests"
+        self._checkpointer = Checkpointer(self.record.database)
         # Threads of its own: a queue of slow requests must not keep a worker from its new champion.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="worker")
         self.commits.start()
         await self._follow()
         self._begin(self._forever(self._follow, serve.refresh.total_seconds()))
         self._begin(self._forever(self._sweep, SWEEP_SECONDS))
+        self._begin(self._forever(self._checkpoint, SWEEP_SECONDS))
         self._begin(self._forever(self._tell_refusals, TELL_SECONDS))
         if self.gate.open:
             log_line("open to everybody on this machine", host=serve.host, level=logging.WARNING)
@@ -175,6 +179,14 @@ class Worker:
     async def _sweep(self) -> None:
         self.deadlines.sweep()
         self.commits.look()
+
+    def _committed(self, seconds: float, _rows: int) -> None:
+        self._commits += 1
+        self.metrics.commits.observe(seconds)
+
+    async def _checkpoint(self) -> None:
+        if self._checkpointer.due(self._commits):
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._checkpointer.run, self._commits)
 
     async def _tell_refusals(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._tell)

@@ -1,0 +1,51 @@
+"""Moves SQLite's write-ahead log into its database file, away from the requests.
+
+SQLite does that within the commit that makes the log 4 MB long, two waits for the disk included, and single
+predictions fill 4 MB several times a second: one in a few hundred answers waited for it. Here a thread does it while
+commits go on; and a longer log is less work, since a page that was written a hundred times is moved once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Final
+
+from service.database import Database
+
+# Commits between two rounds: some 25 kB of log each.
+COMMITS: Final = 1000
+LONGEST_SECONDS: Final = 60.0  # after the last commit
+# 32 MB: from there on the log is begun anew, which takes the writers' lock for the few pages that came meanwhile.
+LONG_FRAMES: Final = 8000
+
+
+class Checkpointer:
+    """For one thread at a time, of any process that writes; several do not disturb each other."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: sqlite3.Connection | None = None
+        self._commits = 0
+        self._at = time.monotonic()
+
+    def due(self, commits: int) -> bool:
+        """Whether a round is worth it, `commits` having been made so far by this process."""
+        made = commits - self._commits
+        return made >= COMMITS or (made > 0 and time.monotonic() - self._at > LONGEST_SECONDS)
+
+    def run(self, commits: int) -> None:
+        """One round. What readers or another checkpoint hold back is left to the next."""
+        self._commits, self._at = commits, time.monotonic()
+        if self._database.dialect != "sqlite":
+            return
+        _, frames, _ = self._checkpoint("PASSIVE")
+        if frames >= LONG_FRAMES:
+            with self._database.exclusive():
+                self._checkpoint("RESTART")
+
+    def _checkpoint(self, mode: str) -> tuple[int, int, int]:
+        if self._connection is None:
+            self._connection = self._database.connect_raw(0)
+        held: tuple[int, int, int] = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return held
