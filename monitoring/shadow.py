@@ -27,10 +27,16 @@ from service.errors import ArtifactError, StaleLease
 from service.failpoint import fail_point
 from service.leases import Fence
 from service.log_lines import log_line, write_json_lines
+from service.priority import yield_session, yield_thread
 from service.record import Record, open_record
 from service.settings import load_settings
 
-IDLE_SECONDS = 0.1
+# Between looks for new requests. A look has its price, and what a row costs falls with their number: at ten looks a
+# second a shadow cost twice the processor that it costs at one.
+IDLE_SECONDS = 1.0
+BACKLOG_SECONDS = 0.05  # between batches of what waits: the lock stays free for 97 % of the time
+# Of the session. Not the most: the writing thread, which is in it too, takes a lock that answers wait for.
+NICE = 10
 PATIENCE_SECONDS = 2.0  # with a batch under way, once the parent is gone
 LARGEST_BATCH = 512  # scored in .05 s, written in .01 s: short enough a time to hold SQLite's one lock
 
@@ -52,7 +58,8 @@ class Shadow:
 
     def step(self) -> int | None:
         """Scores the next requests and writes what was said; how many there were, None once the bout has ended."""
-        rows, cursor = self._record.log.tail(self._cursor, self._batch)
+        rows, cursor = self._idle.submit(self._record.log.tail, self._cursor, self._batch).result()
+        self.behind = len(rows) == self._batch
         if not rows:
             return 0
         counted = [row for row in rows if row.seq > self._bout.after_seq]
@@ -78,28 +85,40 @@ def idle_thread() -> ThreadPoolExecutor:
     Only the challenger's thread, not the process: the writing thread takes the lock that answers wait for, and must
     not be kept from giving it back. The two never run at once, so that Python's own lock passes between them freely.
     """
-    return ThreadPoolExecutor(1, thread_name_prefix="challenger", initializer=_step_back)
+    return ThreadPoolExecutor(1, thread_name_prefix="challenger", initializer=yield_thread)
 
 
-def _step_back() -> None:
-    """On Linux both are the calling thread's alone."""
-    if not sys.platform.startswith("linux"):
-        return
-    with suppress(OSError):
-        os.nice(19)
-    with suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+class Parent:
+    """What the child hears through its pipe: a byte is a call to look at once, the pipe's end the end of the work."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._called = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        """Until that time has passed, or the parent calls."""
+        self._called.wait(seconds)
+        self._called.clear()
+
+    def _listen(self) -> None:
+        """However the parent ends, its pipe closes. A challenger at work is not waited for long."""
+        while os.read(sys.stdin.fileno(), 4096):  # unbuffered: a thread within sys.stdin aborts the interpreter's exit
+            self._called.set()
+        self.gone = True
+        self._called.set()
+        time.sleep(PATIENCE_SECONDS)
+        os._exit(ENDED)
 
 
-def follow(shadow: Shadow, ended: threading.Event) -> None:
-    """Works until `ended`, or until the bout has ended; says at each step that it lives."""
-    while not ended.is_set():
+def follow(shadow: Shadow, parent: Parent) -> None:
+    """Works until the parent is gone, or the bout has ended; says at each step that it lives."""
+    while not parent.gone:
         done = shadow.step()
         _beat()
         if done is None:
             return
-        if done == 0:
-            ended.wait(IDLE_SECONDS)
+        parent.wait(BACKLOG_SECONDS if shadow.behind else IDLE_SECONDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,13 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=LARGEST_BATCH, help="requests scored at one time")
     given = parser.parse_args(arguments)
     write_json_lines()
-    ended = threading.Event()
-    threading.Thread(target=_watch_parent, args=(ended,), daemon=True).start()
+    parent = Parent()
+    yield_session(NICE)
     fence = None if given.lease_token is None else Fence(given.lease, given.lease_token)
     try:
         record = open_record(load_settings(), migrate=False)
         with idle_thread() as idle:
-            follow(Shadow(record, record.bouts.get(given.bout), fence, given.batch, idle), ended)
+            follow(Shadow(record, record.bouts.get(given.bout), fence, given.batch, idle), parent)
     except StaleLease as stale:
         log_line("lease lost", level=WARNING, reason=stale.message)
         return LEASE_LOST
@@ -127,15 +146,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_line("challenger cannot be loaded", level=ERROR, reason=error.message)
         return UNLOADABLE
     return ENDED
-
-
-def _watch_parent(ended: threading.Event) -> None:
-    """The pipe closes with its parent, however that ends. A challenger at work is not waited for long."""
-    while os.read(sys.stdin.fileno(), 4096):  # unbuffered: a thread within sys.stdin aborts the interpreter's exit
-        pass
-    ended.set()
-    time.sleep(PATIENCE_SECONDS)
-    os._exit(ENDED)
 
 
 def _beat() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from logging import WARNING
@@ -83,8 +84,14 @@ class ShadowPool:
                 self._start(bout, child, token)
 
     def caught_up(self, bout: Bout, until: datetime) -> bool:
-        """Whether every request logged so far, with a time not later than `until`, has its score."""
-        return shadow_report.caught_up(self._record.database, bout, until)
+        """Whether every request logged so far, with a time not later than `until`, has its score.
+
+        Where not, the bout's shadow is told to look at once: somebody waits for it.
+        """
+        done = shadow_report.caught_up(self._record.database, bout, until)
+        if not done:
+            self._call(self._children.get(bout.bout))
+        return done
 
     def pids(self) -> dict[str, int]:
         """The living children's, by bout."""
@@ -114,7 +121,9 @@ class ShadowPool:
             start_new_session=True,
         )
         assert child.process.stdout is not None
+        assert child.process.stdin is not None
         os.set_blocking(child.process.stdout.fileno(), False)
+        os.set_blocking(child.process.stdin.fileno(), False)
         child.token = token
         child.stepped, child.beat_at, child.busy_at_beat = False, time.monotonic(), 0.0
         log_line("shadow started", bout=bout.bout, pid=child.process.pid, batch=batch)
@@ -186,6 +195,13 @@ class ShadowPool:
         if found and bout.state == "open":
             self._record.bouts.record_scores(bout.bout, scores, cursor, fence)
             log_line("challenger died of requests", level=WARNING, bout=bout.bout, requests=len(scores))
+
+    def _call(self, child: _Child | None) -> None:
+        if child is None or child.process is None:
+            return
+        assert child.process.stdin is not None
+        with suppress(OSError):  # full of calls already, or the child has ended this moment
+            os.write(child.process.stdin.fileno(), b"!")
 
     def _pause(self, child: _Child) -> None:
         """Longer each time that the child did not come further, so that nothing is started in a circle."""

@@ -17,6 +17,7 @@ from retrain.child import end_with_parent, run_supervised
 from service.errors import Conflict, NotFound, RingsideError, SettingsError, StaleLease
 from service.leases import Fence
 from service.log_lines import log_line, write_json_lines
+from service.priority import yield_session
 from service.record import Record, open_record
 from service.runs import Run
 from service.settings import Settings, load_settings
@@ -71,6 +72,7 @@ def _by_hand(settings: Settings, record: Record, reason: str) -> int:
 def _as_child(settings: Settings, record: Record, run_id: str, fence: Fence | None) -> int:
     """Runs what is running in the record already, and sees to it that it ends there."""
     os.nice(NICE)
+    yield_session(NICE)
     try:
         run = record.runs.get(run_id)
         if run.state == "requested":
