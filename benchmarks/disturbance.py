@@ -11,7 +11,7 @@ import signal
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from service.record import Record, open_record
 from service.settings import load_settings
 
 SHADOW = "monitoring.shadow"
+ILLNESS = "illness"  # the file that says how the challenger's scorer is ill just now
+Disturbance = Callable[[Running, Path], AbstractContextManager[None]]
 SWAPS = 100
 
 
@@ -43,17 +45,23 @@ def measure_disturbances(folder: Path, bodies: Sequence[str], rate: float, secon
     home = folder / "disturbed"
     copy_home(folder, "disturbed")
     server = ringside_server(folder, "disturbed")
-    with running(server, environments, {}, folder / "disturbed.log") as up:
+    (home / ILLNESS).write_text("")
+    ill = {
+        "RINGSIDE_BENCH_ILLNESS": str(home / ILLNESS),
+        "PYTHONPATH": str(Path(__file__).parent / "ill"),
+        "RINGSIDE_RETRAIN__MEMORY_LIMIT": "1GB",  # so that a leak gets there within a measurement
+        "RINGSIDE_PROMOTION__MAX_FAILURE_RATE": "0.999999",  # or an ill challenger would be out before it is measured
+    }
+    with running(server, environments, ill, folder / "disturbed.log") as up:
         record = open_record(load_settings(home / "ringside.toml"))
         expected = answers(up, bodies)
         seen = [_at_pace("no challenger", up, bodies, rate, seconds, expected, record)]
-        register_copy(record)
-        _wait(lambda: bool(shadows(up)), "the shadow")
-        seen.append(_at_pace("a challenger", up, bodies, rate, seconds, expected, record))
-        for name, disturb in (("stopped", stopped), ("killed, again and again", killed), ("slow", slow)):
-            with disturb(up):
+        challenge(up, home / "ringside.toml")
+        for name, disturb in DISTURBANCES:
+            with disturb(up, home):
                 seen.append(_at_pace(name, up, bodies, rate, seconds, expected, record))
-        seen.append(_at_pace("a challenger, again", up, bodies, rate, seconds, expected, record))
+        withdraw(up, record)
+        seen.append(_at_pace("none, again", up, bodies, rate, seconds, expected, record))
         record.close()
     base = seen[0].pace
     lines = [
@@ -144,21 +152,43 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
+def challenge(up: Running, toml: Path) -> None:
+    """Puts a copy of the champion into the ring, and waits until its shadow has scored what is logged."""
+    record = open_record(load_settings(toml))
+    version = register_copy(record)
+    opened = record.bouts.opened
+    _wait(lambda: any(bout.challenger == version for bout in opened()), "the bout")
+    _wait(lambda: all(bout.cursor.seq >= record.log.last_seq() for bout in opened()), "the shadow")
+    record.close()
+
+
+def withdraw(up: Running, record: Record) -> None:
+    """Takes every challenger out of the ring, and waits until the last shadow is gone."""
+    for bout in record.bouts.opened():
+        record.registry.reject(bout.challenger, actor="benchmark", reason="the measurement is over")
+    _wait(lambda: not shadows(up), "the shadow's end")
+
+
 @contextmanager
-def stopped(up: Running) -> Iterator[None]:
+def healthy(_up: Running, _home: Path) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def stopped(up: Running, _home: Path) -> Iterator[None]:
     """SIGSTOP, again for each that the watcher puts in its place."""
     with _again_and_again(up, 0.2, lambda shadow: shadow.send_signal(signal.SIGSTOP)):
         yield
 
 
 @contextmanager
-def killed(up: Running) -> Iterator[None]:
+def killed(up: Running, _home: Path) -> Iterator[None]:
     with _again_and_again(up, 0.5, lambda shadow: shadow.kill()):
         yield
 
 
 @contextmanager
-def slow(up: Running) -> Iterator[None]:
+def slow(up: Running, _home: Path) -> Iterator[None]:
     """Runs a twentieth of the time: short stops, so that it is never taken for a stopped one."""
 
     def pause(shadow: psutil.Process) -> None:
@@ -168,6 +198,20 @@ def slow(up: Running) -> Iterator[None]:
 
     with _again_and_again(up, 0.01, pause):
         yield
+
+
+def ill(illness: str) -> Disturbance:
+    """A scorer at the challenger's port that raises, says NaN, or leaks (`benchmarks/ill`)."""
+
+    @contextmanager
+    def disturbed(_up: Running, home: Path) -> Iterator[None]:
+        (home / ILLNESS).write_text(illness)
+        try:
+            yield
+        finally:
+            (home / ILLNESS).write_text("")
+
+    return disturbed
 
 
 @contextmanager
@@ -233,3 +277,15 @@ def _wait(condition: Callable[[], bool], what: str, seconds: float = 60) -> None
             return
         threading.Event().wait(0.02)
     raise SystemExit(f"{what} did not come within {seconds:.0f} s")
+
+
+DISTURBANCES: Sequence[tuple[str, Disturbance]] = (
+    ("healthy", healthy),
+    ("slow", slow),
+    ("stopped", stopped),
+    ("killed, again and again", killed),
+    ("raises", ill("raise")),
+    ("says NaN", ill("nan")),
+    ("leaks", ill("leak")),
+    ("healthy, working off what waits", healthy),
+)

@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import problem
-from benchmarks.disturbance import measure_disturbances, measure_swaps
+from benchmarks.disturbance import challenge, measure_disturbances, measure_swaps
 from benchmarks.load import Pace, Throughput, hey, wrk
 from benchmarks.results import replace_section, table
 from benchmarks.ringside_server import copy_home, ringside_server, write_version
@@ -32,6 +32,7 @@ from benchmarks.servers import PEERS, Running, Server, environment_of, running
 
 SKLEARN = ("scikit-learn==1.9.1", "pandas==3.0.6")
 CONNECTIONS = 8
+PACED = ("floor", "ringside", "ringside-alone")
 BATCH = 1000
 
 
@@ -86,6 +87,10 @@ def peers(folder: Path) -> list[Server]:
     ]
 
 
+# Everything on: a live challenger, too. Beside it the same without one, and the same with every commit on the disk.
+CHALLENGED = ("ringside", "ringside-fsync")
+
+
 def bodies_for(server: Server, rows: Sequence[dict[str, float | str | None]], size: int) -> list[str]:
     """The same records in the server's own protocol."""
     parts = problem.rows_per_request(list(rows), size)
@@ -114,9 +119,11 @@ def started(server: Server, options: argparse.Namespace, folder: Path) -> Iterat
     if server.name == "mlflow":
         python = environment_of(server, options.environments) / "python"
         subprocess.run([str(python), str(PEERS / "mlflow_model.py")], check=True, capture_output=True)
-    if server.name.startswith("ringside"):
+    if server.name.startswith("ringside") and not (folder / server.name).exists():
         copy_home(folder, server.name)
     with running(server, options.environments, {}, folder / f"{server.name}.log") as up:
+        if server.name in CHALLENGED:
+            challenge(up, folder / server.name / "ringside.toml")
         yield up
 
 
@@ -125,17 +132,25 @@ def measure(
 ) -> Figures:
     complete = [row for row in rows if server.name != "mlserver" or None not in row.values()]  # v2 has no null
     single = bodies_for(server, complete[:200], 1)
-    batches = bodies_for(server, (complete * 2)[: BATCH * 2], BATCH)
+    batches = bodies_for(server, (complete * 3)[: BATCH * 2], BATCH)
     with started(server, options, folder) as up:
         wrk(up.url, single, connections=CONNECTIONS, seconds=2)  # warm
         seen = Figures(server.name, wrk(up.url, single, connections=CONNECTIONS, seconds=options.seconds))
-        if server.name != "echo":
-            seen.batch = wrk(up.url, batches, connections=2, seconds=options.seconds)
         seen.start_seconds = up.start_seconds
         seen.workers_mb = [size >> 20 for size in up.memory_of_workers()]
-        if options.pace and server.name in ("floor", "ringside"):
-            seen.paced = hey(up.url, single[0], rate=options.pace, connections=CONNECTIONS, seconds=options.seconds * 2)
+        if server.name != "echo":
+            seen.batch = wrk(up.url, batches, connections=2, seconds=options.seconds)
     return seen
+
+
+def measure_paced(
+    server: Server, rows: list[dict[str, float | str | None]], options: argparse.Namespace, folder: Path
+) -> Pace:
+    """Latency at the common pace: a fresh process, warm, and one connection for each that wrk had."""
+    single = bodies_for(server, rows[:200], 1)
+    with started(server, options, folder) as up:
+        wrk(up.url, single, connections=CONNECTIONS, seconds=2)
+        return hey(up.url, single[0], rate=options.pace, connections=CONNECTIONS, seconds=options.seconds * 2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -177,17 +192,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(frame: pd.DataFrame, options: argparse.Namespace, folder: Path) -> list[Figures]:
     rows = problem.records(frame, 1200)
     servers = peers(folder)
-    servers += [ringside_server(folder, "ringside"), ringside_server(folder, "ringside-fsync", durability="fsync")]
+    servers += [ringside_server(folder, name) for name in ("ringside", "ringside-alone")]
+    servers.append(ringside_server(folder, "ringside-fsync", durability="fsync"))
     only = set(filter(None, options.only.split(",")))
-    options.pace = 0.0
-    figures: list[Figures] = []
-    # The floor first: half of what Ringside must reach is the pace at which latencies are compared.
-    for server in [s for s in servers if not only or s.name in only]:
+    servers = [server for server in servers if not only or server.name in only]
+    figures: dict[str, Figures] = {}
+    for server in servers:
         print(f"… {server.name}", flush=True)
-        figures.append(measure(server, rows, options, folder))
-        if server.name == "floor":
-            options.pace = figures[-1].single.requests_per_second / 4
-    return figures
+        figures[server.name] = measure(server, rows, options, folder)
+    # Latencies are compared at one pace, half of what Ringside gives: each on a fresh server, so that what a full
+    # load leaves behind is no part of it.
+    options.pace = figures["ringside"].single.requests_per_second / 2 if "ringside" in figures else 0.0
+    for server in servers:
+        if options.pace and server.name in PACED:
+            print(f"… {server.name} at {options.pace:,.0f} requests a second", flush=True)
+            figures[server.name].paced = measure_paced(server, rows, options, folder)
+    return list(figures.values())
 
 
 def report(figures: Sequence[Figures]) -> str:
