@@ -99,6 +99,15 @@ def test_connections_that_stay_open_are_shared_between_the_workers(service: Live
     assert min(counts) >= 4
 
 
+def test_a_worker_holds_nothing_that_answers_do_without(service: LiveService) -> None:
+    """By what is mapped into it once it has loaded its champion: pandas alone takes 50 MB."""
+    assert predict(service, 1) == 1
+    for worker in service.workers():
+        mapped = {Path(held.path).parts[-2] for held in worker.memory_maps() if held.path.endswith(".so")}
+        assert "uvloop" in mapped
+        assert not mapped & {"_libs", "linalg", "sklearn", "optuna"}  # the first is pandas', the second SciPy's
+
+
 def _open_connections(worker: psutil.Process, port: int | None) -> int:
     held = worker.net_connections(kind="tcp")
     return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in held)
