@@ -65,8 +65,9 @@ def ringside_server(folder: Path, name: str, *, durability: str = "commit") -> S
 
 
 def copy_home(folder: Path, name: str) -> None:
-    """A home of its own for one server, so that no run adds to another's log."""
+    """A home of its own for one server, and each time a new one: no run adds to another's log."""
     home = folder / name
+    shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     for held in ("ringside.toml", "flights.parquet"):
         os.link(folder / held, home / held)

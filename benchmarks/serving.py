@@ -119,7 +119,7 @@ def started(server: Server, options: argparse.Namespace, folder: Path) -> Iterat
     if server.name == "mlflow":
         python = environment_of(server, options.environments) / "python"
         subprocess.run([str(python), str(PEERS / "mlflow_model.py")], check=True, capture_output=True)
-    if server.name.startswith("ringside") and not (folder / server.name).exists():
+    if server.name.startswith("ringside"):
         copy_home(folder, server.name)
     with running(server, options.environments, {}, folder / f"{server.name}.log") as up:
         if server.name in CHALLENGED:
