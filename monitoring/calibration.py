@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, ndtri
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -21,7 +21,12 @@ Counts = npt.NDArray[np.int64]
 # A law of two parameters takes two moments, and 200 resamples give those within 3 and 7 %; the tail beyond them,
 # which no bootstrap of this size can see, comes from the law.
 RESAMPLES = 200
-_CELLS = 4_000_000  # resamples × distinct values held at one time: 32 MB each
+
+# A grid of numbers: this many cells of equal mass, and the outermost values each in a cell of their own, since one
+# value far out weighs as much as its distance. Against a grid of all 20,000 values the moments of normal, lognormal
+# and Pareto columns differ by no more than their resampling error.
+CELLS = 512
+OUTERMOST = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,25 @@ class Null:
 
     def quantile(self, level: float) -> float:
         """The value that chance exceeds in a share 1 − `level` of cases."""
+        return float(self.quantiles(np.array(level)))
+
+    def quantiles(self, levels: Floats) -> Floats:
         if self.variance <= 0 or self.mean <= 0:
-            return self.mean
+            return np.full_like(levels, self.mean)
         spread = math.log1p(self.variance / self.mean**2)
-        return self.mean * math.exp(NormalDist().inv_cdf(level) * math.sqrt(spread) - spread / 2)
+        return np.asarray(self.mean * np.exp(ndtri(levels) * math.sqrt(spread) - spread / 2))
+
+    def exceeded(self, value: float) -> float:
+        """The share of cases in which chance exceeds `value`."""
+        if self.variance <= 0 or self.mean <= 0 or value <= 0:
+            return float(value <= self.mean)
+        spread = math.log1p(self.variance / self.mean**2)
+        return float(ndtr(-(math.log(value / self.mean) + spread / 2) / math.sqrt(spread)))
+
+    @property
+    def square(self) -> float:
+        """The mean square of the statistic."""
+        return self.mean**2 + self.variance
 
 
 def effective_size(reference: int, current: int) -> int:
@@ -59,24 +79,39 @@ def effective_size(reference: int, current: int) -> int:
     return max(1, int(2 ** (math.floor(4 * math.log2(max(size, 1.0))) / 4)))
 
 
-def wasserstein_null(reference: Floats, size: int, rng: np.random.Generator) -> Null:
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A column of numbers as cells: where each begins, how wide it is in standard deviations, and its share."""
+
+    starts: Floats
+    widths: Floats
+    shares: Floats
+
+    @classmethod
+    def of(cls, reference: Floats) -> Grid:
+        """The grid of a reference without missing values."""
+        values = np.sort(reference)
+        ranks = np.linspace(0, len(values) - 1, CELLS).astype(np.int64)
+        edge = min(OUTERMOST, len(values))
+        starts = np.unique(np.concatenate([values[ranks], values[:edge], values[-edge:]]))
+        norm = max(float(np.std(reference)), 0.001)  # as Evidently norms it
+        widths = np.append(np.diff(starts), 0.0) / norm
+        counts = np.diff(np.append(np.searchsorted(values, starts), len(values)))
+        return cls(starts, widths, counts / len(values))
+
+    def cells(self, values: Floats) -> Counts:
+        """The cell of each value; −1 for missing ones."""
+        found = np.maximum(np.searchsorted(self.starts, values, side="right") - 1, 0)
+        return np.where(np.isnan(values), -1, found)
+
+
+def wasserstein_null(grid: Grid, size: int, rng: np.random.Generator) -> Null:
     """The law of the normed Wasserstein distance between `size` rows of the reference and the whole of it."""
-    values, inverse, counts = np.unique(reference, return_inverse=True, return_counts=True)
-    if len(values) < 2:
+    if len(grid.starts) < 2:
         return Null(0.0, 0.0)
-    gaps = np.diff(values)
-    whole = np.cumsum(counts)[:-1] / len(reference)
-    norm = max(float(np.std(reference)), 0.001)  # as Evidently norms it
-    found = np.empty(RESAMPLES)
-    step = max(1, _CELLS // len(values))
-    for start in range(0, RESAMPLES, step):
-        drawn = min(step, RESAMPLES - start)
-        cells = inverse[rng.integers(0, len(reference), size=(drawn, size))]
-        cells += len(values) * np.arange(drawn)[:, np.newaxis]
-        histogram = np.bincount(cells.ravel(), minlength=drawn * len(values)).reshape(drawn, len(values))
-        law = np.cumsum(histogram, axis=1)[:, :-1] / size
-        found[start : start + drawn] = np.abs(law - whole) @ gaps / norm
-    return Null.of(found)
+    drawn = rng.multinomial(size, grid.shares, size=RESAMPLES) / size
+    apart = np.cumsum(drawn - grid.shares, axis=1)
+    return Null.of(np.abs(apart) @ grid.widths)
 
 
 def jensen_shannon_null(counts: Counts, size: int, rng: np.random.Generator) -> Null:
@@ -100,7 +135,7 @@ def missing_threshold(reference: int, current: int, share: float, level: float) 
     `share` is that of both windows together; the last term corrects for counts being whole.
     """
     spread = math.sqrt(share * (1 - share) * (1 / reference + 1 / current))
-    return NormalDist().inv_cdf((1 + level) / 2) * spread + (1 / reference + 1 / current) / 2
+    return float(ndtri((1 + level) / 2)) * spread + (1 / reference + 1 / current) / 2
 
 
 def _relative_entropy(law: Floats, other: Floats) -> Floats:

@@ -1,9 +1,10 @@
 """Whether requests still look like what the champion was trained on. The only place that knows Evidently.
 
-Evidently computes the effect sizes and draws the report; whether that is an alarm is decided here. A column has
-drifted when its score passes both Evidently's own threshold and what chance alone reaches at this window's size
-(`monitoring.calibration`), at a level shared out over all columns and all decisions of a quarter. Evidently drops
-missing values before it looks, so that missingness is a statistic of its own.
+Evidently computes the effect sizes and draws the report; whether that is an alarm is decided by the accumulated
+evidence of days (`monitoring.drift_alarm`). Beside each score stands what it has to pass to be worth a look: both
+Evidently's own threshold and what chance alone reaches at this window's size (`monitoring.calibration`), at a level
+shared out over all columns and all decisions of a quarter. Evidently drops missing values before it looks, so that
+missingness is a statistic of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from monitoring.calibration import (
+    Grid,
     Null,
     effective_size,
     jensen_shannon_null,
@@ -52,6 +54,7 @@ class ColumnDrift:
 
     @property
     def drifted(self) -> bool:
+        """Whether the score alone, without the days before, is beyond its threshold."""
         return self.score > self.threshold
 
 
@@ -68,12 +71,12 @@ class DriftReport:
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """The features that drifted, each once, in the schema's order."""
+        """The features with a score beyond its threshold, each once, in the schema's order."""
         return tuple(dict.fromkeys(column.feature for column in self.columns if column.drifted))
 
-    def worst(self, count: int) -> DriftReport:
-        """The same with the distances of at most `count` drifted features, those furthest beyond their thresholds."""
-        distances = [c for c in self.columns if c.method != "missing_share" and c.feature in self.drifted]
+    def worst(self, features: Sequence[str], count: int) -> DriftReport:
+        """The same with the distances of at most `count` of these features, those furthest beyond their thresholds."""
+        distances = [c for c in self.columns if c.method != "missing_share" and c.feature in features]
         kept = sorted(distances, key=lambda column: column.threshold - column.score)[:count]
         return replace(self, columns=tuple(kept))
 
@@ -143,7 +146,7 @@ class DriftMeter:
         if null is None:
             rng = np.random.default_rng([self._seed, size])
             if method == "wasserstein":
-                null = wasserstein_null(known.astype(np.float64), size, rng)
+                null = wasserstein_null(Grid.of(known.astype(np.float64)), size, rng)
             else:
                 null = jensen_shannon_null(np.unique(known.astype(str), return_counts=True)[1], size, rng)
             self._nulls[name, size] = null

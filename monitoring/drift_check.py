@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from monitoring.data_check import DataCheck, DataFacts
 from monitoring.data_page import link_pages
+from monitoring.data_quality import DataQualityReport
 from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html
+from monitoring.drift_alarm import AlarmDecision
+from monitoring.drift_evidence import DriftEvidence, Evidence
 from monitoring.windows import Window, current_window, reference_window
 from service.clock import MICROSECOND
 from service.event_log import RecordedEvent
@@ -26,46 +30,67 @@ ACTOR = "watcher"
 DRAWN_COLUMNS = 6
 
 
-class DriftCheck:
-    """Keeps the champion's meter between checks: its reference is read, and its chance worked out, once.
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What is kept of a champion between checks: its reference is read, and its chance worked out, once."""
 
-    Every check sets the scores. Once in `drift.decide_every` a check decides: only then are features called drifted,
-    an event written, and, where features drifted that had not when the last page was drawn, a page kept. So the
-    budget of false alarms is spent on decisions, however often it is measured.
+    schema: Schema
+    meter: DriftMeter
+    evidence: DriftEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A window that was measured; every check takes one, where there are rows enough."""
+
+    current: Window
+    report: DriftReport
+    data: DataQualityReport
+
+
+class DriftCheck:
+    """Measures at every check, decides once in `drift.decide_every`.
+
+    Every check sets the scores of the window that `drift.window` and `drift.min_rows` say. A decision rests on rows
+    that none before it has seen (`DriftEvidence`), and is written down with all its numbers. The first decision of
+    an alarm, and one that names what the alarm had not named, is an event of its own with a page to look at.
     """
 
     def __init__(self, settings: Settings, record: Record) -> None:
         self._settings = settings
         self._record = record
-        self._meters: dict[str, tuple[DriftMeter, Schema]] = {}
+        self._watched: dict[str, _Watched] = {}
         self._data = DataCheck(record, tuple(settings.log.redact))
 
     def run(self, fence: Fence | None, as_of: datetime) -> DriftReport | None:
-        """The report; None without a champion or with too few rows, which a deciding check says in its event."""
+        """The report of the window; None without a champion or with too few rows."""
         champion = self._record.registry.roles().champion
         if champion is None:
             return None
         version = self._record.registry.version(champion)
-        decides = self._decides(version, as_of)
+        looked = self._look(version, as_of)
+        if self._decides(version, as_of):
+            self._decide(version, looked, fence, as_of)
+        return None if looked is None else looked.report
+
+    def evidence(self, version: ModelVersion, as_of: datetime) -> Evidence:
+        """The decision about this version as of then, from the record alone; writes nothing."""
+        return self._watch(version).evidence.at(as_of)
+
+    def _look(self, version: ModelVersion, as_of: datetime) -> _Look | None:
         drift = self._settings.drift
         span = log_span(self._record.database, as_of, drift.window, drift.min_rows)
         self._show_window(span, as_of)
         if span.rows < drift.min_rows:
-            if decides:
-                self._say_too_few(version, span.rows, as_of, fence)
             return None
-        meter, schema = self._meter(version)
-        current = current_window(self._record.database, span, schema, champion)
-        report = meter.measure(current, as_of)
-        self._show(report, decides)
-        quality = self._data.look(meter.reference, current, schema, as_of)
-        if decides:
-            data = self._data.decide(quality, meter.reference, current, schema, champion, as_of)
-            self._decide(version, report, meter.reference, current, data, fence)
-        return report
+        watched = self._watch(version)
+        current = current_window(self._record.database, span, watched.schema, version.version)
+        report = watched.meter.measure(current, as_of)
+        self._show(report)
+        return _Look(current, report, self._data.look(watched.meter.reference, current, watched.schema, as_of))
 
-    def _meter(self, version: ModelVersion) -> tuple[DriftMeter, Schema]:
-        held = self._meters.get(version.version)
+    def _watch(self, version: ModelVersion) -> _Watched:
+        held = self._watched.get(version.version)
         if held is None:
             directory = self._record.registry.directory(version.version)
             schema = Schema.from_json((directory / "schema.json").read_bytes())
@@ -73,8 +98,9 @@ class DriftCheck:
             statistics = 2 * (len(reference.numbers) + len(reference.categories))
             drift = self._settings.drift
             level = alarm_level(drift.false_alarms_per_quarter, drift.decide_every, statistics)
-            held = DriftMeter(reference, level=level), schema
-            self._meters = {version.version: held}
+            meter = DriftMeter(reference, level=level)
+            held = _Watched(schema, meter, DriftEvidence(self._settings, self._record, version, schema, meter))
+            self._watched = {version.version: held}
         return held
 
     def _decides(self, version: ModelVersion, as_of: datetime) -> bool:
@@ -82,65 +108,87 @@ class DriftCheck:
         found, _ = self._record.events.page(kind=DriftChecked.kind, model=version.version, since=since, limit=1)
         return not found
 
-    def _say_too_few(self, version: ModelVersion, rows: int, as_of: datetime, fence: Fence | None) -> None:
-        numbers = {"decided": False, "reason": "too few rows", "min_rows": self._settings.drift.min_rows}
-        event = DriftChecked(as_of=as_of, rows=rows, numbers=numbers, model_version=version.version)
+    def _decide(self, version: ModelVersion, looked: _Look | None, fence: Fence | None, as_of: datetime) -> None:
+        found = self.evidence(version, as_of)
+        decision = found.decision
+        data = self._data_facts(version, looked, as_of)
+        facts: dict[str, Any] = {
+            "as_of": as_of,
+            "rows": found.rows if decision is not None else found.waiting,
+            "scores": {} if looked is None else _scores(looked.report),
+            "numbers": {**self._numbers(found, looked), **(data.numbers if data is not None else {})},
+            "model_version": version.version,
+        }
+        if decision is not None and decision.alarm:
+            facts["drifted"] = [name for _, name in decision.drifted]
+            facts["report"] = self._page(version, looked, data, facts["drifted"], as_of)
         with self._record.events.writing() as connection:
             if fence is not None:
                 fence.check(connection)
-            self._record.events.append(event, actor=ACTOR, at=as_of, connection=connection)
+            self._record.events.append(DriftChecked(**facts), actor=ACTOR, at=as_of, connection=connection)
+            if decision is not None and decision.news:
+                self._record.events.append(DriftDetected(**facts), actor=ACTOR, at=as_of, connection=connection)
+        if decision is not None:
+            self._show_decision(decision, as_of)
+
+    def _numbers(self, found: Evidence, looked: _Look | None) -> Mapping[str, Any]:
+        if found.decision is None:
+            return {"decided": False, "reason": "too few rows", "min_rows": self._settings.drift.min_rows}
+        return {"decided": True, **({} if looked is None else _of_report(looked.report)), **found.numbers}
+
+    def _data_facts(self, version: ModelVersion, looked: _Look | None, as_of: datetime) -> DataFacts | None:
+        if looked is None:
+            return None
+        watched = self._watch(version)
+        reference, schema = watched.meter.reference, watched.schema
+        return self._data.decide(looked.data, reference, looked.current, schema, version.version, as_of)
 
     def _show_window(self, span: LogSpan, as_of: datetime) -> None:
         numbers = {"rows": float(span.rows), "age_seconds": span.age(as_of).total_seconds()}
         self._record.samples.put([(f"ringside_drift_window_{name}", {}, n) for name, n in numbers.items()], as_of)
 
-    def _show(self, report: DriftReport, decides: bool) -> None:
+    def _show(self, report: DriftReport) -> None:
         samples, at = self._record.samples, report.as_of
-        scores = [({"feature": c.feature, "method": c.method}, c.score) for c in report.columns]
-        samples.replace("ringside_feature_drift_score", scores, at)
+        told = [({"feature": c.feature, "method": c.method}, c.score, c.threshold) for c in report.columns]
+        samples.replace("ringside_feature_drift_score", [(labels, score) for labels, score, _ in told], at)
+        samples.replace("ringside_feature_drift_threshold", [(labels, most) for labels, _, most in told], at)
         samples.put([("ringside_drift_check_timestamp_seconds", {}, at.timestamp())], at)
-        if decides:
-            features = dict.fromkeys(column.feature for column in report.columns)
-            flags = [({"feature": name}, float(name in report.drifted)) for name in features]
-            samples.replace("ringside_feature_drifted", flags, at)
-            samples.put([("ringside_drifted_features", {}, float(len(report.drifted)))], at)
 
-    def _decide(
-        self,
-        version: ModelVersion,
-        report: DriftReport,
-        reference: Window,
-        current: Window,
-        data: DataFacts,
-        fence: Fence | None,
-    ) -> None:
-        facts: dict[str, Any] = {
-            "as_of": report.as_of,
-            "rows": report.rows,
-            "drifted": report.drifted,
-            "report": self._page(version, report, reference, current, data) if report.drifted else None,
-            "scores": _scores(report),
-            "numbers": {**_numbers(report), **data.numbers},
-            "model_version": version.version,
+    def _show_decision(self, decision: AlarmDecision, at: datetime) -> None:
+        samples = self._record.samples
+        for kind in ("feature", "output"):
+            lines = [line for line in decision.evidence if line[0] == kind]
+            evidence = [({kind: line[1]}, decision.evidence[line]) for line in lines]
+            drifted = [({kind: line[1]}, float(line in decision.drifted)) for line in lines]
+            samples.replace(f"ringside_{kind}_drift_evidence", evidence, at)
+            samples.replace(f"ringside_{kind}_drifted", drifted, at)
+        features = sum(kind == "feature" for kind, _ in decision.drifted)
+        numbers = {
+            "ringside_drifted_features": features,
+            "ringside_drift_evidence": decision.system,
+            "ringside_drift_alarm": decision.alarm,
         }
-        with self._record.events.writing() as connection:
-            if fence is not None:
-                fence.check(connection)
-            self._record.events.append(DriftChecked(**facts), actor=ACTOR, at=report.as_of, connection=connection)
-            if report.drifted:
-                self._record.events.append(DriftDetected(**facts), actor=ACTOR, at=report.as_of, connection=connection)
+        samples.put([(name, {}, float(value)) for name, value in numbers.items()], at)
 
     def _page(
-        self, version: ModelVersion, report: DriftReport, reference: Window, current: Window, data: DataFacts
+        self,
+        version: ModelVersion,
+        looked: _Look | None,
+        data: DataFacts | None,
+        drifted: Sequence[str],
+        as_of: datetime,
     ) -> str | None:
-        """The page that shows these features as drifted: the last one, or a new one where one of them is new."""
-        last = self._last_drawn(version, report.as_of)
-        if last is not None and set(report.drifted) <= set(last.data["drifted"]):
+        """The page that shows these as drifted: the last one, or a new one where one of them is new."""
+        last = self._last_drawn(version, as_of)
+        if last is not None and set(drifted) <= set(last.data["drifted"]):
             return str(last.data["report"])
-        drawn = report.worst(DRAWN_COLUMNS)
+        if looked is None or data is None:
+            return None
+        drawn = looked.report.worst(drifted, DRAWN_COLUMNS)
         if not drawn.columns:
             return None
-        page = link_pages(evidently_html(reference, current, drawn), data.report, data.lines(report.as_of, current))
+        html = evidently_html(self._watch(version).meter.reference, looked.current, drawn)
+        page = link_pages(html, data.report, data.lines(as_of, looked.current))
         return self._record.reports.add("drift", page, version.version)
 
     def _last_drawn(self, version: ModelVersion, as_of: datetime) -> RecordedEvent | None:
@@ -152,7 +200,7 @@ class DriftCheck:
 
 
 def _scores(report: DriftReport) -> Mapping[str, Any]:
-    """Each statistic with its threshold, as the audit trail keeps them."""
+    """Each statistic of the window with its threshold, as the audit trail keeps them."""
     return {
         f"{column.feature}:{column.method}": {
             "score": round(column.score, 6),
@@ -163,10 +211,5 @@ def _scores(report: DriftReport) -> Mapping[str, Any]:
     }
 
 
-def _numbers(report: DriftReport) -> Mapping[str, Any]:
-    return {
-        "decided": True,
-        "since": report.since,
-        "reference_rows": report.reference_rows,
-        "skipped": dict(report.skipped),
-    }
+def _of_report(report: DriftReport) -> Mapping[str, Any]:
+    return {"since": report.since, "reference_rows": report.reference_rows, "skipped": dict(report.skipped)}

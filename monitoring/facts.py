@@ -8,7 +8,7 @@ from datetime import datetime
 from monitoring.trigger import Ask, Trigger, TriggerFacts
 from service.clock import EPOCH, MICROSECOND
 from service.event_log import RecordedEvent
-from service.events import DriftDetected, QualityDeclined
+from service.events import DriftChecked, QualityDeclined
 from service.record import Record
 from service.registry import ModelVersion
 from service.runs import Run
@@ -51,14 +51,18 @@ def count_new_rows(record: Record, settings: Settings, ended: Sequence[Run], as_
 
 
 def asks_of_checks(record: Record, since: datetime | None, as_of: datetime) -> list[Ask]:
-    """What the checks found after `since` and up to `as_of`: the latest decline, and the latest drift."""
+    """What the checks found after `since` and up to `as_of`: the latest decline, and the latest drift.
+
+    An alarm asks again at each of its decisions: the first may have come when there was nothing to learn from yet.
+    """
     after = None if since is None else since + MICROSECOND
     events, _ = record.events.page(
-        kind=[QualityDeclined.kind, DriftDetected.kind], since=after, until=as_of + MICROSECOND, limit=1000
+        kind=[QualityDeclined.kind, DriftChecked.kind], since=after, until=as_of + MICROSECOND, limit=1000
     )
     champion = record.registry.roles().champion
     # What was found about a former champion is no reason to replace its successor.
-    latest = {event.kind: _ask(event) for event in events if event.model_version == champion}
+    found = [event for event in events if event.kind != DriftChecked.kind or event.data["drifted"]]
+    latest = {event.kind: _ask(event) for event in found if event.model_version == champion}
     return list(latest.values())
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +12,19 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from service.artifact import REFERENCE_TIME
 from service.columns import TIME_PARTS
 from service.database import Database
 from service.log_columns import Failures, RecordColumns
 from service.log_window import LogChunk, LogSpan, sample_span
-from service.schema import MISSING, Arrays, Decoder, Schema
+from service.schema import MISSING, Arrays, Decoder, Schema, canonical_class
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Numbers = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.object_]
+Times = npt.NDArray[np.int64]
 
 # A shift of .02 standard deviations is found in 50,000 rows, smaller ones are harmless; a million rows would take
 # Evidently 73 s.
@@ -32,6 +34,7 @@ SAMPLED_ROWS = 50_000
 PASSING = (".days", ".month", ".day")
 
 PREDICTION = "prediction"  # the name that the model's own answers have among the columns
+TARGET = "target"  # and what turned out to be true
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,12 @@ class Window:
     categories: Mapping[str, Texts]  # missing is None
     ids: tuple[str, ...] = ()
     failures: Mapping[str, Failures] = field(default_factory=dict)  # values that their column cannot take
+    times: Mapping[str, Times] = field(default_factory=dict)  # of a reference's values: microseconds since 1970
 
     def __len__(self) -> int:
         """Rows that the arrays hold."""
         for name, column in (*self.numbers.items(), *self.categories.items()):
-            if name != PREDICTION:
+            if name not in (PREDICTION, TARGET):
                 return len(column)
         return len(self.numbers.get(PREDICTION, ()))
 
@@ -71,7 +75,8 @@ def reference_window(directory: Path, schema: Schema, seed: int = 0) -> Window:
     answers = _reference_answers(frame, schema)
     if answers is not None:
         numbers[PREDICTION] = answers
-    return Window(None, None, rows, numbers, categories)
+    window = Window(None, None, rows, numbers, categories)
+    return _with_times(_with_target(window, _reference_target(frame, schema), schema), frame, schema)
 
 
 def current_window(database: Database, span: LogSpan, schema: Schema, version: str) -> Window:
@@ -141,8 +146,48 @@ def _answers(chunk: LogChunk, schema: Schema, version: str) -> Numbers:
 
 def _reference_answers(frame: pd.DataFrame, schema: Schema) -> Numbers | None:
     """What the version answered, where training could say it honestly: on rows that it was not fitted on."""
-    name = "prediction" if schema.problem.task == "regression" else f"probability.{_watched_class(schema)}"
+    name = _answer_column(schema)
     if name not in frame:
         return None
     answers: Numbers = frame[name].to_numpy(dtype=np.float64)
     return answers[np.isfinite(answers)]
+
+
+def with_targets(window: Window, labels: Sequence[str], schema: Schema) -> Window:
+    """The window, and beside it what turned out to be true of other, matured requests, as JSON scalars."""
+    told = [msgspec.json.decode(label) for label in labels]
+    if schema.problem.task == "regression":
+        return _with_target(window, np.array(told, dtype=np.float64), schema)
+    return _with_target(window, np.array([canonical_class(value) for value in told], dtype=object), schema)
+
+
+def _with_target(window: Window, target: Numbers | Texts | None, schema: Schema) -> Window:
+    if target is None or TARGET in window.numbers or TARGET in window.categories:
+        return window
+    if schema.problem.task == "regression":
+        return replace(window, numbers={**window.numbers, TARGET: target.astype(np.float64)})
+    return replace(window, categories={**window.categories, TARGET: target.astype(object)})
+
+
+def _reference_target(frame: pd.DataFrame, schema: Schema) -> Numbers | Texts | None:
+    """The target under its own name, which no feature can have; None where a version's files lack it."""
+    name = schema.problem.target
+    if name not in frame:
+        return None
+    return np.asarray(frame[name].to_numpy(dtype=np.float64 if schema.problem.task == "regression" else object))
+
+
+def _with_times(window: Window, frame: pd.DataFrame, schema: Schema) -> Window:
+    if REFERENCE_TIME not in frame:
+        return window
+    every = frame[REFERENCE_TIME].to_numpy(dtype=np.int64)
+    times = dict.fromkeys((*window.numbers, *window.categories), every)
+    name = _answer_column(schema)
+    if name in frame:
+        times[PREDICTION] = every[np.isfinite(frame[name].to_numpy(dtype=np.float64))]
+    return replace(window, times=times)
+
+
+def _answer_column(schema: Schema) -> str:
+    """The name that answers have in reference.parquet."""
+    return "prediction" if schema.problem.task == "regression" else f"probability.{_watched_class(schema)}"

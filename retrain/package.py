@@ -26,6 +26,7 @@ from retrain.dataset import Dataset
 from retrain.gate import Parity
 from retrain.graph import to_onnx
 from retrain.pipeline import predict
+from service.artifact import REFERENCE_TIME
 from service.champion import OnnxScorer
 from service.schema import MISSING, Arrays, Decoder, Schema
 
@@ -99,10 +100,11 @@ def measure_latency_ms(model: bytes, row: Arrays, repeats: int = 51) -> float:
 
 
 def write_reference(path: Path, data: Dataset, answers: dict[str, Floats], seed: int) -> None:
-    """A sample of the features as records would carry them, beside the columns of `answers`.
+    """A sample of the features as records would carry them, in learning order, beside the columns of `answers`.
 
-    Answers on rows that a model was fitted on are surer than later ones can be: a row without an honest answer has
-    NaN there.
+    The target stands under its own name, the row's time as REFERENCE_TIME (negative where it has none): from them
+    is learned how quiet days differ. Answers on rows that a model was fitted on are surer than later ones can be: a
+    row without an honest answer has NaN there.
     """
     places = np.arange(len(data))
     if len(data) > REFERENCE_ROWS:
@@ -120,6 +122,9 @@ def write_reference(path: Path, data: Dataset, answers: dict[str, Floats], seed:
         else:
             times = [record.get(column.name) for record in Decoder(problem).frame_records(rows.frame[[column.name]])]
             columns[column.name] = pd.array(times, dtype="str")
+    target = rows.target if rows.classes == 0 else [str(rows.schema.classes[code]) for code in rows.target.tolist()]
+    columns.setdefault(problem.target, target)
+    columns.setdefault(REFERENCE_TIME, rows.times)
     for name, values in answers.items():
         columns.setdefault(name, values[places])
     pd.DataFrame(columns).to_parquet(path, index=False)

@@ -34,6 +34,10 @@ FILE = re.compile(r"[a-z][a-z0-9_-]{0,60}\.(?:onnx|skops|json|parquet|html)", re
 SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 CHUNK_BYTES = 1 << 20
 
+# A column of reference.parquet beside the features: when each row was, in microseconds since 1970, negative where
+# that is not known. No column of a problem is called so by chance.
+REFERENCE_TIME = "ringside.time"
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:

@@ -91,6 +91,13 @@ _TABLE: Final = (
         ("feature", "method"),
         "samples",
     ),
+    Family(
+        "ringside_feature_drift_threshold",
+        "gauge",
+        "What the score has to pass to be worth a look: the least effect, or what chance reaches at that size.",
+        ("feature", "method"),
+        "samples",
+    ),
     Family("ringside_feature_drifted", "gauge", "1 where a feature has drifted, else 0.", ("feature",), "samples"),
     Family("ringside_drifted_features", "gauge", "Features that have drifted.", source="samples"),
     Family(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from monitoring import drift
-from monitoring.calibration import effective_size, jensen_shannon, jensen_shannon_null, wasserstein_null
+from monitoring.calibration import Grid, effective_size, jensen_shannon, jensen_shannon_null, wasserstein_null
 from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html, evidently_score
 from monitoring.windows import Window
 
@@ -115,7 +115,7 @@ def test_the_nulls_measure_what_evidently_measures() -> None:
     rng = np.random.default_rng(0)
     numbers = np.round(rng.normal(size=3000), 2)
     scores = [evidently_score("wasserstein", numbers, rng.choice(numbers, 400)) for _ in range(60)]
-    assert wasserstein_null(numbers, 400, rng).mean == pytest.approx(np.mean(scores), rel=0.1)
+    assert wasserstein_null(Grid.of(numbers), 400, rng).mean == pytest.approx(np.mean(scores), rel=0.1)
     counts = np.arange(1, 21) * 10
     shares = counts / counts.sum()
     drawn = rng.multinomial(400, shares) / 400
@@ -129,7 +129,7 @@ def test_a_threshold_is_exceeded_by_chance_as_often_as_it_says() -> None:
     """A level of 99 % in 2,000 quiet windows of a skewed column: about 20 exceed it."""
     rng = np.random.default_rng(1)
     reference, size = rng.lognormal(size=2000), 300
-    threshold = wasserstein_null(reference, size, rng).quantile(0.99)
+    threshold = wasserstein_null(Grid.of(reference), size, rng).quantile(0.99)
     values = np.sort(reference)
     gaps, whole = np.diff(values), np.arange(1, 2000) / 2000
     law = (

@@ -124,14 +124,19 @@ def test_a_quiet_day_is_no_drift_and_a_shifted_one_is_with_a_page_to_read(house:
     assert event.data["drifted"] == ["x", "prediction"]
     assert "Drift in column" in house.record.reports.path(event.data["report"]).read_text()
     samples = house.samples()
-    assert samples["ringside_drifted_features", ()] == 2.0
+    assert samples["ringside_drifted_features", ()] == 1.0
     assert samples["ringside_feature_drifted", ("x",)] == 1.0
+    assert samples["ringside_output_drifted", ("prediction",)] == 1.0
+    assert samples["ringside_drift_alarm", ()] == 1.0
+    assert samples["ringside_drift_evidence", ()] > 1.0
+    assert samples["ringside_feature_drift_evidence", ("x",)] > 0.5
+    assert samples["ringside_output_drift_evidence", ("prediction",)] > 0.5
     assert samples["ringside_feature_drift_score", ("x", "wasserstein")] == pytest.approx(1.5, abs=0.2)
     assert samples["ringside_drift_check_timestamp_seconds", ()] == (START + 2 * DAY).timestamp()
 
 
-def test_the_same_drift_on_the_next_day_needs_no_second_page(house: WatchHouse) -> None:
-    """A page is 4 MB: one that names the same features is there already."""
+def test_an_alarm_that_goes_on_is_no_second_alarm_and_needs_no_second_page(house: WatchHouse) -> None:
+    """Its decisions still say what drifted, so that it can ask for a run again. A page is 4 MB."""
     house.register(1.0)
     watcher = house.leader()
     house.to(START)
@@ -140,8 +145,10 @@ def test_the_same_drift_on_the_next_day_needs_no_second_page(house: WatchHouse) 
         house.traffic(1.0, start=START + day * DAY, shift=3.0)
         house.to(START + (day + 1) * DAY)
         watcher.tick()
-    first, second = house.events("drift_detected")
-    assert first.data["report"] == second.data["report"]
+    (alarm,) = house.events("drift_detected")
+    first, second = house.events("drift_checked")
+    assert first.data["drifted"] == second.data["drifted"] == alarm.data["drifted"] == ["x", "prediction"]
+    assert first.data["report"] == second.data["report"] == alarm.data["report"]
     assert len(house.record.reports.recent("drift")) == 1
 
 

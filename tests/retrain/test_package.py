@@ -17,7 +17,7 @@ from retrain.gate import PARITY_TOLERANCE
 from retrain.package import measure_latency_ms, package, prove_parity, read_estimator
 from retrain.pipeline import Configuration, Family, build, fit, predict
 from retrain.problem import problem_schema
-from service.artifact import ArtifactStore
+from service.artifact import REFERENCE_TIME, ArtifactStore
 from service.champion import ServedModel
 from service.schema import Decoder
 from tests.retrain.problems import Kind, make_frame, write_settings
@@ -109,7 +109,10 @@ def test_the_reference_is_what_records_say(tmp_path: Path) -> None:
     answers[240:] = 0.25
     package(tmp_path, fitted(data), data, {"probability.on_time": answers}, 0)
     reference = pd.read_parquet(tmp_path / "reference.parquet")
-    assert list(reference.columns) == ["distance", "seats", "carrier", "gate", "probability.on_time"]
+    features = ["distance", "seats", "carrier", "gate"]
+    assert list(reference.columns) == [*features, data.schema.problem.target, REFERENCE_TIME, "probability.on_time"]
+    assert (reference[data.schema.problem.target] == np.array(data.schema.classes)[data.target]).all()
+    np.testing.assert_array_equal(reference[REFERENCE_TIME], data.times)
     arrays = Decoder(data.schema).decode_frame(reference)
     np.testing.assert_array_equal(arrays.numbers, data.arrays.numbers)
     np.testing.assert_array_equal(arrays.categories, data.arrays.categories)
