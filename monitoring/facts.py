@@ -62,14 +62,17 @@ def asks_of_checks(record: Record, since: datetime | None, as_of: datetime) -> l
     champion = record.registry.roles().champion
     # What was found about a former champion is no reason to replace its successor.
     found = [event for event in events if event.kind != DriftChecked.kind or event.data["drifted"]]
-    latest = {event.kind: _ask(event) for event in found if event.model_version == champion}
-    return list(latest.values())
+    asks = [_ask(event) for event in found if event.model_version == champion]
+    return list({ask.trigger: ask for ask in asks}.values())
 
 
 def _ask(event: RecordedEvent) -> Ask:
     data = event.data
     if event.kind == QualityDeclined.kind:
         numbers = {"observed_loss": data["observed"], "expected_loss": data["expected"], "labels": data["labels"]}
+        if data.get("basis") == "estimated":
+            reason = f"estimated loss {data['observed']:.4f} against {data['expected']:.4f}"
+            return Ask("estimated", "watcher", reason, numbers)
         reason = f"loss {data['observed']:.4f} against {data['expected']:.4f} on {data['labels']} labels"
         return Ask("quality", "watcher", reason, numbers)
     named = ", ".join(data["drifted"][:5]) + (" and more" if len(data["drifted"]) > 5 else "")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from service.sections import RetrainSettings
 
-Trigger = Literal["operator", "alert", "schedule", "quality", "drift", "max_age", "new_rows"]
+Trigger = Literal["operator", "alert", "schedule", "quality", "estimated", "drift", "max_age", "new_rows"]
 
 # Who is heard first when several ask at once. The last two are nobody's asking: the watcher notices them.
-PRECEDENCE: tuple[Trigger, ...] = ("operator", "alert", "schedule", "quality", "drift", "max_age", "new_rows")
+PRECEDENCE: tuple[Trigger, ...] = get_args(Trigger)
 NOTICED: tuple[Trigger, ...] = ("max_age", "new_rows")
 
 

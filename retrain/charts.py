@@ -65,6 +65,35 @@ def calibration_points(scores: Floats, positive: npt.NDArray[np.bool_], bins: in
     return [(float(scores[group].mean()), float(positive[group].mean())) for group in groups]
 
 
+def bands(series: Mapping[str, Sequence[tuple[float, float, float, float]]], across: str, up: str) -> str:
+    """Lines with whiskers: each series' points are (x, low, value, high). The second one is dashed."""
+    held = {name: points for name, points in series.items() if points}
+    if not held:
+        return "<p>None.</p>"
+    every = np.array([point for points in held.values() for point in points], dtype=np.float64)
+    left, right = float(every[:, 0].min()), float(every[:, 0].max())
+    low, high = float(every[:, 1].min()), float(every[:, 3].max())
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return 52 + (x - left) / ((right - left) or 1.0) * 488, 186 - (y - low) / ((high - low) or 1.0) * 170
+
+    parts = [
+        f'<path d="M52 16V186H540" class="axis"/><text x="296" y="214" text-anchor="middle">{escape(across)}</text>'
+    ]
+    parts += [
+        f'<text x="48" y="{y}" text-anchor="end" class="dim">{value:.4g}</text>'
+        for y, value in ((190, low), (20, high))
+    ]
+    for number, (name, points) in enumerate(held.items()):
+        placed = [(place(x, bottom), place(x, value), place(x, top)) for x, bottom, value, top in points]
+        line = " ".join(f"{x:.1f},{y:.1f}" for _, (x, y), _ in placed)
+        dash = ' stroke-dasharray="5 4"' if number else ""
+        parts.append(f'<polyline points="{line}" class="line"{dash}/>')
+        parts += [f'<path d="M{x:.1f} {a:.1f}V{b:.1f}" class="axis"/>' for (x, a), _, (_, b) in placed]
+        parts.append(f'<text x="{60 + 150 * number}" y="12">{escape(name)}{" (dashed)" if number else ""}</text>')
+    return f'<svg viewBox="0 0 560 222" role="img" aria-label="{escape(up)} by {escape(across)}">{"".join(parts)}</svg>'
+
+
 def _plot(
     points: Points,
     across_span: tuple[float, float],

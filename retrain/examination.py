@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from retrain.dataset import Dataset
+from retrain.dataset import UNKNOWN, Dataset
 from retrain.evaluation import Comparison, Scored, compare, evaluate, loss_scale, permutation_importance
-from retrain.losses import LossName, bout_losses
+from retrain.losses import LossName, bout_losses, expected_loss
 from retrain.pipeline import Configuration, build, dummy, fit, predict
 from retrain.search_space import linear_default
 from service.champion import ServedModel
@@ -22,6 +23,9 @@ from service.schema import Arrays, Decoder
 
 Floats = npt.NDArray[np.float64]
 
+DAY_MICROS = 86_400_000_000
+FEWEST_DAYS = 8  # fewer say nothing about how days differ
+
 # A rise in loss shows on so many rows; more only take longer.
 IMPORTANCE_ROWS = 2_000
 
@@ -32,6 +36,16 @@ class Champion:
 
     model: ServedModel
     version: ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLoss:
+    """The holdout's mean loss, in the bout's scale of 0 to 1."""
+
+    value: float
+    error: float  # its standard error, by days where the rows are dated over several
+    day_variance: float | None  # of days' means, beyond what their rows explain; None where too few are known
+    estimate: float | None  # the loss that the probabilities expect of themselves there
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,7 @@ class Examination:
     candidate_on_fresh: Scored | None
     loss: LossName
     loss_scale: float
-    reference_loss: float
+    reference: ReferenceLoss
     target_sd: float | None
     importances: dict[str, float]
 
@@ -83,10 +97,30 @@ def examine(
         candidate_on_fresh=on_fresh,
         loss=loss,
         loss_scale=1.0 if target_sd is None else loss_scale(scores, y, target_sd),
-        reference_loss=float(bout_losses(loss, scores, y, scale).mean()),
+        reference=reference_loss(loss, scores, holdout, scale),
         target_sd=target_sd,
         importances=_importances(pipeline, holdout, seed) if candidate.finite else {},
     )
+
+
+def reference_loss(loss: LossName, scores: Floats, holdout: Dataset, scale: float) -> ReferenceLoss:
+    """What the candidate's card promises, and how well the holdout knows it."""
+    losses = bout_losses(loss, scores, holdout.target, scale)
+    expected = None if holdout.classes == 0 else expected_loss(loss, scores)
+    count = len(losses)
+    error = float(losses.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    dated = holdout.times != UNKNOWN
+    days, place = np.unique(holdout.times[dated] // DAY_MICROS, return_inverse=True)
+    if len(days) < FEWEST_DAYS:
+        return ReferenceLoss(float(losses.mean()), error, None, expected)
+    rows = np.bincount(place).astype(np.float64)
+    centred = losses[dated] - losses.mean()
+    sums = np.bincount(place, weights=centred)
+    error = max(error, math.sqrt(float((sums**2).sum()) * len(days) / (len(days) - 1)) / count)
+    inner = np.bincount(place, weights=centred**2) / rows - (sums / rows) ** 2
+    # Neighbouring days (von Neumann), so that a slow change is not taken for weather.
+    between = max(0.0, float((np.diff(sums / rows) ** 2).mean()) / 2 - float((inner / rows).mean()))
+    return ReferenceLoss(float(losses.mean()), error, between, expected)
 
 
 def champion_scores(champion: Champion, rows: Dataset) -> Floats:

@@ -38,3 +38,10 @@ def bout_losses(name: LossName, scores: Floats, y: npt.NDArray[Any], scale: floa
         return np.asarray(np.clip(brier_losses(scores, y), 0.0, 1.0), dtype=np.float64)
     hit = np.clip(scores[np.arange(len(y)), y], LOG_FLOOR, 1.0)
     return np.asarray(np.log(hit) / np.log(LOG_FLOOR), dtype=np.float64)
+
+
+def expected_loss(name: LossName, probabilities: Floats) -> float:
+    """The mean loss in the bout's scale, were every probability right."""
+    classes = probabilities.shape[1]
+    costs = [bout_losses(name, probabilities, np.full(len(probabilities), k), 1.0) for k in range(classes)]
+    return float((probabilities * np.column_stack(costs)).sum(axis=1).mean())

@@ -12,28 +12,11 @@ from retrain.charts import bars, calibration_points, curve, roc_points, scatter
 from retrain.dataset import Dataset
 from retrain.evaluation import LOWER_IS_BETTER
 from retrain.examination import Examination
+from retrain.page import render_page, row, section, table
 
 SHOWN_FEATURES = 20
 SHOWN_POINTS = 400
 SHOWN_CLASSES = 12
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2330; --dim: #697386; --line: #d9dee7; --mark: #2f6fdb; --page: #fff; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ef; --dim: #9aa4b5; --line: #343b48; --mark: #6ea3ff; --page: #14171d; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 2rem auto;
-  max-width: 62rem; padding: 0 1.2rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; }
-p.lead, .dim { color: var(--dim); }
-table { border-collapse: collapse; width: 100%; } th { font-weight: 600; }
-th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
-.row { display: flex; flex-wrap: wrap; gap: 1.5rem; } .row > * { flex: 1 1 18rem; max-width: 26rem; }
-svg { width: 100%; height: auto; max-width: 40rem; font: 11px system-ui, sans-serif; fill: var(--ink); }
-svg .dim { fill: var(--dim); } .mark { fill: var(--mark); } .line { fill: none; stroke: var(--mark); stroke-width: 2; }
-.axis { fill: none; stroke: var(--dim); } .guide { stroke: var(--line); stroke-dasharray: 4 4; }
-.passed::before { content: "✓ "; } .refused::before { content: "✗ "; font-weight: bold; }
-"""
 
 
 def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset) -> str:
@@ -41,23 +24,19 @@ def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset)
     title = f"{card['problem']}: {str(card['family']).replace('_', ' ')}"
     sections = [
         _heading(title, card),
-        _section("How good it is", _metrics(card)),
-        _section("Against the champion", _champion(card)),
-        _section("The gate", _gate(card["gate"])),
-        _section("On the holdout", _pictures(found, holdout)),
-        _section(
+        section("How good it is", _metrics(card)),
+        section("Against the champion", _champion(card)),
+        section("The gate", _gate(card["gate"])),
+        section("On the holdout", _pictures(found, holdout)),
+        section(
             "What it looks at",
             '<p class="dim">How much the loss rises when one feature is mixed among the holdout\'s rows.</p>'
             + bars(dict(list(found.importances.items())[:SHOWN_FEATURES]), "importance"),
         ),
-        _section("What was tried", _trials(card["trials"])),
-        _section("Where it comes from", _facts(_origin(card))),
+        section("What was tried", _trials(card["trials"])),
+        section("Where it comes from", _facts(_origin(card))),
     ]
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
-        f"<body>{''.join(sections)}</body></html>"
-    )
+    return render_page(title, sections)
 
 
 def _heading(title: str, card: Mapping[str, Any]) -> str:
@@ -67,10 +46,6 @@ def _heading(title: str, card: Mapping[str, Any]) -> str:
         f"<p>Trained on {card['rows']:,} rows, judged on the {card['holdout_rows']:,} newest of them: "
         f"{escape(card['metrics_of'])}.</p>"
     )
-
-
-def _section(title: str, body: str) -> str:
-    return f"<h2>{escape(title)}</h2>{body}"
 
 
 def _metrics(card: Mapping[str, Any]) -> str:
@@ -83,7 +58,7 @@ def _metrics(card: Mapping[str, Any]) -> str:
         ]
         for name in card["metrics"]
     ]
-    return _table(heads, rows) + '<p class="dim">With 95 % bootstrap intervals.</p>'
+    return table(heads, rows) + '<p class="dim">With 95 % bootstrap intervals.</p>'
 
 
 def _champion(card: Mapping[str, Any]) -> str:
@@ -97,7 +72,7 @@ def _champion(card: Mapping[str, Any]) -> str:
         for name, held in card["champion_metrics"].items()
     ]
     fresh = f"<p>On the {compared['rows']:,} rows that {escape(compared['other'])} had not seen either:</p>"
-    return fresh + _table(["", "candidate", f"champion {compared['other']}"], rows)
+    return fresh + table(["", "candidate", f"champion {compared['other']}"], rows)
 
 
 def _gate(gate: Mapping[str, Any]) -> str:
@@ -114,7 +89,7 @@ def _pictures(found: Examination, holdout: Dataset) -> str:
         chosen = np.linspace(0, len(y) - 1, min(len(y), SHOWN_POINTS)).round().astype(int)
         pairs = [(float(y[place]), float(scores[place])) for place in chosen]
         errors = [(float(scores[place]), float(y[place] - scores[place])) for place in chosen]
-        return _row(
+        return row(
             scatter(pairs, "target", "prediction", diagonal=True),
             scatter(errors, "prediction", "error", diagonal=False),
         )
@@ -123,7 +98,7 @@ def _pictures(found: Examination, holdout: Dataset) -> str:
         code = holdout.schema.classes.index(positive) if positive in holdout.schema.classes else 1
         own, hits = scores[:, code], y == code
         share = f"share of {holdout.schema.classes[code]}"
-        return _row(
+        return row(
             curve(roc_points(own, hits), "false positive rate", "true positive rate", diagonal=True),
             curve(calibration_points(own, hits), "predicted probability", share, diagonal=True, dots=True),
         ) + _confusion(scores.argmax(axis=1), y, holdout.schema.classes)
@@ -136,7 +111,7 @@ def _confusion(predicted: Any, y: Any, classes: Sequence[str]) -> str:
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (y, predicted), 1)
     rows = [[f"is {name}", *(f"{count:,}" for count in counts[code])] for code, name in enumerate(classes)]
-    return _table(["", *(f"said {name}" for name in classes)], rows)
+    return table(["", *(f"said {name}" for name in classes)], rows)
 
 
 def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
@@ -150,7 +125,7 @@ def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
         ]
         for trial in trials
     ]
-    return _table(["trial", "family", "loss", "time", "hyperparameters"], rows)
+    return table(["trial", "family", "loss", "time", "hyperparameters"], rows)
 
 
 def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,18 +147,8 @@ def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    return _table(["", ""], [[name, str(value)] for name, value in facts.items()])
+    return table(["", ""], [[name, str(value)] for name, value in facts.items()])
 
 
 def _interval(held: Mapping[str, float] | None) -> str:
     return "–" if held is None else f"{held['value']:.4f} ({held['low']:.4f} – {held['high']:.4f})"
-
-
-def _row(*parts: str) -> str:
-    return f"<div class='row'>{''.join(f'<div>{part}</div>' for part in parts)}</div>"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-    body = "".join(f"<tr>{''.join(f'<td class=number>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -184,9 +184,16 @@ def test_quality_becomes_samples_and_a_decline_asks_for_a_retrain(house: WatchHo
     samples = house.samples()
     assert samples["ringside_quality", ("observed", "coverage", "champion")] == 1.0
     assert 0.1 < samples["ringside_quality", ("observed", "brier", "champion")] < 0.3
-    assert samples["ringside_quality", ("estimated", "brier", "champion")] < 0.1
-    (decline,) = house.events("quality_declined")
+    estimated = samples["ringside_quality", ("estimated", "brier", "champion")]
+    assert estimated == pytest.approx(samples["ringside_quality", ("observed", "brier", "champion")], abs=0.05)
+    assert samples["ringside_quality_declined", ("observed",)] == 1.0
+    assert samples["ringside_quality_gap_evidence", ()] > 1.0
+    decline = house.events("quality_declined")[0]
+    assert decline.data["basis"] == "observed"
     assert decline.data["observed"] > decline.data["numbers"]["lower"] > 0.105
+    assert "Has it declined?" in house.record.reports.path(decline.data["report"]).read_text()
+    (drifted,) = house.events("concept_drift_detected")
+    assert drifted.data["observed"] > 0.1 > drifted.data["estimated"]
     (requested,) = house.events("retrain_requested")
     assert requested.data["trigger"] == "quality"
     assert requested.data["numbers"]["new_labelled_rows"] > 900
