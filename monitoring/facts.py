@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
+from monitoring.change import changes
+from monitoring.price import Stakes
 from monitoring.trigger import Ask, Trigger, TriggerFacts
 from service.clock import EPOCH, MICROSECOND
 from service.event_log import RecordedEvent
-from service.events import DriftChecked, QualityDeclined
+from service.events import DriftChecked, QualityChecked, QualityDeclined, RetrainRequested
 from service.record import Record
 from service.registry import ModelVersion
 from service.runs import Run
 from service.settings import Settings
 
 NEW_ROWS = "ringside_new_labelled_rows"
+DAY = timedelta(days=1)
+# An older quality check says nothing about what staleness costs now.
+CHECKS_THAT_COUNT = 3
 
 
 def gather_facts(
-    record: Record, settings: Settings, asks: Sequence[Ask], as_of: datetime, *, run_active: bool
+    record: Record,
+    settings: Settings,
+    asks: Sequence[Ask],
+    as_of: datetime,
+    *,
+    run_active: bool,
+    origin: Mapping[str, str | None] | None = None,
 ) -> TriggerFacts:
-    """The facts at `as_of`; the count of new labelled rows becomes a sample on the way."""
+    """The facts at `as_of`; the count of new labelled rows becomes a sample on the way.
+
+    `origin` has the digests of source and code as they are now.
+    """
     ended = [run for run in record.runs.recent() if run.as_of is not None]
     champion = record.registry.roles().champion
     fresh = count_new_rows(record, settings, ended, as_of)
@@ -34,7 +48,27 @@ def gather_facts(
         champion_since=None if champion is None else _known_since(record.registry.version(champion)),
         drift_triggers=settings.drift.triggers_retrain,
         quality_triggers=settings.quality.triggers_retrain,
+        estimated_triggers=settings.quality.estimated_triggers_retrain,
+        runs_last_day=sum(run.as_of > as_of - DAY for run in ended if run.as_of is not None),
+        changed=() if origin is None else _changed(record, ended, origin),
+        stakes=_stakes(record, settings, champion, as_of),
     )
+
+
+def _changed(record: Record, ended: Sequence[Run], origin: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Against the last run that worked, and the last that was asked for: one that failed is not asked for again."""
+    worked = [run for run in ended if run.state == "succeeded" and run.as_of is not None]
+    last = max(worked, key=lambda run: run.as_of or EPOCH, default=None)
+    made = {} if last is None or last.outcome is None else last.outcome.get("origin") or {}
+    asked = record.events.latest(RetrainRequested.kind)
+    return changes(origin, made, {} if asked is None else asked.data["numbers"].get("origin") or {}) if made else ()
+
+
+def _stakes(record: Record, settings: Settings, champion: str | None, as_of: datetime) -> Stakes | None:
+    checked = None if champion is None else record.events.latest(QualityChecked.kind, model=champion)
+    if checked is None or checked.at < as_of - CHECKS_THAT_COUNT * settings.quality.every:
+        return None
+    return Stakes.of_check(checked.data["numbers"])
 
 
 def _known_since(version: ModelVersion) -> datetime | None:

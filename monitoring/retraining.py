@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import sqlalchemy as sa
 
+from monitoring.change import ChangeWatch
 from monitoring.facts import ask_of_run, gather_facts
-from monitoring.trigger import Ask, RetrainDecision, decide
+from monitoring.trigger import Ask, RetrainDecision, decide, worth_saying
 from service.clock import machine_now
 from service.errors import RunActive, SettingsError
 from service.events import RetrainDeclined
@@ -58,6 +59,8 @@ class Retraining:
         self._child: Child | None = None
         self._run: Run | None = None
         self._command_seen: tuple[str, float] | None = None
+        self._changes = ChangeWatch(settings)
+        self._held_back = 0
 
     @property
     def active(self) -> bool:
@@ -65,15 +68,24 @@ class Retraining:
         return self._child is not None or self._record.runs.active() is not None
 
     def weigh(self, found: Sequence[Ask], scheduled: bool, fence: Fence, as_of: datetime) -> RetrainDecision:
-        """Decides on what the checks found, on the schedule, and on what the facts themselves ask for."""
+        """Decides on what the checks found, on the schedule, and on what the facts themselves ask for.
+
+        A refusal is an event where it says something new (`worth_saying`); the others are counted in the next one.
+        """
         asks = list(found)
         if scheduled:
             asks.append(Ask("schedule", ACTOR, f"scheduled: {self._settings.retrain.schedule}"))
-        decision = self._decide(asks, as_of)
+        origin = self._changes.origin() if self._settings.retrain.on_change else None
+        decision = self._decide(asks, as_of, origin)
         if decision.retrain:
-            self._begin(decision, fence, as_of)
+            self._begin(decision, fence, as_of, origin=origin)
         elif decision.asked:
-            self._decline(decision, fence, as_of)
+            last = self._record.events.latest(RetrainDeclined.kind)
+            if worth_saying(decision, None if last is None else last.data, None if last is None else last.at):
+                self._decline(decision, fence, as_of)
+                self._held_back = 0
+            else:
+                self._held_back += 1
         return decision
 
     def hear(self, fence: Fence, as_of: datetime) -> None:
@@ -112,11 +124,20 @@ class Retraining:
             self.poll()
         self._child = self._run = None
 
-    def _decide(self, asks: Sequence[Ask], as_of: datetime) -> RetrainDecision:
-        facts = gather_facts(self._record, self._settings, asks, as_of, run_active=self.active)
+    def _decide(
+        self, asks: Sequence[Ask], as_of: datetime, origin: Mapping[str, str | None] | None = None
+    ) -> RetrainDecision:
+        facts = gather_facts(self._record, self._settings, asks, as_of, run_active=self.active, origin=origin)
         return decide(facts, self._settings.retrain)
 
-    def _begin(self, decision: RetrainDecision, fence: Fence, as_of: datetime, heard: Sequence[Request] = ()) -> None:
+    def _begin(
+        self,
+        decision: RetrainDecision,
+        fence: Fence,
+        as_of: datetime,
+        heard: Sequence[Request] = (),
+        origin: Mapping[str, str | None] | None = None,
+    ) -> None:
         """The run and the answer to those who asked are one transaction: a successor answers nobody again."""
         reason = "; ".join(decision.reasons)
         try:
@@ -125,7 +146,7 @@ class Retraining:
                     decision.trigger,
                     decision.actor,
                     reason,
-                    numbers=decision.numbers,
+                    numbers=decision.numbers if origin is None else {**decision.numbers, "origin": origin},
                     lease=fence,
                     connection=connection,
                 )
@@ -137,7 +158,8 @@ class Retraining:
         self._start(run, fence, as_of)
 
     def _decline(self, decision: RetrainDecision, fence: Fence, as_of: datetime, heard: Sequence[Request] = ()) -> None:
-        event = RetrainDeclined(trigger=decision.trigger, reason="; ".join(decision.reasons), numbers=decision.numbers)
+        numbers = {**decision.numbers, "obstacles": decision.obstacles, "held_back": self._held_back}
+        event = RetrainDeclined(trigger=decision.trigger, reason="; ".join(decision.reasons), numbers=numbers)
         with self._record.events.writing() as connection:
             fence.check(connection)
             self._record.events.append(event, actor=ACTOR, at=as_of, connection=connection)

@@ -7,13 +7,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
+from monitoring.price import Price, Stakes, price
 from service.sections import RetrainSettings
 
-Trigger = Literal["operator", "alert", "schedule", "quality", "estimated", "drift", "max_age", "new_rows"]
+Trigger = Literal[
+    "operator", "alert", "schedule", "quality", "estimated", "drift", "max_age", "new_rows", "change", "price"
+]
+Obstacle = Literal["run_active", "cooldown", "max_per_day", "min_new_labels", "price"]
 
-# Who is heard first when several ask at once. The last two are nobody's asking: the watcher notices them.
+# Who is heard first when several ask at once. The last four are nobody's asking: the watcher notices them.
 PRECEDENCE: tuple[Trigger, ...] = get_args(Trigger)
-NOTICED: tuple[Trigger, ...] = ("max_age", "new_rows")
+NOTICED: tuple[Trigger, ...] = ("max_age", "new_rows", "change", "price")
+
+# A person, a calendar and an age do not reckon; whoever speaks of the model's worth has to.
+HAS_TO_PAY: frozenset[Trigger] = frozenset({"quality", "estimated", "drift", "new_rows", "change"})
+
+# A refusal that says the same as the last one is held back for so long.
+REPEATED_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,10 @@ class TriggerFacts:
     champion_since: datetime | None  # when the champion was registered; None without one
     drift_triggers: bool
     quality_triggers: bool
+    estimated_triggers: bool = True
+    runs_last_day: int = 0  # runs started in the last 24 hours
+    changed: tuple[str, ...] = ()  # "source", "code": others than any run was made or asked for from
+    stakes: Stakes | None = None  # of the last quality check; None without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +63,55 @@ class RetrainDecision:
     actor: str
     reasons: tuple[str, ...]
     numbers: Mapping[str, Any]
+    obstacles: tuple[Obstacle, ...] = ()
 
     @property
     def asked(self) -> bool:
-        """Whether a refusal is worth an event: an hour in which nothing happened is not."""
-        return self.trigger != "none" and self.trigger not in NOTICED
+        """Whether there was a question at all."""
+        return self.trigger != "none"
 
 
 def decide(facts: TriggerFacts, settings: RetrainSettings) -> RetrainDecision:
     """One run for everything that asked, or the reasons for waiting.
 
     An operator is refused only while a run is active. Everybody else waits for the cooldown to pass since the last
-    run began, and for `min_new_labels` rows that no run has read: a search over the same rows finds the same model.
-    That is the re-arm rule, too: a decline that a retrain did not mend asks again when there is more to learn from.
+    run began, for room in the day, and for `min_new_labels` rows that no run has read: a search over the same rows
+    finds the same model. That is the re-arm rule, too: a decline that a retrain did not mend asks again at every
+    check that finds it, and is heard when there is more to learn from. Where prices are set, a run has to pay.
     """
     asks = sorted([*_heard(facts), *_noticed(facts, settings)], key=lambda ask: PRECEDENCE.index(ask.trigger))
-    numbers = _numbers(facts, settings)
+    weighed = price(facts.stakes, settings)
+    numbers = _numbers(facts, settings, weighed)
     if not asks:
         return RetrainDecision(False, "none", "watcher", ("nothing asks for a retrain",), numbers)
-    first = asks[0]
-    numbers |= {"asked": [ask.trigger for ask in asks], **first.numbers}
-    obstacles = _obstacles(first, facts, settings)
-    reasons = tuple(obstacles) if obstacles else tuple(f"{ask.trigger}: {ask.reason}" for ask in asks)
-    return RetrainDecision(not obstacles, first.trigger, first.actor, reasons, numbers)
+    numbers["asked"] = [ask.trigger for ask in asks]
+    refused = [_obstacles(ask, facts, settings, weighed) for ask in asks]
+    heard = next((ask for ask, against in zip(asks, refused, strict=True) if not against), None)
+    if heard is None:
+        first = asks[0]
+        obstacles = {"numbers": numbers | dict(first.numbers), "obstacles": tuple(refused[0])}
+        return RetrainDecision(False, first.trigger, first.actor, tuple(refused[0].values()), **obstacles)  # type: ignore[arg-type]
+    reasons = tuple(f"{ask.trigger}: {ask.reason}" for ask in asks)
+    return RetrainDecision(True, heard.trigger, heard.actor, reasons, numbers | dict(heard.numbers))
+
+
+def worth_saying(decision: RetrainDecision, last: Mapping[str, Any] | None, last_at: datetime | None) -> bool:
+    """Whether a refusal is an event: where it says something else than the last one, or that is a day old.
+
+    `last` is the data of the last refusal. What asks every hour would otherwise fill the trail; how many were held
+    back stands in the next one's numbers.
+    """
+    if not decision.asked:
+        return False
+    if last is None or last_at is None:
+        return True
+    same = last["trigger"] == decision.trigger and tuple(last["numbers"].get("obstacles", ())) == decision.obstacles
+    return not same or datetime.fromisoformat(decision.numbers["as_of"]) - last_at >= REPEATED_AFTER
 
 
 def _heard(facts: TriggerFacts) -> list[Ask]:
-    deaf = set() if facts.drift_triggers else {"drift"}
-    if not facts.quality_triggers:
-        deaf.add("quality")
-    return [ask for ask in facts.asks if ask.trigger not in deaf]
+    wanted = {"drift": facts.drift_triggers, "quality": facts.quality_triggers, "estimated": facts.estimated_triggers}
+    return [ask for ask in facts.asks if wanted.get(ask.trigger, True)]
 
 
 def _noticed(facts: TriggerFacts, settings: RetrainSettings) -> list[Ask]:
@@ -87,40 +120,59 @@ def _noticed(facts: TriggerFacts, settings: RetrainSettings) -> list[Ask]:
         # A run that found nothing better counts too, or an old champion that nobody beats would ask every day.
         age = facts.as_of - max(facts.champion_since, facts.last_run_at or facts.champion_since)
         if age >= settings.max_age:
-            asks.append(
-                Ask("max_age", "watcher", f"nothing was trained for {_days(age)}, {_days(settings.max_age)} set")
-            )
+            reason = f"nothing was trained for {_days(age)}, {_days(settings.max_age)} set"
+            asks.append(Ask("max_age", "watcher", reason))
     if settings.new_rows and facts.new_labelled_rows >= settings.new_rows:
         reason = f"{facts.new_labelled_rows} new labelled rows, {settings.new_rows} set"
         asks.append(Ask("new_rows", "watcher", reason))
+    if settings.on_change and facts.changed:
+        reason = f"{' and '.join(facts.changed)} changed since the last run"
+        asks.append(Ask("change", "watcher", reason, {"changed": list(facts.changed)}))
+    weighed = price(facts.stakes, settings)
+    if weighed is not None and weighed.pays:
+        reason = f"staleness costs at least {weighed.staleness:.4g}, a run {weighed.cost:.4g}"
+        asks.append(Ask("price", "watcher", reason))
     return asks
 
 
-def _obstacles(first: Ask, facts: TriggerFacts, settings: RetrainSettings) -> list[str]:
+def _obstacles(ask: Ask, facts: TriggerFacts, settings: RetrainSettings, weighed: Price | None) -> dict[Obstacle, str]:
     if facts.run_active:
-        return ["a run is requested or running"]
-    if first.trigger == "operator":
-        return []
-    obstacles = []
+        return {"run_active": "a run is requested or running"}
+    if ask.trigger == "operator":
+        return {}
+    found: dict[Obstacle, str] = {}
     if facts.last_run_at is not None and facts.as_of < facts.last_run_at + settings.cooldown:
         until = facts.last_run_at + settings.cooldown
-        obstacles.append(f"cooldown until {until.isoformat()}")
-    if facts.new_labelled_rows < settings.min_new_labels:
-        obstacles.append(f"{facts.new_labelled_rows} new labelled rows, at least {settings.min_new_labels} are needed")
-    return obstacles
+        found["cooldown"] = f"cooldown until {until.isoformat()}"
+    if facts.runs_last_day >= settings.max_per_day:
+        found["max_per_day"] = f"{facts.runs_last_day} runs in 24 hours, at most {settings.max_per_day} are allowed"
+    # Another source is more to learn from by itself.
+    if facts.new_labelled_rows < settings.min_new_labels and ask.trigger != "change":
+        fresh = f"{facts.new_labelled_rows} new labelled rows, at least {settings.min_new_labels} are needed"
+        found["min_new_labels"] = fresh
+    if weighed is not None and not weighed.pays and ask.trigger in HAS_TO_PAY:
+        found["price"] = f"staleness costs at least {weighed.staleness:.4g}, a run costs {weighed.cost:.4g}"
+    return found
 
 
-def _numbers(facts: TriggerFacts, settings: RetrainSettings) -> dict[str, Any]:
+def _numbers(facts: TriggerFacts, settings: RetrainSettings, weighed: Price | None) -> dict[str, Any]:
     since_run = None if facts.last_run_at is None else (facts.as_of - facts.last_run_at).total_seconds()
     age = None if facts.champion_since is None else (facts.as_of - facts.champion_since).total_seconds()
-    return {
+    numbers: dict[str, Any] = {
         "as_of": facts.as_of.isoformat(),
         "new_labelled_rows": facts.new_labelled_rows,
         "min_new_labels": settings.min_new_labels,
         "seconds_since_last_run": since_run,
         "cooldown_seconds": settings.cooldown.total_seconds(),
+        "runs_last_day": facts.runs_last_day,
+        "max_per_day": settings.max_per_day,
         "champion_age_seconds": age,
     }
+    if weighed is not None and facts.stakes is not None:
+        numbers |= {"loss_rise": facts.stakes.rise, "requests_per_day": facts.stakes.requests_per_day}
+    if weighed is not None:
+        numbers |= {"staleness_cost": weighed.staleness, "run_cost": weighed.cost}
+    return numbers
 
 
 def _days(length: timedelta) -> str:

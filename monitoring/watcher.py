@@ -20,6 +20,7 @@ from monitoring.schedule import Schedule
 from service.bout import Bout
 from service.clock import EPOCH, MICROSECOND
 from service.errors import StaleLease
+from service.events import DriftDetected
 from service.failpoint import fail_point
 from service.jobs import Job, due
 from service.leases import Fence
@@ -208,7 +209,7 @@ class Watcher:
         named = {job_name(job): job for job in group}
         runners: dict[JobName, Callable[[], object]] = {
             "bouts": lambda: self._bouts(fence, as_of),
-            "drift": lambda: self._drift.run(fence, as_of),
+            "drift": lambda: self._look_for_drift(named, fence, as_of),
             "quality": lambda: self._quality.run(fence, as_of),
             "retrain": lambda: self._weigh(named, fence, as_of),
         }
@@ -220,6 +221,15 @@ class Watcher:
             fail_point(f"watcher.{name}")
             self._record.jobs.finished(job.name, as_of, self._next_due(name, as_of), error, lease=fence)
         self._jobs = [job for job in self._record.jobs.all() if job.name in self._agenda]
+
+    def _look_for_drift(self, group: Mapping[JobName, Job], fence: Fence, as_of: datetime) -> None:
+        """Drift starts an evaluation at once: what it costs is asked of the labels and the answers, not of chance."""
+        self._drift.run(fence, as_of)
+        if "quality" in group:
+            return
+        found = self._record.events.latest(DriftDetected.kind)
+        if found is not None and found.at == as_of:
+            self._quality.run(fence, as_of, because="drift")
 
     def _next_due(self, name: JobName, as_of: datetime) -> datetime:
         """The next time on the job's grid; while there is no bout, bouts wait until anything else is due.

@@ -18,6 +18,7 @@ from retrain.card import write_card
 from retrain.dataset import Dataset, load
 from retrain.examination import Champion, Examination, examine
 from retrain.gate import GateDecision
+from retrain.origin import code_digest, source_digest
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.pipeline import build, fit
 from retrain.problem import problem_schema
@@ -61,7 +62,9 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
     # One thread: beside a busy neighbour two of OpenMP's wait for each other, ten times slower than one alone; and
     # sums in one order make the same model bit for bit.
     with threadpool_limits(limits=1):
-        job = _Job(settings, record, record.runs.get(run_id), fence, _Teller(progress), time.monotonic())
+        # Before the source is read: where it changes meanwhile, the next look at it finds another one.
+        origin = {"source": source_digest(settings), "code": code_digest(settings)}
+        job = _Job(settings, record, record.runs.get(run_id), fence, _Teller(progress), time.monotonic(), origin)
         job.tell("read")
         champion = read_champion(record)
         data = read_data(job, champion)
@@ -87,6 +90,7 @@ class _Job:
     fence: Fence | None
     tell: _Teller
     started: float
+    origin: Mapping[str, str | None]
 
     def seconds(self) -> float:
         return time.monotonic() - self.started
@@ -194,7 +198,7 @@ def _packaged(
 
 def _ending(job: _Job, decision: GateDecision, found: SearchReport) -> Callable[[sa.Connection, str], None]:
     """Ends the run in the transaction that registers its version."""
-    outcome = {"gate": decision.to_json(), "family": found.best.configuration.family}
+    outcome = {"gate": decision.to_json(), "family": found.best.configuration.family, "origin": job.origin}
 
     def end(connection: sa.Connection, version: str) -> None:
         job.record.runs.succeed(job.run.run_id, version, outcome, connection)
@@ -207,6 +211,7 @@ def _refused(job: _Job, decision: GateDecision, found: SearchReport, judged: Exa
         "gate": decision.to_json(),
         **found.best.configuration.to_json(),
         "metrics": {name: interval.value for name, interval in judged.candidate.metrics.items()},
+        "origin": job.origin,
     }
     job.record.runs.succeed(job.run.run_id, None, outcome)
     log_line("candidate refused", run_id=job.run.run_id, reasons=list(decision.reasons))

@@ -88,11 +88,22 @@ def _numbers(texts: pd.Series[Any], path: Path) -> pd.Series[Any]:
     return parsed
 
 
-def _read_database(url: str, query: str | None, wanted: set[str]) -> pd.DataFrame:
-    import sqlalchemy as sa
+def count_rows(url: str, query: str | None) -> int:
+    """How many rows a database's query gives."""
+    frame = _query(url, f"SELECT COUNT(*) AS rows_held FROM ({(query or '').strip().rstrip(';')}) AS asked")
+    return int(frame.iloc[0].astype("int64").iloc[0])
 
+
+def _read_database(url: str, query: str | None, wanted: set[str]) -> pd.DataFrame:
     if query is None:
         raise DataError("data.query: missing; a database as data.source needs the SQL that reads its rows")
+    frame = _query(url, query)
+    return frame[[name for name in frame.columns if name in wanted]]
+
+
+def _query(url: str, query: str) -> pd.DataFrame:
+    import sqlalchemy as sa
+
     try:
         parsed = sa.engine.make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
@@ -100,14 +111,14 @@ def _read_database(url: str, query: str | None, wanted: set[str]) -> pd.DataFram
         engine = sa.create_engine(parsed)
         try:
             with engine.connect() as connection:
-                frame = pd.read_sql(sa.text(query), connection)
+                frame: pd.DataFrame = pd.read_sql(sa.text(query), connection)
+                return frame
         finally:
             engine.dispose()
     except (sa.exc.SQLAlchemyError, pd.errors.DatabaseError, ImportError) as error:
         cause = error.__cause__ if isinstance(error, pd.errors.DatabaseError) else error
         reason = str(getattr(cause, "orig", None) or cause).splitlines()[0][:200]
         raise DataError(f"data.source: {_named(url)} cannot be read: {reason}") from error
-    return frame[[name for name in frame.columns if name in wanted]]
 
 
 def _named(url: str) -> str:

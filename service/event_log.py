@@ -137,6 +137,16 @@ class EventLog:
             return found, None
         return found[:limit], str(found[limit - 1].seq)
 
+    def latest(self, kind: str | Sequence[str], model: str | None = None) -> RecordedEvent | None:
+        """The newest event of a kind, or of several."""
+        kinds = [kind] if isinstance(kind, str) else list(kind)
+        query = sa.select(events).where(events.c.kind.in_(kinds)).order_by(events.c.seq.desc()).limit(1)
+        if model is not None:
+            query = query.where(events.c.model_version == clean_text(model))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _recorded(row)
+
     def head(self) -> str:
         """The digest of the newest event; sixty-four zeros before the first."""
         with self._database.read() as connection:

@@ -116,7 +116,8 @@ def test_drifted_traffic_in_and_a_better_champion_out(story: Story) -> None:
     assert (bout.champion, bout.challenger, bout.state, bout.outcome) == ("v1", "v2", "decided", "promoted")
     run = story.record.runs.get(str(story.record.registry.version("v2").run_id))
     assert (run.trigger, run.state, run.version, run.as_of) == ("drift", "succeeded", "v2", START + 2 * DAY)
-    told = [event.kind for event in story.record.events.page(limit=1000)[0] if event.at >= START + 2 * DAY]
+    every = [event.kind for event in story.record.events.page(limit=1000)[0] if event.at >= START + 2 * DAY]
+    told = [kind for kind in dict.fromkeys(every) if kind not in ("quality_checked", "concept_drift_detected")]
     assert told[: told.index("model_promoted") + 1] == [
         "drift_checked",
         "drift_detected",

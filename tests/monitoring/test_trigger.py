@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from monitoring.trigger import Ask, Trigger, TriggerFacts, decide
+from monitoring.price import Stakes, price
+from monitoring.trigger import Ask, Trigger, TriggerFacts, decide, worth_saying
 from service.sections import RetrainSettings
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
@@ -36,7 +37,7 @@ def test_nothing_is_done_when_nothing_asks() -> None:
     assert (decision.retrain, decision.trigger, decision.asked) == (False, "none", False)
 
 
-@pytest.mark.parametrize("trigger", ["operator", "alert", "schedule", "quality"])
+@pytest.mark.parametrize("trigger", ["operator", "alert", "schedule", "quality", "estimated"])
 def test_whoever_asks_gets_a_retrain_when_nothing_stands_against_it(trigger: Trigger) -> None:
     decision = decide(asked(trigger), SETTINGS)
     assert decision.retrain
@@ -107,13 +108,6 @@ def test_a_run_that_found_nothing_better_counts_for_the_age() -> None:
     assert not decide(facts, SETTINGS).retrain
 
 
-def test_what_is_only_noticed_is_no_event_when_it_has_to_wait() -> None:
-    """It would be one each hour."""
-    facts = replace(QUIET, champion_since=AS_OF - timedelta(days=90), last_run_at=None, new_labelled_rows=0)
-    decision = decide(facts, SETTINGS)
-    assert (decision.retrain, decision.asked) == (False, False)
-
-
 def test_new_rows_are_noticed_where_the_settings_want_them() -> None:
     settings = SETTINGS.model_copy(update={"new_rows": 5000})
     assert decide(QUIET, settings).trigger == "new_rows"
@@ -130,3 +124,86 @@ def test_without_any_run_or_champion_there_is_no_cooldown_and_no_age() -> None:
 def test_the_same_facts_give_the_same_decision() -> None:
     facts = asked("alert", "schedule", last_run_at=AS_OF)
     assert decide(facts, SETTINGS) == decide(facts, SETTINGS)
+
+
+def test_an_estimated_decline_asks_by_itself_where_the_settings_say_so() -> None:
+    assert decide(asked("estimated"), SETTINGS).trigger == "estimated"
+    assert not decide(asked("estimated", estimated_triggers=False), SETTINGS).asked
+
+
+def test_no_more_runs_than_a_day_may_have() -> None:
+    settings = SETTINGS.model_copy(update={"max_per_day": 2, "cooldown": timedelta(0)})
+    decision = decide(asked("alert", runs_last_day=2), settings)
+    assert decision.obstacles == ("max_per_day",)
+    assert decision.reasons == ("2 runs in 24 hours, at most 2 are allowed",)
+    assert decide(asked("alert", runs_last_day=1), settings).retrain
+    assert decide(asked("operator", runs_last_day=2), settings).retrain
+
+
+def test_another_source_or_other_code_asks_and_needs_no_new_labels() -> None:
+    facts = replace(QUIET, changed=("source",), new_labelled_rows=0)
+    decision = decide(facts, SETTINGS)
+    assert (decision.retrain, decision.trigger) == (True, "change")
+    assert decision.reasons == ("change: source changed since the last run",)
+    assert not decide(facts, SETTINGS.model_copy(update={"on_change": False})).asked
+
+
+PRICED = SETTINGS.model_copy(update={"cost": 5.0, "value_of_loss": 0.1})  # payback: 30 days
+
+
+@pytest.mark.parametrize(
+    ("trigger", "stakes", "settings", "retrains"),
+    [
+        ("quality", Stakes(0.01, 200.0), PRICED, True),  # .01 × 6,000 × .1 = 6 > 5
+        ("quality", Stakes(0.01, 160.0), PRICED, False),  # 4.80
+        ("estimated", Stakes(0.0, 1e6), PRICED, False),  # what is not certain is not spent on
+        ("drift", None, PRICED, False),
+        ("quality", None, SETTINGS, True),  # no prices, no reckoning
+        ("schedule", None, PRICED, True),
+        ("alert", None, PRICED, True),
+        ("operator", None, PRICED, True),
+    ],
+)
+def test_where_prices_are_set_a_run_has_to_pay(
+    trigger: Trigger, stakes: Stakes | None, settings: Any, retrains: bool
+) -> None:
+    decision = decide(asked(trigger, stakes=stakes, drift_triggers=True), settings)
+    assert decision.retrain is retrains
+    if not retrains:
+        assert decision.obstacles == ("price",)
+        assert decision.numbers["run_cost"] == 5.0
+
+
+def test_staleness_that_costs_more_than_a_run_asks_by_itself() -> None:
+    decision = decide(replace(QUIET, stakes=Stakes(0.02, 1000.0)), PRICED)
+    assert (decision.retrain, decision.trigger) == (True, "price")
+    assert decision.numbers["staleness_cost"] == pytest.approx(60.0)
+
+
+def test_an_age_that_does_not_reckon_is_heard_behind_a_decline_that_does_not_pay() -> None:
+    facts = asked("quality", champion_since=AS_OF - timedelta(days=100), last_run_at=None, stakes=Stakes(0.0, 10.0))
+    decision = decide(facts, PRICED)
+    assert (decision.retrain, decision.trigger) == (True, "max_age")
+
+
+def test_stakes_are_the_lower_bound_beyond_what_was_promised() -> None:
+    numbers = {
+        "requests_per_day": 500.0,
+        "declines": {"observed": {"lower": 0.18, "highest": 0.16}, "estimated": {"lower": 0.15, "highest": 0.16}},
+    }
+    assert Stakes.of_check(numbers) == Stakes(pytest.approx(0.02), 500.0)
+    assert Stakes.of_check({}) == Stakes(0.0, 0.0)
+    assert price(Stakes(1.0, 1.0), SETTINGS) is None
+
+
+def test_the_same_refusal_is_said_once_a_day_and_another_at_once() -> None:
+    """What is only noticed asks every hour: the trail would be full of it."""
+    waiting = replace(QUIET, champion_since=AS_OF - timedelta(days=90), last_run_at=None, new_labelled_rows=0)
+    decision = decide(waiting, SETTINGS)
+    said = {"trigger": decision.trigger, "numbers": {"obstacles": list(decision.obstacles)}}
+    assert worth_saying(decision, None, None)
+    assert not worth_saying(decision, said, AS_OF - timedelta(hours=1))
+    assert worth_saying(decision, said, AS_OF - timedelta(days=1))
+    assert worth_saying(decision, {**said, "trigger": "quality"}, AS_OF - timedelta(hours=1))
+    assert worth_saying(decision, {**said, "numbers": {"obstacles": ["price"]}}, AS_OF - timedelta(hours=1))
+    assert not worth_saying(decide(QUIET, SETTINGS), None, None)

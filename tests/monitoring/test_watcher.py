@@ -266,6 +266,61 @@ def test_nothing_asked_is_no_event(house: WatchHouse) -> None:
     assert house.events("retrain_declined") == []
 
 
+def test_what_is_only_noticed_is_refused_once_a_day_and_the_rest_is_counted(tmp_path: Path) -> None:
+    """An old champion asks every hour; without new labels there is nothing to learn."""
+    toml = DAILY.replace('check_every = "1d"', 'check_every = "1h"').replace('max_age = "300d"', 'max_age = "1h"')
+    house = WatchHouse(tmp_path, toml=toml, every="1d")
+    watcher = house.leader()
+    house.to(START)
+    watcher.tick()
+    house.register(1.0)
+    house.to(START + 2 * DAY)
+    watcher.tick()
+    refused = house.events("retrain_declined")
+    assert [event.data["trigger"] for event in refused] == ["max_age"] * 2
+    assert refused[1].at - refused[0].at == DAY
+    assert refused[1].data["numbers"]["obstacles"] == ["min_new_labels"]
+    assert refused[1].data["numbers"]["held_back"] == 23
+
+
+def test_drift_starts_an_evaluation_at_once_and_no_run(tmp_path: Path) -> None:
+    house = WatchHouse(
+        tmp_path, toml=DAILY.replace('every = "1d"\nwindow = "1d"\n[retrain]', 'every = "60d"\n[retrain]')
+    )
+    house.register(1.0)
+    watcher = house.leader()
+    house.to(START)
+    watcher.tick()
+    house.traffic(1.0, shift=3.0)
+    house.to(START + DAY)
+    watcher.tick()
+    assert len(house.events("drift_detected")) == 1
+    (checked,) = house.events("quality_checked")
+    assert checked.data["numbers"]["because"] == "drift"
+    assert checked.data["labels"] > 900
+    assert house.events("retrain_requested") == []
+
+
+def test_evidence_goes_on_over_a_restart_and_is_in_the_trail(house: WatchHouse) -> None:
+    """A second watcher finds the same evidence, from the events alone: the log is not read again."""
+    house.register(1.0)
+    watcher = house.leader()
+    house.to(START)
+    watcher.tick()
+    for day in range(2):
+        house.traffic(1.0, start=START + day * DAY)
+        house.to(START + (day + 1) * DAY)
+        watcher.tick()
+        watcher.stop()
+        watcher = house.leader()
+    first, second = (event.data for event in house.events("quality_checked"))
+    rows = [sum(day[0] for day in held["state"]["observed"].values()) for held in (first, second)]
+    evidence = second["numbers"]["declines"]["observed"]["evidence"]
+    assert sum(rows) == evidence["rows"] == 1958
+    assert second["state"]["matured_until"] == (START + 2 * DAY - timedelta(hours=1)).isoformat()
+    assert house.events("quality_declined") == house.events("concept_drift_detected") == []
+
+
 def test_an_operators_run_is_begun_at_the_next_look_even_in_the_cooldown(house: WatchHouse) -> None:
     """Not at the next due time; and it reads the record as it stands then."""
     house.register(1.0)
