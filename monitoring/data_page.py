@@ -17,7 +17,7 @@ from monitoring.data_quality import WHOLE_ROW, DataFinding, DataQualityReport
 from monitoring.domain_classifier import DomainReport
 from monitoring.windows import Numbers, Texts, Window
 from retrain.charts import bars
-from retrain.report import STYLE
+from retrain.page import STYLE
 
 BINS = 32
 SHOWN_CATEGORIES = 8
