@@ -11,7 +11,7 @@ from service.jobs import Job
 from service.record import Record
 from service.settings import Settings
 
-JobName = Literal["bouts", "drift", "quality", "retrain", "schedule"]
+JobName = Literal["bouts", "drift", "labels", "quality", "retrain", "schedule"]
 
 
 def agenda(settings: Settings, cron: Callable[[str], Schedule]) -> dict[JobName, Schedule]:
@@ -22,6 +22,7 @@ def agenda(settings: Settings, cron: Callable[[str], Schedule]) -> dict[JobName,
     jobs: dict[JobName, Schedule] = {
         "bouts": Every(settings.promotion.every),
         "drift": Every(settings.drift.every),
+        "labels": Every(settings.retrain.check_every),  # they are what triggers are weighed by
         "quality": Every(settings.quality.every),
         "retrain": Every(settings.retrain.check_every),
     }

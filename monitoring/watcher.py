@@ -13,6 +13,7 @@ from monitoring.bout import open_due_bouts, settle_bouts
 from monitoring.drift_check import DriftCheck
 from monitoring.facts import asks_of_checks
 from monitoring.housekeeping import keep_house, say_settings
+from monitoring.label_watch import LabelWatch
 from monitoring.leadership import Leadership
 from monitoring.quality_check import QualityCheck
 from monitoring.retraining import Retraining
@@ -73,6 +74,7 @@ class Watcher:
         self._stopwatch = stopwatch
         self._drift = DriftCheck(settings, record)
         self._quality = QualityCheck(settings, record)
+        self._labels = LabelWatch(settings, record)
         self._follows_requests = settings.clock.source == "requests"
         self._led: Fence | None = None
         self._jobs: list[Job] = []
@@ -210,6 +212,7 @@ class Watcher:
         runners: dict[JobName, Callable[[], object]] = {
             "bouts": lambda: self._bouts(fence, as_of),
             "drift": lambda: self._look_for_drift(named, fence, as_of),
+            "labels": lambda: self._labels.run(fence, as_of),
             "quality": lambda: self._quality.run(fence, as_of),
             "retrain": lambda: self._weigh(named, fence, as_of),
         }

@@ -57,7 +57,7 @@ def test_before_the_first_request_there_is_no_time_and_nothing_is_planned(house:
     house.to(START)
     house.look(watcher)
     assert {job.name: job.due_at for job in house.record.jobs.all()} == dict.fromkeys(
-        ["bouts", "drift", "quality", "retrain"], START + DAY
+        ["bouts", "drift", "labels", "quality", "retrain"], START + DAY
     )
     assert house.settled() == START
 
@@ -74,7 +74,7 @@ def test_a_day_that_is_due_is_checked_as_of_that_day_and_settled(house: WatchHou
     jobs = house.record.jobs.all()
     assert {job.last_as_of for job in jobs} == {START + DAY}
     assert {job.due_at for job in jobs} == {START + 2 * DAY}
-    assert [job.last_error for job in jobs] == [None] * 4
+    assert [job.last_error for job in jobs] == [None] * 5
     assert house.settled() == START + DAY
     assert [event.data["rows"] for event in house.events("drift_checked")] == [1000]
 
@@ -501,7 +501,7 @@ def test_without_a_champion_nothing_is_checked_and_nothing_fails(house: WatchHou
     watcher.tick()
     house.to(START + DAY)
     watcher.tick()
-    assert [job.last_error for job in house.record.jobs.all()] == [None] * 4
+    assert [job.last_error for job in house.record.jobs.all()] == [None] * 5
     assert house.events("drift_checked") == []
 
 
