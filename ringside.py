@@ -160,6 +160,24 @@ def watch(config: ConfigOption = None) -> None:
 
 
 @app.command()
+def tokens(
+    folder: Annotated[Path, typer.Argument(help="Where they go; for their owner alone.")],
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Replace those that are there; the old ones are refused.")
+    ] = False,
+) -> None:
+    """Make tokens for applications, Prometheus, Alertmanager and operators, and the list that serve.tokens names.
+
+    Example: ringside tokens /etc/ringside/tokens
+    """
+    from service.token_files import LIST, make_tokens
+
+    for file in make_tokens(folder.absolute(), anew=anew):
+        print(file)
+    print(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
+
+
+@app.command()
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say who is champion, who challenges, and how the service is doing.
 

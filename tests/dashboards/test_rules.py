@@ -100,7 +100,7 @@ def test_promtool_accepts_the_rules_and_the_scrape_configuration(tmp_path: Path)
     token.write_text("secret")
     configuration = (DASHBOARDS / "prometheus" / "prometheus.yml").read_text()
     (tmp_path / "rules.yml").write_text(RULES.read_text())
-    (tmp_path / "prometheus.yml").write_text(configuration.replace("/etc/ringside/tokens/read", str(token)))
+    (tmp_path / "prometheus.yml").write_text(configuration.replace("/etc/ringside/tokens/prometheus", str(token)))
     run(promtool, "check", "config", str(tmp_path / "prometheus.yml"))
 
 
