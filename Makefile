@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients packages demo test test-data check format serve lock boards bench-serving bench-evidence
+.PHONY: help setup clients packages demo test test-data check format serve lock boards pictures stack bench-serving bench-evidence
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,12 @@ serve: setup  ## Run service and watcher for ./ringside.toml
 
 boards: setup  ## Write the Grafana boards anew
 	$(BIN)/python -m dashboards.build
+
+pictures: setup packages  ## Run the demo, and draw the boards' panels from Prometheus into docs/boards (about six minutes)
+	nice $(BIN)/python -m dashboards.pictures $(ARGS)
+
+stack: setup  ## Make tokens and folders for compose.yaml
+	$(BIN)/python -m dashboards.prepare
 
 bench-serving: setup  ## Measure the predict path beside its peers, with wrk and hey (about fifteen minutes)
 	$(BIN)/python -m benchmarks.serving --write $(ARGS)

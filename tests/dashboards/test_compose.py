@@ -1,0 +1,172 @@
+"""compose.yaml, the programs' configurations and the folder that `make stack` prepares fit each other."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dashboards.prepare import IMAGE_USER, KEEPERS, prepare
+from service.settings import load_settings
+from tests.dashboards.promtool import DASHBOARDS
+
+ROOT = DASHBOARDS.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+PROMETHEUS = yaml.safe_load((DASHBOARDS / "prometheus" / "prometheus.yml").read_text())
+ALERTMANAGER = yaml.safe_load((DASHBOARDS / "alertmanager" / "alertmanager.yml").read_text())
+
+
+def mounts(service: str) -> dict[str, tuple[str, bool]]:
+    """Path in the container → (path on the host, whether it is read only)."""
+    held = {}
+    for volume in SERVICES[service]["volumes"]:
+        source, target, *mode = re.sub(r"\$\{\w+:-(.+?)\}", r"\1", volume).split(":")
+        held[target] = (source, mode == ["ro"])
+    return held
+
+
+def mounted(service: str, path: str) -> Path:
+    """Where a file that a program reads in its container lies in the checkout."""
+    for target, (source, _) in mounts(service).items():
+        if Path(path).is_relative_to(target):
+            return ROOT / source / Path(path).relative_to(target)
+    raise AssertionError(f"{service} has nothing mounted at {path}")
+
+
+def port(service: str) -> str:
+    """The one that it listens on in its container."""
+    (published,) = SERVICES[service]["ports"]
+    return str(published).split(":")[-1]
+
+
+def test_everything_runs_as_one_plain_user_without_privileges() -> None:
+    for name, service in SERVICES.items():
+        assert service["user"].startswith("${RINGSIDE_USER:?"), name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & set(service), name
+
+
+def test_images_are_pinned_and_nothing_is_open_to_other_machines() -> None:
+    for name, service in SERVICES.items():
+        assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+        assert all(published.startswith("127.0.0.1:") for published in service["ports"]), name
+    published = [held.rpartition(":")[0] for service in SERVICES.values() for held in service["ports"]]
+    assert len(published) == len(set(published))
+
+
+def test_every_program_has_a_health_check_at_its_own_port() -> None:
+    for name, service in SERVICES.items():
+        assert f"127.0.0.1:{port(name)}/" in " ".join(service["healthcheck"]["test"]), name
+
+
+def test_what_is_mounted_is_in_the_checkout_or_prepared(tmp_path: Path) -> None:
+    """And only data folders, and the problem's, can be written to."""
+    prepare(tmp_path)
+    for name in SERVICES:
+        for target, (source, read_only) in mounts(name).items():
+            if source == "./problem":  # the user's own
+                continue
+            made = source.startswith("./stack/")
+            assert ((tmp_path if made else ROOT) / source).exists(), f"{name}: {source}"
+            assert read_only == (source.removeprefix("./stack/") not in KEEPERS), f"{name}: {target}"
+
+
+def test_the_prepared_secrets_are_for_one_user_who_is_not_root(tmp_path: Path) -> None:
+    folder = prepare(tmp_path)
+    user = os.getuid() or IMAGE_USER
+    assert (tmp_path / ".env").read_text().startswith(f"RINGSIDE_USER={user}:")
+    for file in (folder / "tokens").iterdir():
+        held = file.stat()
+        assert (stat.S_IMODE(held.st_mode), held.st_uid) == (0o600, user), file.name
+    before = {file.name: file.read_text() for file in (folder / "tokens").iterdir()}
+    prepare(tmp_path)
+    assert {file.name: file.read_text() for file in (folder / "tokens").iterdir()} == before
+
+
+def test_git_leaves_out_what_is_prepared() -> None:
+    ignored = (ROOT / ".gitignore").read_text().split()
+    assert {"/stack/", "/.env", "/problem/"} <= set(ignored)
+
+
+def test_ringside_starts_with_these_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every address of its container, and so only with tokens: those that were made."""
+    folder = prepare(tmp_path)
+    (tmp_path / "ringside.toml").write_text('[problem]\ntask = "regression"\ntarget = "y"\n')
+    environment = SERVICES["ringside"]["environment"]
+    tokens = environment["RINGSIDE_SERVE__TOKENS"]
+    assert mounted("ringside", tokens) == ROOT / "stack" / "tokens" / "tokens.toml"
+    for name, value in environment.items():
+        if name.startswith("RINGSIDE_"):
+            monkeypatch.setenv(name, str(folder / "tokens" / "tokens.toml") if value == tokens else value)
+    settings = load_settings(tmp_path / "ringside.toml")
+    settings.serve.require_tokens()
+    assert (settings.serve.host, str(settings.serve.port)) == ("0.0.0.0", port("ringside"))
+    assert {token.name for token in settings.serve.read_tokens()} >= {"prometheus", "alertmanager"}
+
+
+def test_the_programs_find_each_other() -> None:
+    """Each address in a configuration is a service's name and its port."""
+    (job,) = PROMETHEUS["scrape_configs"]
+    (webhook,) = ALERTMANAGER["receivers"][0]["webhook_configs"]
+    source = yaml.safe_load((DASHBOARDS / "grafana/provisioning/datasources/prometheus.yml").read_text())
+    told = [
+        *job["static_configs"][0]["targets"],
+        *PROMETHEUS["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"],
+        webhook["url"].removeprefix("http://").partition("/")[0],
+        source["datasources"][0]["url"].removeprefix("http://"),
+    ]
+    assert told == [f"{name}:{port(name)}" for name in ("ringside", "alertmanager", "ringside", "prometheus")]
+
+
+def test_the_programs_find_their_files() -> None:
+    (job,) = PROMETHEUS["scrape_configs"]
+    (webhook,) = ALERTMANAGER["receivers"][0]["webhook_configs"]
+    stack = ROOT / "stack" / "tokens"
+    read = job["authorization"]["credentials_file"]
+    assert mounted("prometheus", read) == stack / "prometheus"
+    alert = webhook["http_config"]["authorization"]["credentials_file"]
+    assert mounted("alertmanager", alert) == stack / "alertmanager"
+    password = SERVICES["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"]
+    assert mounted("grafana", password) == stack / "grafana"
+    for name, option in (("prometheus", "--config.file="), ("alertmanager", "--config.file=")):
+        (file,) = [held.removeprefix(option) for held in SERVICES[name]["command"] if held.startswith(option)]
+        assert mounted(name, file).is_file()
+    assert (mounted("prometheus", "/etc/prometheus") / PROMETHEUS["rule_files"][0]).is_file()
+    provider = yaml.safe_load((DASHBOARDS / "grafana/provisioning/dashboards/ringside.yml").read_text())
+    boards = mounted("grafana", provider["providers"][0]["options"]["path"])
+    assert len(list(boards.glob("*.json"))) == 4
+
+
+def test_the_image_holds_what_compose_expects_of_it() -> None:
+    """The port, the problem's folder, the program, and nothing left out of its context that it copies."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f"EXPOSE {port('ringside')}" in dockerfile
+    assert "RINGSIDE_CONFIG=/problem/ringside.toml" in dockerfile
+    assert "/problem" in mounts("ringside")
+    assert f"--uid {IMAGE_USER}" in dockerfile
+    assert re.search(r"^USER (?!root)", dockerfile, re.MULTILINE)
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
+    sources = {source for line in copied for source in line.split()}
+    assert sources <= allowed
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_docker_compose_accepts_it() -> None:
+    """Where its client is installed; an engine is not needed for that."""
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker compose is not installed")
+    command = [docker, "compose", "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
+    environment = {**os.environ, "RINGSIDE_USER": "1034:1034"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
