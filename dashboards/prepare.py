@@ -15,7 +15,7 @@ IMAGE_USER: Final = 1034  # the Dockerfile's; for whoever prepares as root, sinc
 
 
 def prepare(root: Path) -> Path:
-    """The folder `stack` below `root`: tokens and a password, for one user's eyes only. Beside it, .env names that user.
+    """The folder `stack` in `root`, with tokens and a password for one user's eyes; beside it, .env names that user.
 
     Containers run as whoever prepares: secrets in files are for their owner's eyes, and a mount keeps the owner.
     """
