@@ -29,7 +29,9 @@ STEP_SECONDS: Final = 43_200
 MOST_SERIES: Final = 12  # of one panel; more would not be told apart
 MOST_NAMES: Final = 6
 COLOURS: Final = {"green": "#2e7d32", "orange": "#ef6c00", "red": "#c62828", "blue": "#1565c0", "purple": "#6a1b9a"}
-PALETTE: Final = 64  # colours; a board stays below 200 KB
+PALETTE: Final = 128  # colours; a board stays below 200 KB
+DAY: Final = 86_400
+NICE_DAYS: Final = (1, 2, 5, 10, 20, 30, 60, 90, 180)
 Line = tuple[str, list[datetime], list[float]]
 
 
@@ -48,13 +50,14 @@ class Asked:
             data={"query": filled(query.expression), "start": self.start, "end": self.end, "step": STEP_SECONDS},
             timeout=60,
         )
-        answer.raise_for_status()
+        if answer.is_error:
+            raise ValueError(f"{query.expression}: {answer.text}")
         return [_line(query, series) for series in answer.json()["data"]["result"]]
 
     def times(self, mark: Mark) -> list[datetime]:
         """When such a thing happened."""
-        count = f'max(ringside_audit_events_total{{kind="{mark.kind}"}})'
-        found = self.lines(Query(f"{count} - {count} offset {STEP_SECONDS}s > 0"))
+        count = f'ringside_audit_events_total{{kind="{mark.kind}"}}'
+        found = self.lines(Query(f"max({count}) - max({count} offset {STEP_SECONDS}s) > 0"))
         return [at for _, times, _ in found for at in times]
 
 
@@ -92,6 +95,7 @@ def draw(board: Board, asked: Asked, path: Path) -> None:
         else:
             axes = figure.add_axes((left + 0.03, bottom + 1.5 / top, width - 0.04, height - 2.9 / top))
             _plot(axes, panel, found, marks)
+            axes.set_xlim(asked.start / DAY, asked.end / DAY)  # matplotlib's dates are days since 1970
     figure.savefig(path, dpi=75)
     pyplot.close(figure)
     Image.open(path).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -99,8 +103,16 @@ def draw(board: Board, asked: Asked, path: Path) -> None:
 
 def _line(query: Query, series: Mapping[str, Any]) -> Line:
     name = re.sub(r"\{\{(\w+)\}\}", lambda found: series["metric"].get(found[1], ""), query.legend)
-    points = [(datetime.fromtimestamp(at, UTC), float(value)) for at, value in series["values"]]
-    return name, [at for at, _ in points], [value for _, value in points]
+    times: list[datetime] = []
+    values: list[float] = []
+    for at, value in series["values"]:
+        when = datetime.fromtimestamp(at, UTC)
+        if times and (when - times[-1]).total_seconds() > STEP_SECONDS:  # no line where nothing was
+            times.append(when)
+            values.append(math.nan)
+        times.append(when)
+        values.append(float(value))
+    return name, times, values
 
 
 def _plot(axes: Any, panel: Panel, found: Sequence[Line], marks: Sequence[tuple[Mark, list[datetime]]]) -> None:
@@ -111,10 +123,16 @@ def _plot(axes: Any, panel: Panel, found: Sequence[Line], marks: Sequence[tuple[
     for mark, when in marks:
         for at in when:
             axes.axvline(at, color=COLOURS[mark.color], linewidth=0.7, alpha=0.5)
+    if panel.logarithmic:
+        axes.set_yscale("log")
     low, high = axes.get_ylim()
     for value, colour in panel.steps[1:]:
         if value is not None and low <= value <= high + 0.5 * (high - low):
             axes.axhline(value, color=COLOURS[colour], linestyle="--", linewidth=0.9)
+    days = (high - low) / DAY
+    if panel.unit == "s" and days > 3:
+        nice = next((each for each in NICE_DAYS if days / each <= 6), 365)
+        axes.yaxis.set_major_locator(ticker.MultipleLocator(nice * DAY))
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: told(value, panel.unit)))
     axes.xaxis.set_major_formatter(dates.DateFormatter("%b"))  # type: ignore[no-untyped-call]
     axes.tick_params(labelsize=8)
@@ -168,11 +186,11 @@ def told(value: float, unit: str) -> str:
         return _duration(value)
     if unit == "reqps":
         return f"{value:.3g}/s"
-    return f"{value / 1000:.4g}k" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value / 1000:.4g}k" if 10_000 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def _duration(value: float) -> str:
-    for length, name in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"), (0.001, "ms"), (1e-6, "µs")):
+    for length, name in ((DAY, "d"), (3600, "h"), (60, "min"), (1, "s"), (0.001, "ms"), (1e-6, "µs")):
         if abs(value) >= length:
             return f"{value / length:.3g} {name}"
     return "0"

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-# Told by the machine's clock even where the record has its own: the age is kept, the time is moved.
+# Told by the machine's clock, which in a replay says nothing: years after all that is replayed.
 MACHINE_TIMES = ("ringside_watcher_heartbeat_timestamp_seconds",)
 SCRAPED = {"job": "ringside", "instance": "ringside:3000"}
 
@@ -28,7 +28,6 @@ class History:
 
     url: str
     lines: dict[str, list[str]] = field(default_factory=dict)
-    first: float | None = None
     last: float = 0.0
 
     def scrape(self) -> bool:
@@ -40,16 +39,18 @@ class History:
             return False
         if settled is None:
             return False
-        at = datetime.fromisoformat(settled).timestamp()
+        return self.add(text, datetime.fromisoformat(settled).timestamp())
+
+    def add(self, text: str, at: float) -> bool:
+        """Adds what a scrape showed at that time; False where it is no later than the last one."""
         if at <= self.last:
             return False
-        self.first, self.last = self.first or at, at
+        self.last = at
         self._add("up", SCRAPED, 1.0, at)
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                moved = at - time.time() if sample.name in MACHINE_TIMES else 0.0
-                if not sample.name.endswith("_created"):
-                    self._add(sample.name, {**sample.labels, **SCRAPED}, sample.value + moved, at)
+                if sample.name not in MACHINE_TIMES and not sample.name.endswith("_created"):
+                    self._add(sample.name, {**sample.labels, **SCRAPED}, sample.value, at)
         return True
 
     def _add(self, name: str, labels: dict[str, str], value: float, at: float) -> None:

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
-from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode, LegendDisplayMode, LegendPlacement
+from grafana_foundation_sdk.models.common import (
+    GraphThresholdsStyleMode,
+    LegendDisplayMode,
+    LegendPlacement,
+    ScaleDistribution,
+)
 from grafana_foundation_sdk.models.dashboard import DashboardLinkType, DataSourceRef, GridPos, Threshold, ThresholdsMode
 
 SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${source}")
@@ -42,6 +47,7 @@ class Panel:
     width: int = 8
     alert: str | None = None
     by_version: bool = False  # a click on a series opens the model's card
+    logarithmic: bool = False
 
     @property
     def height(self) -> int:
@@ -112,6 +118,9 @@ def _timeseries(panel: Panel) -> Any:
     if len(panel.steps) > 1:
         style = common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
         built = built.thresholds_style(style)
+    if panel.logarithmic:
+        scale = common.ScaleDistributionConfig().type(ScaleDistribution.LOG).log(10)
+        built = built.scale_distribution(scale)
     return built
 
 

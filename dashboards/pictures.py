@@ -23,7 +23,7 @@ SCRAPE_SECONDS = 0.5  # about a day of the replay
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dashboards.pictures", description=__doc__)
-    parser.add_argument("--history", type=Path, help="a file of scrapes, kept or read again instead of a new demo")
+    parser.add_argument("--history", type=Path, help="a file of scrapes: written, or read where it is there")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

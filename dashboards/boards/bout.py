@@ -24,6 +24,7 @@ EVIDENCE = Row(
             (STATUS, BOUTS),
             goal(FIRST_BOUT),
             width=12,
+            logarithmic=True,
         ),
         Panel(
             "Lead",

@@ -12,7 +12,7 @@ from dashboards.build import BOARDS as MADE
 from dashboards.build import FOLDER
 from service.events import KINDS
 from service.routes import RULES as ROUTES
-from tests.dashboards.promtool import DASHBOARDS, alerts
+from tests.dashboards.promtool import alerts
 from tests.dashboards.queries import BOARDS, panels
 
 # Rates, counts and scores of which no value is good or bad in itself.
@@ -119,9 +119,3 @@ def test_every_variable_is_used() -> None:
         chosen = [held["name"] for held in board["templating"]["list"] if held["type"] == "query"]
         unused = [held for held in chosen if f"${held}" not in text]
         assert unused in ([], ["version"]), name
-
-
-def test_grafana_finds_boards_and_source_where_compose_puts_them() -> None:
-    provisioning = DASHBOARDS / "grafana" / "provisioning"
-    assert "path: /var/lib/grafana/dashboards" in (provisioning / "dashboards" / "ringside.yml").read_text()
-    assert "url: http://prometheus:9090" in (provisioning / "datasources" / "prometheus.yml").read_text()
