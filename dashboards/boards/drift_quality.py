@@ -6,7 +6,8 @@ from dashboards.board import Board, Choice, Row
 from dashboards.panel import Link, Panel, Query, above, age, below, events, yes_no
 
 DRIFT = events("Drift checks, with reports", "drift_checked", "drift_detected")
-DECLINES = events("Declines", "quality_declined")
+CHECKS = events("Quality checks, with reports", "quality_checked", "quality_declined", "concept_drift_detected")
+LABELS = events("Labels stopped and resumed", "labels_stopped", "labels_resumed")
 STATUS = Link("Status", "/status")
 FEATURE = '{feature=~"$feature"}'
 METRIC = 'metric=~"$metric"'
@@ -25,21 +26,21 @@ NOW = Row(
             "Quality declined",
             "Whether the champion's loss on labelled requests has risen beyond chance and tolerance.",
             Query('max(ringside_quality_declined{kind="observed"})', "declined"),
-            DECLINES,
+            CHECKS,
             "RingsideQualityDeclined",
         ),
         yes_no(
             "Decline estimated",
             "The same, from the model's own probabilities, before the labels are there.",
             Query('max(ringside_quality_declined{kind="estimated"})', "declined"),
-            DECLINES,
+            CHECKS,
             "RingsideEstimatedQualityDeclined",
         ),
         yes_no(
             "Labels stopped",
             "Whether labels are overdue, by their own rate and delay.",
             Query("max(ringside_labels_stopped)", "stopped"),
-            STATUS,
+            LABELS,
             "RingsideLabelsStopped",
         ),
         age(
@@ -96,6 +97,22 @@ DRIFTING = Row(
             "none",
             (Query(f"max by (feature, method) (ringside_feature_drift_score{FEATURE})", "{{feature}} ({{method}})"),),
             (DRIFT,),
+            width=12,
+        ),
+        Panel(
+            "Scores against what is worth a look",
+            "Each score divided by what it has to pass: the least effect, or what chance reaches in such a window.",
+            "none",
+            (
+                Query(
+                    f"max by (feature, method) (ringside_feature_drift_score{FEATURE})"
+                    f" / max by (feature, method) (ringside_feature_drift_threshold{FEATURE})",
+                    "{{feature}} ({{method}})",
+                ),
+            ),
+            (DRIFT,),
+            above(1),
+            width=12,
         ),
         Panel(
             "Predictions and labels",
@@ -133,6 +150,7 @@ DRIFTING = Row(
             (Query("max(ringside_drift_window_rows)", "requests"),),
             (DRIFT,),
             below(200, 1000),
+            width=12,
         ),
         Panel(
             "Reach of the window",
@@ -141,6 +159,7 @@ DRIFTING = Row(
             (Query("max(ringside_drift_window_age_seconds)", "oldest request"),),
             (DRIFT,),
             above(14 * 86_400, 30 * 86_400),
+            width=12,
         ),
     ),
 )
@@ -159,7 +178,7 @@ QUALITY = Row(
                     "{{role}} {{metric}} {{bound}}",
                 ),
             ),
-            (DECLINES,),
+            (CHECKS,),
             width=12,
             alert="RingsideQualityDeclined",
         ),
@@ -174,7 +193,7 @@ QUALITY = Row(
                     "{{role}} {{metric}} {{bound}}",
                 ),
             ),
-            (DECLINES,),
+            (CHECKS,),
             width=12,
             alert="RingsideEstimatedQualityDeclined",
         ),
@@ -183,7 +202,7 @@ QUALITY = Row(
             "Evidence that the labels say otherwise than the model expected: concept drift from 1 on.",
             "none",
             (Query("max(ringside_quality_gap_evidence)", "gap"),),
-            (DECLINES,),
+            (CHECKS,),
             above(0.5, 1),
             width=12,
             alert="RingsideConceptDrift",
@@ -193,13 +212,13 @@ QUALITY = Row(
             "The champion on segments of the requests, configured and discovered; protected groups among them.",
             "none",
             (Query(f"max by (slice, metric) (ringside_quality_slice{{{METRIC}}})", "{{slice}} {{metric}}"),),
-            (DECLINES,),
+            (CHECKS,),
             width=12,
         ),
     ),
 )
 
-LABELS = Row(
+LABELLING = Row(
     "Labels",
     (
         Panel(
@@ -207,7 +226,7 @@ LABELS = Row(
             "Share of mature requests that are labelled. Below promotion.min_coverage nobody is promoted.",
             "percentunit",
             (Query("min(ringside_label_coverage)", "labelled"),),
-            (STATUS,),
+            (STATUS, LABELS),
             below(0.8, 0.9),
             alert="RingsideLabelCoverageLow",
         ),
@@ -216,21 +235,21 @@ LABELS = Row(
             "From a request to its label. The horizon (quality.label_horizon) should be above the p99.",
             "s",
             (Query("max by (quantile) (ringside_label_delay_seconds)", "p{{quantile}}"),),
-            (STATUS,),
+            (STATUS, LABELS),
             above(7 * 86_400, 30 * 86_400),
         ),
         age(
             "Last label",
             "How long ago a label came.",
             "max(ringside_last_label_timestamp_seconds)",
-            STATUS,
+            LABELS,
             above(86_400, 7 * 86_400),
         ),
         yes_no(
             "Delay depends on the outcome",
             "Whether labels of one outcome come later than those of another: early labels are then a biased sample.",
             Query("max(ringside_label_delay_depends_on_outcome)", "depends"),
-            STATUS,
+            LABELS,
             "RingsideLabelDelayBiased",
         ),
     ),
@@ -240,7 +259,7 @@ BOARD = Board(
     "ringside-drift-quality",
     "Ringside: drift and quality",
     "Whether requests still look like what the champion was trained on, and whether its answers still hold.",
-    (NOW, DRIFTING, QUALITY, LABELS),
+    (NOW, DRIFTING, QUALITY, LABELLING),
     (
         Choice("feature", "Feature", "ringside_feature_drift_score", "feature"),
         Choice("metric", "Metric", "ringside_quality", "metric"),

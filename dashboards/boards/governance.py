@@ -176,7 +176,7 @@ TRAILS = Row(
             "Messages to people within the last hour, by what became of them.",
             "short",
             (Query("max by (outcome) (increase(ringside_notifications_total[1h]))", "{{outcome}}"),),
-            (TRAIL,),
+            (events("Messages", "notification_sent"),),
             alert="RingsideNotificationsFailing",
         ),
     ),

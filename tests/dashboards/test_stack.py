@@ -63,6 +63,7 @@ FOUND: dict[str, list[tuple[str, dict[str, str], float]]] = {
         ("ringside_feature_drifted", {"feature": "distance"}, 1),
         ("ringside_feature_drift_evidence", {"feature": "distance"}, 1.7),
         ("ringside_feature_drift_score", {"feature": "distance", "method": "ks"}, 0.3),
+        ("ringside_feature_drift_threshold", {"feature": "distance", "method": "ks"}, 0.1),
         ("ringside_drift_window_rows", {}, 1500),
         ("ringside_drift_window_age_seconds", {}, 7200),
         ("ringside_domain_classifier_auc", {}, 0.8),

@@ -55,6 +55,7 @@ CONTRACT = {
     "ringside_watcher_heartbeat_timestamp_seconds",
     "ringside_unusual_values_total{reason}",
     "ringside_feature_drift_evidence{feature}",
+    "ringside_feature_drift_threshold{feature,method}",
     "ringside_drift_evidence",
     "ringside_output_drift_evidence{output}",
     "ringside_output_drifted{output}",
