@@ -130,7 +130,8 @@ def test_drifted_traffic_in_and_a_better_champion_out(story: Story) -> None:
         "bout_decided",
         "model_promoted",
     ]
-    assert story.events("drift_detected")[0].data["drifted"] == ["terminal"]
+    # Flights of the new terminal are seldom late: what turned out to be true moved, too.
+    assert story.events("drift_detected")[0].data["drifted"] == ["terminal", "target"]
 
 
 def test_the_evidence_is_of_fresh_matured_requests_that_the_champion_answered(story: Story) -> None:
