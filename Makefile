@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients packages demo test test-data check format serve lock boards pictures stack bench-serving bench-evidence
+.PHONY: help setup clients packages demo test test-data check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ bench-serving: setup  ## Measure the predict path beside its peers, with wrk and
 
 bench-evidence: setup  ## Simulate the evidence rule: false and missed promotions (minutes)
 	$(BIN)/python -m benchmarks.evidence $(ARGS)
+
+bench-alarms: setup  ## Measure false and missed drift alarms beside rivals (ten minutes): ARGS="--data folder"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	$(BIN)/python -m benchmarks.alarms --write $(ARGS)
 
 lock:  ## Resolve the dependencies anew: everything, what the image runs, what only serves, the tests' clients
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements.lock

@@ -85,10 +85,11 @@ class Chance:
         self._columns: dict[str, _Column] = {}
         self._nulls: dict[tuple[str, int], Null] = {}
 
-    def judge(self, statistic: Statistic, score: float, rows: int, quiet: Quiet) -> Judged:
+    def judge(self, statistic: Statistic, score: float, rows: int, quiet: Quiet, use: float = 1.0) -> Judged:
         """`score` was found on `rows` rows: values present, or for missing_share all.
 
-        The p-value of a shift too small to hear of is at least NOTHING, so that it never speaks for an alarm.
+        The p-value of a shift too small to hear of is at least NOTHING, so that it never speaks for an alarm. What
+        the model hardly uses (`use` below 1) has to shift further by as much.
         """
         name, method = statistic
         column = self._column(name)
@@ -99,7 +100,7 @@ class Chance:
         effect = self.day_effect(statistic, quiet.squares)
         left = np.sqrt(np.maximum(score**2 - squares, 0.0))
         p = float(np.where(left > 0, effect.exceeded(left, quiet.carried), 1.0).mean()) + beyond
-        p = min(1.0, max(p, NOTHING)) if score <= EFFECTS[method] else min(1.0, p)
+        p = min(1.0, max(p, NOTHING)) if score * use <= EFFECTS[method] else min(1.0, p)
         return Judged(p, score**2 - square)
 
     def day_effect(self, statistic: Statistic, quiet: Sequence[float] = ()) -> DayEffect:

@@ -107,6 +107,18 @@ def line_weights(
     return {("feature", name): whole * float(share) for name, share in zip(features, shares, strict=True)} | weights
 
 
+def uses(features: Sequence[str], importances: Mapping[str, float]) -> dict[str, float]:
+    """How much the model uses each feature: its importance over the mean one, at most 1; without importances 1.
+
+    A shift matters by how far it is and how much of the answer hangs on it. One of ten times the least effect is
+    heard of where a feature has a tenth of the mean importance, none where it has no importance at all: then the
+    answers, which are watched too, cannot follow it.
+    """
+    rises = {name: max(0.0, _importance(name, importances)) for name in features}
+    mean = math.fsum(rises.values()) / max(1, len(rises))
+    return {name: min(1.0, rise / mean) if mean > 0 else 1.0 for name, rise in rises.items()}
+
+
 def decide(
     before: AlarmState,
     p_values: Mapping[int, Mapping[Line, Sequence[float]]],

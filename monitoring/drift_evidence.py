@@ -25,6 +25,7 @@ from monitoring.drift_alarm import (
     decisions_per_alarm,
     line_name,
     line_weights,
+    uses,
 )
 from monitoring.windows import Window, current_window, with_targets
 from service.clock import EPOCH, MICROSECOND
@@ -87,6 +88,7 @@ class DriftEvidence:
         longer = {span: Chance(meter.reference, span * every, (shortest, span)) for span in SPANS if span > 1}
         self._chances = {1: shortest} | longer
         self._weights = _weights(meter.reference, version)
+        self._uses = uses([name for kind, name in self._weights if kind == "feature"], _importances(version))
 
     def at(self, as_of: datetime) -> Evidence:
         """The decision as of then, from events before and rows up to it. Writes nothing."""
@@ -122,17 +124,15 @@ class DriftEvidence:
         """Measures the requests since the last window of this span; how many there are, if that is too few."""
         drift, database = self._settings.drift, self._record.database
         read = _last_reading(past, "requests", span)
-        if read is not None:
-            found = log_span(database, as_of, as_of - read.until, 0)
-        elif span == 1:
-            found = log_span(database, as_of, drift.decide_every, drift.min_rows)
+        first = _first_start(past) if span > 1 else None  # a long window begins where the first short one did
+        if read is None and first is None:
+            found = log_span(database, as_of, drift.decide_every, drift.min_rows) if span == 1 else LogSpan(0)
         else:
-            # The first long window begins where the first short one did.
-            first = _first_start(past)
-            found = LogSpan(0) if first is None else log_span(database, as_of, as_of - first, 0)
-        since = read.until if read is not None else found.since
-        if found.rows < drift.min_rows or since is None:
+            found = log_span(database, as_of, as_of - (read.until if read else first or as_of), 0)
+        if found.rows < drift.min_rows or found.since is None:
             return found.rows
+        # The first short window is as long as others, or reaches back to its oldest row.
+        since = read.until if read else first or min(as_of - drift.decide_every, found.since - MICROSECOND)
         if span > 1 and as_of - since < span * drift.decide_every - MICROSECOND:
             return found.rows
         window = current_window(database, found, self._schema, self._version.version)
@@ -170,7 +170,8 @@ class DriftEvidence:
                 continue
             statistic: Statistic = (column.feature, column.method)
             quiet = _quiet(past, span, line, column.method, contiguous=contiguous)
-            judged = self._chances[span].judge(statistic, column.score, _rows(window, statistic), quiet)
+            rows, use = _rows(window, statistic), self._uses.get(column.feature, 1.0)
+            judged = self._chances[span].judge(statistic, column.score, rows, quiet, use)
             # The numbers are used as the event tells them, so that they can be used again.
             told = _told(column.score, judged)
             held.p_values.setdefault(span, {}).setdefault(line, []).append(told["p"])
@@ -199,10 +200,14 @@ def line_of(column: str) -> Line:
 def _weights(reference: Window, version: ModelVersion) -> dict[Line, float]:
     columns = (*reference.numbers, *reference.categories)
     features = [name for name in columns if line_of(name)[0] == "feature"]
-    importances = version.card.get("importances") or {}
-    weights = line_weights(features, importances, [name for name in columns if line_of(name)[0] == "output"])
+    weights = line_weights(features, _importances(version), [name for name in columns if line_of(name)[0] == "output"])
     # As the event tells them: what is computed again from it is the same.
     return {line: round(weight, 6) for line, weight in weights.items()}
+
+
+def _importances(version: ModelVersion) -> Mapping[str, float]:
+    """By column, as retrain measured them; none on a card of another making."""
+    return version.card.get("importances") or {}
 
 
 def _quiet(past: Sequence[RecordedEvent], span: int, line: Line, method: str, *, contiguous: bool) -> Quiet:
