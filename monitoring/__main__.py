@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from monitoring.agenda import agenda
 from monitoring.drift import load_in_background
 from monitoring.leadership import Leadership
+from monitoring.notifier import Notifier
 from monitoring.retraining import Retraining
 from monitoring.scheduler import Cron, Ticker
 from monitoring.shadow_pool import ShadowPool
@@ -37,6 +38,7 @@ def compose(settings: Settings, record: Record) -> Watcher:
         Retraining(settings, record, lambda run, fence: RetrainChild.start(settings, record, run, fence)),
         ShadowPool(settings, record),
         agenda(settings, Cron),
+        notices=Notifier.of(settings, record),
     )
 
 

@@ -45,6 +45,12 @@ class Shadows(Protocol):
     def stop(self) -> None: ...
 
 
+class Notices(Protocol):
+    """Whoever tells people; never waits, never raises."""
+
+    def keep(self, fence: Fence) -> None: ...
+
+
 class Watcher:
     """Leads or follows. `beat` and `tick` are called again and again, from one thread each; `stop` after both ended.
 
@@ -63,9 +69,11 @@ class Watcher:
         shadows: Shadows,
         jobs: Mapping[JobName, Schedule],
         *,
+        notices: Notices | None = None,
         stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._notices = notices
         self._record = record
         self._leadership = leadership
         self._retraining = retraining
@@ -160,6 +168,8 @@ class Watcher:
         if self._stopwatch() - self._kept_house >= HOUSEKEEPING_SECONDS:
             self._kept_house = self._stopwatch()
             self._guarded("housekeeping", lambda: keep_house(self._record, self._settings, now))
+        if self._notices is not None:
+            self._notices.keep(fence)
         self._looked = self._stopwatch()
         if self._unsettled is None and self._worth_saying(now):
             self._unsettled = now

@@ -17,6 +17,7 @@ DOORS = {
     "bentoml": {"service/app.py"},
     "onnxruntime": {"service/champion.py"},
     "evidently": {"monitoring/drift.py"},
+    "apprise": {"monitoring/notifier.py"},
     "apscheduler": {"monitoring/scheduler.py"},
     "optuna": {"retrain/search.py", "retrain/search_space.py"},
 }
