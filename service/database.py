@@ -6,14 +6,11 @@ the prediction service, the watcher and the retrain job meet only here.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +20,7 @@ import sqlalchemy as sa
 
 from service.clock import from_micros, to_micros
 from service.errors import SettingsError
+from service.file_lock import FileLock
 
 BUSY_TIMEOUT_SECONDS = 30.0
 
@@ -393,20 +391,14 @@ class Database:
             yield connection
             connection.commit()  # an exception passes this line, and closing rolls back
 
-    @contextmanager
-    def exclusive(self, *, wait: bool = True) -> Iterator[None]:
+    def exclusive(self, *, wait: bool = True) -> AbstractContextManager[None]:
         """On SQLite, the file lock that makes writers of every process queue; elsewhere nothing.
 
-        Without `wait`, raises BlockingIOError where somebody holds it.
+        Without `wait`, entering it raises BlockingIOError where somebody holds it.
         """
         if self._lock is None:
-            yield
-            return
-        self._lock.take(wait=wait)
-        try:
-            yield
-        finally:
-            self._lock.release()
+            return nullcontext()
+        return self._lock if wait else self._lock.at_once
 
     def connect_raw(self, patience_seconds: float) -> Any:
         """A connection of the driver's own, for hot paths, until `disconnect_raw` or `close`. Begins no transactions.
@@ -459,37 +451,3 @@ class Database:
         while self._raw:
             self._raw.pop().close()
         self.engine.dispose()
-
-
-class FileLock:
-    """One holder among all threads of all processes. Not re-entrant; released by the system when its holder dies."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._threads = threading.Lock()
-        self._descriptor: int | None = None
-        self._pid = 0
-
-    def __enter__(self) -> None:
-        self.take(wait=True)
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-    def take(self, *, wait: bool) -> None:
-        """Raises BlockingIOError where it is held and is not to be waited for."""
-        if not self._threads.acquire(blocking=wait):
-            raise BlockingIOError(errno.EWOULDBLOCK, "another thread holds the lock", str(self._path))
-        try:
-            if self._descriptor is None or self._pid != os.getpid():
-                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                self._pid = os.getpid()
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            self._threads.release()
-            raise
-
-    def release(self) -> None:
-        assert self._descriptor is not None
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        self._threads.release()

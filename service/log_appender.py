@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import psycopg
@@ -67,26 +67,29 @@ class SqliteAppender:
         self._inode = os.stat(self._path).st_ino
 
     def append(self, batches: Sequence[Batch], now: Callable[[], int]) -> list[list[Answer] | IdConflict]:
-        with self._transaction():
-            return self._write(batches, now).outcomes
-
-    def probe(self) -> None:
-        with self._transaction():
-            pass
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
         with self._database.exclusive(wait=self._waits):
-            if os.stat(self._path).st_ino != self._inode:  # else rows would go where nobody can find them
-                raise FileNotFoundError(f"{self._path} was replaced by another file")
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
-                yield
+                made = self._write(batches, now)
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                self._roll_back()
                 raise
+        return made.outcomes
+
+    def probe(self) -> None:
+        with self._database.exclusive(wait=self._waits):
+            self._begin()
+            self._roll_back()
+
+    def _begin(self) -> None:
+        if os.stat(self._path).st_ino != self._inode:  # else rows would go where nobody can find them
+            raise FileNotFoundError(f"{self._path} was replaced by another file")
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def _write(self, batches: Sequence[Batch], now: Callable[[], int]) -> Plan:
         execute = self._connection.execute

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.clock import EPOCH, MICROSECOND, from_micros, to_micros
-from service.database import Database, FileLock, canonical_json, clock, samples
+from service.database import Database, canonical_json, clock, samples
 from service.errors import SettingsError
+from service.file_lock import FileLock
 from tests.waiting import wait_until
 
 NOON = datetime(2024, 5, 1, 12, 0, 0, 123457, tzinfo=UTC)
@@ -147,7 +148,7 @@ def test_a_file_lock_is_released_by_the_death_of_its_holder(tmp_path: Path) -> N
     """And until then nobody else of any process gets it."""
     path, held, taken = tmp_path / "lock", tmp_path / "held", threading.Event()
     code = (
-        "import sys, time; from pathlib import Path; from service.database import FileLock\n"
+        "import sys, time; from pathlib import Path; from service.file_lock import FileLock\n"
         "with FileLock(Path(sys.argv[1])): Path(sys.argv[2]).touch(); sys.stdin.read()"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, path, held], stdin=subprocess.PIPE, cwd=os.getcwd())
