@@ -37,6 +37,7 @@ INLINE_SECONDS = 0.002
 class _Waiting:
     batch: Batch
     answered: _Answered | None  # None: it was answered when it was queued
+    outcome: Outcome | None = None  # of one that is committed, and waits for the disk
 
 
 class GroupCommit:
@@ -64,7 +65,7 @@ class GroupCommit:
         self._log = log
         self._waits = durability != "async"
         # To wait for the disk is for the thread: the loop answers others meanwhile.
-        self._inline = durability == "commit"
+        self._syncs = durability == "fsync"
         self._queue_rows = queue_rows
         self._patience_seconds = patience_seconds
         self._on_commit = on_commit
@@ -125,7 +126,7 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         answered: _Answered | None = loop.create_future() if self._waits else None
         self._rows_in += rows
-        if self._inline and rows <= INLINE_ROWS and (self._pending or self._thread_rests()):
+        if self._waits and rows <= INLINE_ROWS and (self._pending or self._thread_rests(rows)):
             if not self._pending:
                 loop.call_soon(self._commit_pending, loop, loop.time() + INLINE_SECONDS)
             self._pending.append(_Waiting(batch, answered))
@@ -136,9 +137,9 @@ class GroupCommit:
             return [Answer(e.id, version, e.prediction, e.probabilities, 0, False) for e in batch.entries]
         return await answered
 
-    def _thread_rests(self) -> bool:
-        """Whether the thread has nothing to do: while it has, the next group gathers behind it."""
-        return self._since is None and not self._away and self._queue.empty()
+    def _thread_rests(self, arriving: int) -> bool:
+        """Whether the thread has nothing to write: while it has, the next group gathers behind it."""
+        return not self._away and self.depth() == arriving
 
     def _take_pending(self) -> list[_Waiting]:
         with self._taking:
@@ -154,9 +155,11 @@ class GroupCommit:
         outcomes = self._log.append_now([waiting.batch for waiting in group]) if rows <= GROUP_ROWS else None
         if outcomes is not None:
             self._rows_inline += rows
+            if self._syncs:
+                self._leave_to_sync(group, outcomes)
+                return
             self._answer_here(group, outcomes)
-            if self._on_commit is not None:
-                self._on_commit(time.perf_counter() - started, rows)
+            self._took(time.perf_counter() - started, rows)
         elif self._thread is None:
             self._rows_inline += rows
             self._answer_here(group, [LogUnavailable("the prediction log is closing")] * len(group))
@@ -168,6 +171,18 @@ class GroupCommit:
             for waiting in group:
                 self._queue.put(waiting)
 
+    def _leave_to_sync(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+        """To the thread, which waits for the disk once for all that were committed meanwhile, here and elsewhere."""
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            self._queue.put(_Waiting(waiting.batch, waiting.answered, outcome))
+        if self._thread is None:  # it has stopped, or is about to
+            committed = self._drain()
+            self._answer_here(committed, self._write(committed))
+
+    def _took(self, seconds: float, rows: int) -> None:
+        if self._on_commit is not None:
+            self._on_commit(seconds, rows)
+
     def _answer_here(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome | RingsideError]) -> None:
         _wake([(w.answered, outcome) for w, outcome in zip(group, outcomes, strict=True) if w.answered is not None])
 
@@ -175,7 +190,7 @@ class GroupCommit:
         """Refuses those who wait for a log that hangs. For the event loop's own thread."""
         if self._waits and self._hangs():
             queued = self._drain()
-            self._rows_refused += _rows(queued)
+            self._rows_refused += _rows(waiting for waiting in queued if waiting.outcome is None)
             _wake([(w.answered, _hung()) for w in (*self._group, *queued) if w.answered is not None])
 
     def _hangs(self) -> bool:
@@ -201,11 +216,9 @@ class GroupCommit:
             outcomes = self._write(group)
             self._away = self._waits and self._failing and time.monotonic() - self._since > self._patience_seconds / 2
             self._group, self._since = (), None
-            rows = _rows(group)
-            self._rows_out += rows
+            self._rows_out += _rows(waiting for waiting in group if waiting.outcome is None)
             self._answer(group, outcomes)
-            if self._on_commit is not None:
-                self._on_commit(time.perf_counter() - started, rows)
+            self._took(time.perf_counter() - started, _rows(group))
             if self._away:
                 self._await_return()
 
@@ -239,7 +252,7 @@ class GroupCommit:
     def _write(self, group: Sequence[_Waiting]) -> Sequence[Outcome | RingsideError]:
         while True:
             try:
-                outcomes = self._log.append([waiting.batch for waiting in group])
+                outcomes = self._committed(group)
                 self._tell(None)
                 return outcomes
             except LogUnavailable as error:
@@ -249,6 +262,14 @@ class GroupCommit:
             except Exception:  # noqa: BLE001 - the thread must outlive it: without it no request is ever answered again
                 log_line("prediction log failed", level=logging.ERROR, exc_info=True)
                 return [LogUnavailable("the prediction log failed")] * len(group)
+
+    def _committed(self, group: Sequence[_Waiting]) -> Sequence[Outcome]:
+        """What became of each, all of it as safe as durability promises: an append waits for the whole log's disk."""
+        new = [waiting.batch for waiting in group if waiting.outcome is None]
+        if not new:
+            self._log.sync()
+        appended = iter(self._log.append(new))
+        return [waiting.outcome if waiting.outcome is not None else next(appended) for waiting in group]
 
     def _tell(self, error: LogUnavailable | None) -> None:
         """Logs that the log went away, and that it is back; not each request in between."""

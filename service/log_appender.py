@@ -33,6 +33,8 @@ class Appender(Protocol):
 
     def append(self, batches: Sequence[Batch], now: Callable[[], int]) -> list[list[Answer] | IdConflict]: ...
 
+    def sync(self) -> None: ...
+
     def probe(self) -> None: ...
 
     def close(self) -> None: ...
@@ -42,7 +44,7 @@ def open_appender(database: Database, window: int, follows_requests: bool, patie
     """Connects. `window` is in microseconds; `patience_seconds` is how long a lock is waited for.
 
     With no patience at all, a SQLite append raises BlockingIOError or sqlite3.OperationalError at once where
-    anybody else is writing.
+    anybody else is writing; nor does it wait for the disk: under durability "fsync", `sync` does.
     """
     kind = SqliteAppender if database.dialect == "sqlite" else PostgresAppender
     return kind(database, window, follows_requests, patience_seconds)
@@ -62,6 +64,8 @@ class SqliteAppender:
         self._follows = follows_requests
         self._waits = patience_seconds > 0
         self._connection: sqlite3.Connection = database.connect_raw(patience_seconds)
+        if not self._waits:
+            self._connection.execute("PRAGMA synchronous = NORMAL")
         assert database.path is not None
         self._path = database.path
         self._inode = os.stat(self._path).st_ino
@@ -76,6 +80,10 @@ class SqliteAppender:
                 self._roll_back()
                 raise
         return made.outcomes
+
+    def sync(self) -> None:
+        """Waits until whatever was committed before is on the disk, by whomever."""
+        self._database.sync_log()
 
     def probe(self) -> None:
         with self._database.exclusive(wait=self._waits):
@@ -163,6 +171,9 @@ class PostgresAppender:
             with suppress(psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 return self._transact(batches, now)
         return self._transact(batches, now)
+
+    def sync(self) -> None:
+        """Nothing: a commit here has waited for the server's disk."""
 
     def probe(self) -> None:
         with self._connection.transaction():

@@ -119,6 +119,7 @@ class PredictionLog:
         """As `append`, but never waits for anybody: None, with nothing logged, where another writer is at work.
 
         None too where anything fails: `append` then finds out what, and says it. SQLite only; elsewhere always None.
+        With durability "fsync" the rows survive the loss of power only after a `sync`, or a later `append`.
         """
         if self._database.dialect != "sqlite" or not self._appending_now.acquire(blocking=False):
             return None
@@ -135,6 +136,15 @@ class PredictionLog:
             return None
         finally:
             self._appending_now.release()
+
+    def sync(self) -> None:
+        """Waits until everything that was committed is on the disk. Raises LogUnavailable where that fails."""
+        with self._appending:
+            try:
+                self._connected().sync()
+            except UNAVAILABLE as error:
+                self._disconnect()
+                raise LogUnavailable("the prediction log cannot be written just now", reason=str(error)) from error
 
     def probe(self) -> None:
         """Raises LogUnavailable unless a writer can begin now; a lock is waited for as long as `append` would."""

@@ -110,6 +110,7 @@ class Worker:
         self.deadlines = Deadlines(serve.request_timeout.total_seconds())
         self.follows_requests = settings.clock.source == "requests"
         self._checkpointer = Checkpointer(self.record.database)
+        await asyncio.to_thread(self._checkpointer.prepare)
         # Threads of its own: a queue of slow requests must not keep a worker from its new champion.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="worker")
         self.commits.start()

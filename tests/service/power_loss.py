@@ -102,6 +102,13 @@ class _Connection(apsw.Connection):
 class ForgettingDatabase(Database):
     """A database whose raw connections, the appender's, write to a `Disk`."""
 
+    disk: Disk
+
+    def sync_log(self) -> None:
+        super().sync_log()
+        self.disk.syncs += 1
+        self.disk.files[f"{self.path}-wal"].sync()
+
     def _connect_raw(self, patience_seconds: float) -> Any:
         connection = _Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=NAME)
         connection.set_busy_timeout(round(1000 * patience_seconds))

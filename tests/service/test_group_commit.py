@@ -135,6 +135,79 @@ def test_while_another_process_writes_the_thread_waits_for_it(sqlite_database: D
     assert logged(sqlite_database) == {"a"}
 
 
+class SlowDisk(PredictionLog):
+    """Commits as ever, and waits at the gate for the disk."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, SystemClock(), WINDOW)
+        self.gate = threading.Event()
+        self.syncs = 0
+        self.error: Exception | None = None
+
+    def sync(self) -> None:
+        assert self.gate.wait(10)
+        self.syncs += 1
+        if self.error is not None:
+            raise self.error
+        super().sync()
+
+
+class TestFsync:
+    """Under durability "fsync" the loop commits, and the thread waits for the disk."""
+
+    def test_an_answer_waits_for_the_disk_and_others_commit_meanwhile(self, sqlite_database: Database) -> None:
+        log = SlowDisk(sqlite_database)
+        commits = GroupCommit(log, durability="fsync")
+
+        async def work() -> None:
+            first = asyncio.create_task(commits.submit(batch("a")))
+            await _until(lambda: logged(sqlite_database) == {"a"})
+            others = [asyncio.create_task(commits.submit(batch(id))) for id in "bcd"]
+            await _until(lambda: logged(sqlite_database) == {"a", "b", "c", "d"})
+            assert not any(task.done() for task in (first, *others))
+            assert commits.depth() == 0
+            log.gate.set()
+            answers = await asyncio.gather(first, *others)
+            assert [answer.id for (answer,) in answers] == ["a", "b", "c", "d"]
+
+        commits.start()
+        asyncio.run(work())
+        commits.stop()
+        assert log.syncs <= 2  # one for the first, one for all that came meanwhile
+
+    def test_a_disk_that_fails_answers_nobody(self, sqlite_database: Database) -> None:
+        log = SlowDisk(sqlite_database)
+        log.error = LogUnavailable("the disk is gone")
+        log.gate.set()
+        commits = GroupCommit(log, durability="fsync")
+        commits.start()
+        (outcome,) = submit(commits, batch("a"))
+        assert isinstance(outcome, LogUnavailable)
+        log.error = None
+        ((again,),) = submit(commits, batch("a"))  # type: ignore[misc]
+        assert again.repeated
+        commits.stop()
+
+    def test_stopping_waits_for_the_disk(self, sqlite_database: Database) -> None:
+        log = SlowDisk(sqlite_database)
+        log.gate.set()
+        commits = GroupCommit(log, durability="fsync")
+
+        async def work() -> list[Answer]:
+            commits.start()
+            task = asyncio.create_task(commits.submit(batch("a")))
+            await asyncio.sleep(0)
+            await asyncio.to_thread(commits.stop)
+            return await task
+
+        assert [answer.id for answer in asyncio.run(work())] == ["a"]
+        assert log.syncs == 1 or logged(sqlite_database) == {"a"}
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(wait_until, condition)
+
+
 def test_a_conflict_is_its_own_requests_only(database: Database, commits: GroupCommit) -> None:
     submit(commits, batch("a"))
     taken, refused, repeated = submit(commits, batch("b"), batch("c", "a", digest=b"other"), batch("a"))
