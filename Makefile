@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients packages demo test test-data check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms
+.PHONY: help setup clients packages demo test test-data check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench-evidence: setup  ## Simulate the evidence rule: false and missed promotion
 bench-alarms: setup  ## Measure false and missed drift alarms beside rivals (ten minutes): ARGS="--data folder"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.alarms --write $(ARGS)
+
+bench-windows: setup  ## Measure drift checks of a million rows and of 200 columns (about ten minutes)
+	$(BIN)/python -m benchmarks.windows --write $(ARGS)
 
 lock:  ## Resolve the dependencies anew: everything, what the image runs, what only serves, the tests' clients
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements.lock

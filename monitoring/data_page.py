@@ -145,7 +145,7 @@ def _histograms(before: Numbers, now: Numbers) -> str:
 def _span(values: Numbers) -> tuple[float, float]:
     """From the 1st to the 99th percentile: one wild value must not flatten all others."""
     low, high = (float(edge) for edge in np.quantile(values, [0.01, 0.99]))
-    margin = (high - low) * 0.05 or max(abs(low) * 0.05, 0.5)
+    margin = 0.0 if high > low else max(abs(low) * 0.05, 0.5)
     return low - margin, high + margin
 
 
@@ -174,6 +174,7 @@ def _shares(before: Texts, now: Texts) -> str:
         set(counts[0]) | set(counts[1]),
         key=lambda name: -max(counts[0][name] / sizes[0], counts[1][name] / sizes[1]),
     )[:SHOWN_CATEGORIES]
+    widest = max(counts[side][name] / sizes[side] for side in (0, 1) for name in names)
     rows = []
     for place, name in enumerate(names):
         y = 20 + place * 30
@@ -182,8 +183,8 @@ def _shares(before: Texts, now: Texts) -> str:
         rows.append(f'<text x="130" y="{y + 15}" text-anchor="end">{escape(label)}</text>')
         for line, (share, style) in enumerate(zip(shares, ("was", "mark"), strict=True)):
             rows.append(
-                f'<rect x="138" y="{y + 12 * line}" width="{180 * share:.1f}" height="10" class="{style}"/>'
-                f'<text x="{142 + 180 * share:.1f}" y="{y + 9 + 12 * line}" class="dim">{share:.1%}</text>'
+                f'<rect x="138" y="{y + 12 * line}" width="{180 * share / widest:.1f}" height="10" class="{style}"/>'
+                f'<text x="{142 + 180 * share / widest:.1f}" y="{y + 9 + 12 * line}" class="dim">{share:.1%}</text>'
             )
     return (
         f'<svg viewBox="0 0 {_WIDTH} {26 + 30 * len(names)}" role="img" aria-label="shares of categories">'

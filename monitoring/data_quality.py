@@ -30,6 +30,8 @@ CHECKS: tuple[Check, ...] = (
     "missing", "out_of_range", "unseen_category", "type_failure", "constant", "duplicates", "unit_slip", "column_swap",
 )  # fmt: skip
 
+CAUSES: tuple[Check, ...] = ("unit_slip", "column_swap", "type_failure")  # what explains other findings comes first
+
 ALPHA = 1e-6
 FEWEST_ROWS = 100  # in either window, below which nothing is said
 SHOWN_EXAMPLES = 5
@@ -115,7 +117,7 @@ def inspect_window(
         *look.slips(),
         *look.swaps(),
     ]
-    found.sort(key=lambda finding: (finding.severity, CHECKS.index(finding.check)))
+    found.sort(key=lambda finding: (finding.severity, finding.check not in CAUSES))
     return DataQualityReport(rows, current.rows, tuple(found))
 
 
@@ -175,7 +177,7 @@ class _Look:
             severity = rise.severity(STRANGE_RISE)
             if severity:
                 distinct = len(set(now[strange].tolist()))
-                message = f"{rise.now:.2%} of the values are of {distinct} categories that training never saw"
+                message = f"{rise.now:.2%} of the values are of categories that training never saw ({distinct} of them)"
                 facts = {**rise.facts(), "categories": distinct}
                 yield DataFinding("unseen_category", name, severity, message, facts, self._examples(name, strange))
 
