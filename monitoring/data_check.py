@@ -14,8 +14,9 @@ from monitoring.data_quality import DataQualityReport, inspect_window
 from monitoring.domain_classifier import DomainReport, tell_apart
 from monitoring.windows import Window
 from service.clock import MICROSECOND
-from service.events import DriftChecked
+from service.events import DriftChecked, RecordsRefused
 from service.record import Record
+from service.refused_records import refused_by_column
 from service.schema import Schema
 
 FINDINGS = "ringside_data_quality_findings"
@@ -64,10 +65,23 @@ class DataCheck:
 
     def look(self, reference: Window, current: Window, schema: Schema, as_of: datetime) -> DataQualityReport:
         """What is wrong with the window; every check's count becomes a sample, also where it is 0."""
-        report = inspect_window(reference, current, schema, hidden=self._hidden)
+        refused = self._refused(current.since, as_of)
+        report = inspect_window(reference, current, schema, refused=refused, hidden=self._hidden)
         counts = [({"check": check}, float(count)) for check, count in report.columns_by_check().items()]
         self._record.samples.replace(FINDINGS, counts, as_of)
         return report
+
+    def _refused(self, since: datetime | None, as_of: datetime) -> dict[str, int]:
+        """Requests by column that the service refused within the window, as its workers told of them."""
+        told, cursor = [], None
+        while since is not None:
+            page, cursor = self._record.events.page(
+                kind=RecordsRefused.kind, since=since, until=as_of + MICROSECOND, limit=1000, cursor=cursor
+            )
+            told += [event.data["counts"] for event in page]
+            if cursor is None:
+                break
+        return refused_by_column(told)
 
     def decide(
         self,

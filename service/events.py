@@ -317,6 +317,17 @@ class AccessRefused(Event):
     count: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class RecordsRefused(Event):
+    """Predict requests that one worker refused for a record, of a minute or more together.
+
+    `counts` holds "column:reason" → requests; values are never told.
+    """
+
+    kind: ClassVar[str] = "records_refused"
+    counts: Mapping[str, int]
+
+
 KnownEvent = (
     DriftChecked
     | DriftDetected
@@ -341,5 +352,6 @@ KnownEvent = (
     | AlertReceived
     | SettingsChanged
     | AccessRefused
+    | RecordsRefused
 )
 KINDS: tuple[str, ...] = tuple(event.kind for event in get_args(KnownEvent))

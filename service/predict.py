@@ -21,6 +21,7 @@ from service.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, 
 from service.json_body import parse_body
 from service.logged import Answer, Batch, LogEntry, new_ids
 from service.metrics import AnswerMetrics, WorkerMetrics
+from service.refused_records import RefusedRecords
 from service.wording import Wording
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class Predictor:
         champion: Champion,
         commits: GroupCommit,
         metrics: WorkerMetrics,
+        refused: RefusedRecords,
         *,
         max_batch: int,
         redact: Sequence[str],
@@ -164,6 +166,7 @@ class Predictor:
         self._champion = champion
         self._commits = commits
         self._metrics = metrics
+        self._refused = refused
         self._max_batch = max_batch
         self._redact = redact
         self._serves_unlogged = on_failure == "serve"
@@ -194,6 +197,7 @@ class Predictor:
                 prepared = await asyncio.to_thread(serving.prepare, asked, at, started)
         except InvalidRecord as error:
             self._metrics.invalid(error.reason)
+            self._refused.add(error, serving.model.schema.problem)
             raise
         logged, answers = True, await self._commit(prepared.batch)
         if answers is None:

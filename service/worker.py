@@ -19,12 +19,13 @@ from service.champion import Champion, LoadRefused, Switched
 from service.checkpoint import Checkpointer
 from service.clock import machine_now
 from service.errors import RingsideError
-from service.events import AccessRefused
+from service.events import AccessRefused, RecordsRefused
 from service.group_commit import GroupCommit
 from service.log_lines import log_line, write_json_lines
 from service.metrics import WorkerMetrics
 from service.predict import Predictor
 from service.record import Record, open_record
+from service.refused_records import RefusedRecords
 from service.settings import Settings, load_settings
 
 BYTES_PER_MB = 1_000_000
@@ -98,10 +99,12 @@ class Worker:
             on_commit=self._committed,
             on_lost=self.metrics.unlogged.inc,
         )
+        self.refused = RefusedRecords()
         self.predictor = Predictor(
             self.champion,
             self.commits,
             self.metrics,
+            self.refused,
             max_batch=serve.max_batch,
             redact=settings.log.redact,
             on_failure=settings.log.on_failure,
@@ -193,6 +196,9 @@ class Worker:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._tell)
 
     def _tell(self, all_of_them: bool = False) -> None:
+        counts = self.refused.due(all_of_them)
+        if counts:
+            self.record.events.append(RecordsRefused(counts=counts), actor="service")
         for refusal in self.gate.refusals.due(all_of_them):
             if self._told_lately(refusal) and not all_of_them:
                 self.gate.refusals.put_back(refusal)

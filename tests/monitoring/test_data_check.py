@@ -15,6 +15,7 @@ from monitoring.data_check import DataCheck, smallest_shift
 from monitoring.data_page import link_pages, render_page
 from monitoring.data_quality import CHECKS, inspect_window
 from monitoring.domain_classifier import tell_apart
+from service.events import RecordsRefused
 from tests.monitoring.arena import START
 from tests.monitoring.test_data_quality import AS_OF, REFERENCE, schema_of, window
 from tests.monitoring.test_watcher import DAILY
@@ -94,6 +95,23 @@ def test_between_decisions_there_are_samples_only(house: WatchHouse) -> None:
     assert [finding.check for finding in report.findings] == ["missing"]
     assert house.samples()["ringside_data_quality_findings", ("missing",)] == 1.0
     assert house.record.reports.recent("data") == []
+
+
+def test_what_the_service_refused_within_the_window_is_a_finding_of_its_column(house: WatchHouse) -> None:
+    """A feed that sends a number as text is in no log, and broken all the same."""
+    house.to(START)
+    for count in (5, 7):
+        refused = RecordsRefused(counts={"x:type": count, "*:unknown_column": 1})
+        house.record.events.append(refused, actor="service", at=START + DAY / 2)
+    house.record.events.append(RecordsRefused(counts={"x:type": 1000}), actor="service", at=START - 2 * DAY)
+    run_days(house, 0.0)
+    findings = {one["column"]: one for one in numbers(house)[0]["data_quality"]["findings"]}
+    assert (findings["x"]["check"], findings["x"]["severity"], findings["x"]["refused"]) == (
+        "type_failure",
+        "error",
+        12,
+    )
+    assert (findings["*"]["severity"], findings["*"]["refused"]) == ("warning", 2)
 
 
 def test_the_page_shows_findings_with_examples_and_nothing_that_a_value_could_run(house: WatchHouse) -> None:
