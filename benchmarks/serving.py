@@ -24,11 +24,12 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import problem
-from benchmarks.disturbance import challenge, measure_disturbances, measure_swaps
+from benchmarks.disturbance import challenge, measure_disturbances
 from benchmarks.load import Pace, Throughput, hey, wrk
 from benchmarks.results import replace_section, table
 from benchmarks.ringside_server import copy_home, ringside_server, write_version
 from benchmarks.servers import PEERS, Running, Server, environment_of, running
+from benchmarks.swaps import measure_swaps
 
 SKLEARN = ("scikit-learn==1.9.1", "pandas==3.0.6")
 CONNECTIONS = 8
