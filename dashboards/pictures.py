@@ -47,9 +47,9 @@ def replay(folder: Path, openmetrics: Path) -> None:
     while demo.poll() is None:
         history.scrape()
         time.sleep(SCRAPE_SECONDS)
-    if demo.returncode:
-        raise SystemExit(f"the demo ended with exit code {demo.returncode}")
     history.write(openmetrics)
+    if demo.returncode:
+        raise SystemExit(f"the demo ended with exit code {demo.returncode}; what was scraped until then: {openmetrics}")
 
 
 def times(openmetrics: Path) -> tuple[float, float]:
