@@ -120,7 +120,7 @@ def batches(size: Size, rng: np.random.Generator) -> Iterator[Batch]:
     """The window's requests in order, as the service hands them to the log."""
     every = (WINDOW - timedelta(hours=1)) / size.rows
     for start in range(0, size.rows, BATCH):
-        frame = frame_of(min(BATCH, size.rows - start), size.columns, rng, shift=0.3)
+        frame = frame_of(min(BATCH, size.rows - start), size.columns, rng, shift=1.0)
         entries = []
         for record, probability in zip(frame.to_dict("records"), rng.random(len(frame)).tolist(), strict=True):
             said = json.dumps({"no": 1 - probability, "yes": probability})
@@ -146,10 +146,11 @@ def check(toml: Path) -> dict[str, Any]:
     return {
         "seconds": seconds[0],
         "next_seconds": seconds[1],
-        "rows": event.data["rows"],
+        "rows": numbers["window_rows"],
         "sampled": numbers["sampled"],
         "smallest_shift": numbers["smallest_shift"],
         "drifted": list(event.data["drifted"]),
+        "page": event.data["report"] is not None,
         "auc": numbers["domain_classifier"]["auc"],
         "peak_gigabytes": peak_gigabytes(),
     }
@@ -210,7 +211,7 @@ def measure(size: Size, *, with_peer: bool) -> tuple[list[list[str]], bool]:
         other = in_a_child("peer", toml, PEER_DEADLINE_SECONDS) if with_peer else None
         print(f"{size.name}: Evidently alone {json.dumps(other)}", flush=True)
     holds = own["seconds"] <= size.seconds and own["peak_gigabytes"] <= size.gigabytes
-    holds = holds and own["sampled"] >= 50_000 and own["drifted"] == ["n0"]
+    holds = holds and own["sampled"] >= 50_000 and own["drifted"] == ["n0"] and own["page"]
     window = f"{size.rows:,} × {size.columns}"
     seen = [f"{own['sampled']:,}", f"{own['smallest_shift']:.3f}"]
     lines = [

@@ -99,6 +99,7 @@ class DataCheck:
         shift = smallest_shift(len(reference), len(current))
         page = self._page(report, domain, reference, current, version, as_of, shift)
         numbers = {
+            "window_rows": current.rows,
             "sampled": len(current),
             "smallest_shift": round(shift, 4),
             "data_quality": {"findings": report.facts(), "errors": len(report.errors), "report": page},

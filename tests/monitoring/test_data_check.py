@@ -56,7 +56,7 @@ def test_a_quiet_day_says_so_in_samples_and_event_and_draws_nothing(house: Watch
     (facts,) = numbers(house)
     assert facts["data_quality"] == {"findings": [], "errors": 0, "report": None}
     assert facts["domain_classifier"]["drifted"] is False
-    assert facts["sampled"] == 1000
+    assert (facts["window_rows"], facts["sampled"]) == (1000, 1000)
     assert facts["smallest_shift"] == pytest.approx(smallest_shift(5000, 1000), abs=1e-4)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from monitoring.data_quality import DataQualityReport, inspect_window
+from monitoring.domain_classifier import tell_apart
 from monitoring.windows import Window
 from tests.monitoring.datasets import Table, parametrize_tables
 
@@ -58,6 +59,16 @@ def test_exchanged_columns_are_named_rightly_or_not_at_all(held: Table, kind: st
         report = look(replace(current, **{kind: {**columns, one: columns[other], other: columns[one]}}))
         named = {finding.column for finding in report.findings if finding.check == "column_swap"}
         assert named in ({one, other}, set())
+
+
+@pytest.mark.parametrize("rows", [1000, 10_000])
+def test_rows_of_one_table_drawn_at_random_cannot_be_told_apart(held: Table, rows: int) -> None:
+    """By the domain classifier. Of a full grid each half lacks what the other has: an area below .5, and no alarm."""
+    before, now = held.split(1, min(rows, len(held) // 2))
+    reference = held.window(before)
+    report = tell_apart(reference, held.window(now), [*reference.numbers, *reference.categories])
+    assert report is not None
+    assert not report.drifted
 
 
 def looking(held: Table) -> tuple[Any, Window]:
