@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients packages demo test test-data check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows
+.PHONY: help setup clients packages demo test test-data check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows bench-quality
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench-alarms: setup  ## Measure false and missed drift alarms beside rivals (ten
 
 bench-windows: setup  ## Measure drift checks of a million rows and of 200 columns (about ten minutes)
 	$(BIN)/python -m benchmarks.windows --write $(ARGS)
+
+bench-quality: setup  ## Hold estimated quality against the labels that come later (minutes; ARGS="--data DIR")
+	$(BIN)/python -m benchmarks.quality --write $(ARGS)
 
 lock:  ## Resolve the dependencies anew: everything, what the image runs, what only serves, the tests' clients
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements.lock

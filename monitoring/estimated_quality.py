@@ -195,7 +195,7 @@ def _fit_scaling(shares: Floats, codes: npt.NDArray[np.int64]) -> Calibration | 
     if len(np.unique(codes)) < classes:
         return None
     # A weak penalty: with one class all but certain, the weights would run away.
-    fitted = LogisticRegression(C=100.0, max_iter=200).fit(_logs(shares), codes)
+    fitted = LogisticRegression(C=100.0, max_iter=1000).fit(_logs(shares), codes)
     weights, biases = fitted.coef_, fitted.intercept_
     if classes == 2:
         weights, biases = np.vstack([np.zeros(2), weights]), np.array([0.0, biases[0]])

@@ -1,0 +1,293 @@
+"""Estimated quality against the labels that come later: how far off it is, and whether the gap finds concept drift.
+
+    python -m benchmarks.quality [--data FOLDER] [--quick] [--write]
+
+Synthetic worlds: a gradient boosting model, 3,000 matured rows for the estimator, then windows of 1,000 rows without
+labels. The sampling noise is what two draws of the same window's labels differ by; an estimate can be no closer. Real
+streams (FOLDER/streams) are read in their order; there the noise is that of the observed mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
+
+from benchmarks.results import replace_section, table
+from monitoring.cohort import DAY_MICROS, Cohort
+from monitoring.estimated_quality import Estimator, fit_estimator
+from monitoring.loss import Loss
+from monitoring.measures import measure, standard_error
+from monitoring.rise import DaySums, accumulate, merge, sum_days
+from retrain.losses import bout_losses, expected_loss
+from service.schema import Column, ProblemSchema, Schema
+
+Floats = NDArray[np.float64]
+
+HERE = Path(__file__).parent
+TRAINED, MATURED, WINDOW, WINDOWS = 4_000, 3_000, 1_000, 10
+TOLERANCE, ALPHA = 0.05, 0.05  # as quality.tolerance and quality.alpha are by default
+WITHIN = 1.5
+MEAN_ABS = math.sqrt(2 / math.pi)  # of a normal law, in its standard deviations
+CLASSIFIED = ("loss", "accuracy", "auc")
+NUMERIC = ("loss", "mae", "rmse")
+
+
+@dataclass(frozen=True)
+class World:
+    """Draws features, and what follows from them."""
+
+    regression: bool
+    shift: float = 0.0
+    broken: bool = False
+
+    def features(self, rng: np.random.Generator, rows: int) -> Floats:
+        held = rng.normal(size=(rows, 5))
+        held[:, :2] += self.shift
+        return held
+
+    def truth(self, rng: np.random.Generator, x: Floats) -> NDArray[Any]:
+        score = x[:, 0] + np.sin(2 * x[:, 1]) + 0.5 * x[:, 2] * (x[:, 3] > 0)
+        if self.regression:
+            spread = 0.4 + 0.4 * np.abs(x[:, 1])
+            return np.asarray(score + rng.normal(size=len(x)) * spread * (1.5 if self.broken else 1.0))
+        chance = 1 / (1 + np.exp(-1.5 * score))
+        if self.broken:
+            chance = 0.85 * chance + 0.15 * (1 - chance)
+        return np.asarray(rng.random(len(x)) < chance, dtype=np.int64)
+
+
+@dataclass
+class Found:
+    """What was estimated, observed, and how far two observations are apart, by metric; and the gap's evidence."""
+
+    errors: dict[str, list[float]] = field(default_factory=dict)
+    noises: dict[str, list[float]] = field(default_factory=dict)
+    alarms: list[bool] = field(default_factory=list)
+    labels_to_alarm: list[int] = field(default_factory=list)
+
+
+def build(x: Floats, said: Floats, truth: NDArray[Any], classes: tuple[str, ...], days: NDArray[np.int64]) -> Cohort:
+    """A cohort as the log would give it; `said` is probabilities [n, K] or values [n]."""
+    names = [f"x{place}" for place in range(x.shape[1])]
+    columns = tuple(Column(name, "feature", "number") for name in names)
+    schema = Schema(ProblemSchema("classification" if classes else "regression", "y", columns), {}, classes)
+    rows = len(x)
+    labels: Any = truth.astype(np.float64)
+    if classes:
+        labels = np.array(classes, dtype=object)[truth]
+    return Cohort(
+        schema=schema,
+        seqs=np.arange(1, rows + 1),
+        times=days * DAY_MICROS,
+        labelled=np.ones(rows, dtype=np.bool_),
+        labels=labels,
+        delays=np.zeros(rows),
+        answers=said.argmax(axis=1) if classes else said,
+        shares=said if classes else np.empty((rows, 0)),
+        said=np.ones(rows, dtype=np.bool_),
+        features={name: x[:, place].astype(np.float32) for place, name in enumerate(names)},
+        carried={},
+    )
+
+
+def boosting(x: Floats, y: NDArray[Any], regression: bool) -> Callable[[Floats], Floats]:
+    kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+    model = kind(max_iter=60, max_leaf_nodes=15, random_state=0).fit(x, y)
+    return model.predict if regression else model.predict_proba  # type: ignore[no-any-return]
+
+
+def candour(loss: Loss, said: Floats, y: NDArray[Any], regression: bool) -> Mapping[str, Any]:
+    """What a card says of the holdout."""
+    held: dict[str, Any] = {"reference_loss": float(bout_losses(loss.name, said, y, loss.scale).mean())}
+    if not regression:
+        held["reference_estimate"] = expected_loss(loss.name, said)
+    return held
+
+
+def judge(
+    found: Found, estimator: Estimator, window: Cohort, again: Cohort, loss: Loss, names: tuple[str, ...]
+) -> None:
+    estimated, observed, other = estimator.metrics(window), measure(window, loss), measure(again, loss)
+    for name in names:
+        found.errors.setdefault(name, []).append(abs(estimated[name].value - observed[name].value))
+        found.noises.setdefault(name, []).append(abs(other[name].value - observed[name].value) / math.sqrt(2))
+
+
+def gap(estimator: Estimator, window: Cohort, loss: Loss, promised: float) -> dict[int, DaySums]:
+    excess = window.losses(loss) - estimator.losses(window) - TOLERANCE * promised
+    return sum_days(np.clip(excess, -1, 1), window.days)
+
+
+def simulate(regression: bool, scenario: str, worlds: int) -> Found:
+    found = Found()
+    names = NUMERIC if regression else CLASSIFIED
+    quiet = World(regression)
+    later = World(regression, shift=0.7 if scenario == "covariate shift" else 0.0, broken=scenario == "concept drift")
+    classes = () if regression else ("0", "1")
+    for seed in range(worlds):
+        rng = np.random.default_rng(seed)
+        x = quiet.features(rng, TRAINED + 2 * MATURED)
+        y = quiet.truth(rng, x)
+        answer = boosting(x[:TRAINED], y[:TRAINED], regression)
+        holdout = slice(TRAINED, TRAINED + MATURED)
+        scale = 3 * float(np.median(np.abs(answer(x[holdout]) - y[holdout]))) if regression else 1.0
+        loss = Loss("absolute" if regression else "brier", scale)
+        card = candour(loss, answer(x[holdout]), y[holdout], regression)
+        matured = x[TRAINED + MATURED :]
+        before = build(matured, answer(matured), y[TRAINED + MATURED :], classes, np.zeros(MATURED, dtype=np.int64))
+        estimator = fit_estimator(before, loss, card, None)
+        evidence: dict[int, DaySums] = {}
+        peak_at = None
+        for day in range(WINDOWS):
+            new = later.features(rng, WINDOW)
+            days = np.full(WINDOW, day)
+            window, again = (build(new, answer(new), later.truth(rng, new), classes, days) for _ in range(2))
+            if day == 0:
+                judge(found, estimator, window, again, loss, names)
+            evidence = merge([evidence, gap(estimator, window, loss, float(card["reference_loss"]))])
+            if peak_at is None and accumulate(evidence).peak >= 1 / ALPHA:
+                peak_at = (day + 1) * WINDOW
+        found.alarms.append(peak_at is not None)
+        if peak_at is not None:
+            found.labels_to_alarm.append(peak_at)
+    return found
+
+
+def stream(path: Path) -> tuple[Found, int]:
+    """The model of the first third, an estimator renewed on the last 3,000 matured rows, windows of 500."""
+    frame = pd.read_parquet(path)
+    target = frame.columns[-1]
+    regression = target in ("cnt", "traffic_volume")
+    y: NDArray[Any] = frame[target].to_numpy()
+    y = y.astype(np.float64) if regression else pd.factorize(y, sort=True)[0]
+    inputs = frame.drop(columns=[target]).select_dtypes("number")
+    x = inputs.to_numpy(dtype=np.float64)
+    classes = () if regression else tuple(str(code) for code in range(int(y.max()) + 1))
+    cut = len(x) // 3
+    holdout = slice(cut - cut // 5, cut)
+    answer = boosting(x[: holdout.start], y[: holdout.start], regression)
+    scale = 3 * float(np.median(np.abs(answer(x[holdout]) - y[holdout]))) if regression else 1.0
+    loss = Loss("absolute" if regression else "brier", scale)
+    card = candour(loss, answer(x[holdout]), y[holdout], regression)
+    size = 500 if len(x) > 5_000 else 200
+    every = build(x, answer(x), y, classes, np.arange(len(x)) // size)
+    found, evidence = Found(), {}
+    for start in range(cut, len(x) - size + 1, size):
+        window = every.take(np.arange(start, start + size))
+        matured = every.take(np.arange(max(holdout.start, start - 3_000), start))
+        estimator = fit_estimator(matured, loss, card, None)
+        losses = window.losses(loss)
+        estimated = estimator.metrics(window)["loss"].value
+        found.errors.setdefault("loss", []).append(abs(estimated - float(losses.mean())))
+        found.noises.setdefault("loss", []).append(MEAN_ABS * standard_error(losses, None)[0])
+        evidence = merge([evidence, gap(estimator, window, loss, float(card["reference_loss"]))])
+        if not found.labels_to_alarm and accumulate(evidence).peak >= 1 / ALPHA:
+            found.labels_to_alarm.append(start + size - cut)
+    return found, len(x) - cut
+
+
+def synthetic(worlds: int) -> Iterator[tuple[list[str], bool]]:
+    for regression in (False, True):
+        for scenario in ("nothing changes", "covariate shift", "concept drift"):
+            found = simulate(regression, scenario, worlds)
+            drifts = scenario == "concept drift"
+            alarms = f"{np.mean(found.alarms):.0%}"
+            if found.labels_to_alarm:
+                alarms += f" after {int(np.median(found.labels_to_alarm)):,}"
+            for name in found.errors:
+                error, noise = float(np.mean(found.errors[name])), float(np.mean(found.noises[name]))
+                good = error > WITHIN * noise or name == "auc" if drifts else error <= WITHIN * noise
+                caught = np.mean(found.alarms) >= 0.95 if drifts else np.mean(found.alarms) <= ALPHA + 0.06
+                kind = "regression" if regression else "classification"
+                holds = good and caught if not drifts else bool(caught)
+                row = [f"{kind}, {scenario}", name, f"{error:.4f}", f"{noise:.4f}", f"{error / noise:.2f}", alarms]
+                yield [*row, "yes" if holds else "**no**"], bool(holds)
+
+
+def streams(folder: Path) -> Iterator[list[str]]:
+    for path in sorted((folder / "streams").glob("*.parquet")):
+        found, rows = stream(path)
+        error, noise = float(np.mean(found.errors["loss"])), float(np.mean(found.noises["loss"]))
+        alarm = f"after {found.labels_to_alarm[0]:,}" if found.labels_to_alarm else "never"
+        yield [
+            path.stem,
+            f"{rows:,}",
+            f"{error:.4f}",
+            f"{noise:.4f}",
+            f"{error / noise:.2f}" if noise > 1e-4 else "",
+            alarm,
+        ]
+
+
+def draw(lines: list[list[str]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 0.32 * len(lines) + 1.4))
+    names = [f"{line[0]}: {line[1]}" for line in lines]
+    colours = ["#b23b3b" if "concept" in line[0] else "#2f6fdb" for line in lines]
+    axes.barh(names, [float(line[4]) for line in lines], color=colours)
+    axes.axvline(1.0, color="#697386", linestyle=":", label="sampling noise")
+    axes.axvline(WITHIN, color="#697386", linestyle="--", label="1.5 times it")
+    axes.invert_yaxis()
+    axes.set_xlabel("mean absolute error of the estimate, in sampling noises (red: the labels then contradict it)")
+    axes.legend(loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a folder with streams/*.parquet, each with its target last")
+    parser.add_argument("--quick", action="store_true", help="fewer worlds")
+    parser.add_argument("--write", action="store_true", help="put table and plot into benchmarks/RESULTS.md")
+    given = parser.parse_args()
+    worlds = 12 if given.quick else 60
+    with threadpool_limits(limits=1):
+        lines, holds = [], []
+        for line, held in synthetic(worlds):
+            print(" | ".join(line), flush=True)
+            lines.append(line)
+            holds.append(held)
+        real = []
+        for line in streams(given.data) if given.data else ():
+            print(" | ".join(line), flush=True)
+            real.append(line)
+    if given.write:
+        draw(lines, HERE / "quality.png")
+        replace_section(HERE / "RESULTS.md", "quality", text(lines, real, worlds))
+    return 0 if all(holds) else 1
+
+
+def text(lines: list[list[str]], real: list[list[str]], worlds: int) -> str:
+    heads = ["", "metric", "mean abs. error", "sampling noise", "ratio", "gap's alarm", "holds"]
+    said = (
+        f'## Estimated quality\n\n`make bench-quality ARGS="--data FOLDER"`, {datetime.now(UTC).date()}; simulated: it '
+        f"does not depend on the machine. {worlds} worlds, estimates for {WINDOW:,} rows without labels, the "
+        f"estimator fitted on {MATURED:,} matured ones. The gap is looked at after each of {WINDOWS} windows: the "
+        "share of worlds in which it alarms, and after how many labels (median). Wanted: a ratio of at most 1.5 where "
+        "what follows from the features stays the same, and an alarm where it does not.\n\n" + table(heads, lines)
+    )
+    if real:
+        said += "\nReal streams, windows of 500 rows (200 of the short one), the bout's loss:\n\n" + table(
+            ["stream", "rows", "mean abs. error", "sampling noise", "ratio", "gap's alarm"], real
+        )
+    return said + "\n![error of the estimate in sampling noises](quality.png)\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
