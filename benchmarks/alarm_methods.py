@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from monitoring.calibration import Grid, jensen_shannon
 from monitoring.chance import Chance, Quiet, Statistic
+from monitoring.drift import FEWEST_VALUES
 from monitoring.drift_alarm import SPANS, AlarmState, Line, decide, decisions_per_alarm, line_weights, uses
 from monitoring.windows import Window
 
@@ -23,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 DAY = timedelta(days=1)
 DAY_MICROS = 86_400_000_000
 MOST_REFERENCE = 20_000  # as a version's reference.parquet holds
-POINTS = 200  # a day, that river's detectors see: of more rows the means of so many runs
+POINTS = 100  # a day, that river's detectors see: of more rows the means of so many runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +179,11 @@ class _Scored:
         self._law = np.cumsum(self._grid.shares)
         self._spread = max(float(known.std()), 0.001)
 
-    def of(self, values: Floats) -> list[tuple[str, float, int]]:
-        """Method, score, and the rows that it was found on."""
+    def of(self, values: Floats, fewest: int = FEWEST_VALUES) -> list[tuple[str, float, int]]:
+        """Method, score, and the rows that it was found on; missing_share first, alone below `fewest` values."""
         known = values[~np.isnan(values)]
         found = [("missing_share", abs(1 - len(known) / len(values) - self._missing), len(values))]
-        if len(known) < 30:
+        if len(known) < fewest:
             return found
         if self._category:
             return [*found, ("jensenshannon", self._shares_apart(known.astype(np.int64)), len(known))]
@@ -210,7 +211,7 @@ def _evidently(case: Case) -> Floats:
     found = np.zeros((len(case.days), len(scored)))
     for day, held in enumerate(case.days):
         for column, one in enumerate(scored):
-            told = [score for method, score, _ in one.of(held[:, column]) if method != "missing_share"]
+            told = [score for method, score, _ in one.of(held[:, column], fewest=1) if method != "missing_share"]
             found[day, column] = max(told, default=0.0) / 0.1
     return found
 

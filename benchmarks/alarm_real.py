@@ -64,14 +64,17 @@ def _importances(reference: Floats, target: int, task: str) -> dict[int, float]:
     """Of trees fitted on the reference's first four fifths, by mixing columns of the last, as retrain does."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.inspection import permutation_importance
+    from threadpoolctl import threadpool_limits
 
     columns = [column for column in range(reference.shape[1]) if column != target]
     model = HistGradientBoostingRegressor() if task == "regression" else HistGradientBoostingClassifier()
     cut = len(reference) * 4 // 5
-    model.fit(reference[:cut, columns], reference[:cut, target])
-    scoring = "neg_mean_squared_error" if task == "regression" else "neg_log_loss"
-    held = reference[cut:][:1000]
-    found = permutation_importance(
-        model, held[:, columns], held[:, target], scoring=scoring, n_repeats=3, random_state=0
-    )
+    # Two threads beside a busy neighbour wait for each other, ten times slower than one alone.
+    with threadpool_limits(limits=1):
+        model.fit(reference[:cut, columns], reference[:cut, target])
+        scoring = "neg_mean_squared_error" if task == "regression" else "neg_log_loss"
+        held = reference[cut:][:1000]
+        found = permutation_importance(
+            model, held[:, columns], held[:, target], scoring=scoring, n_repeats=3, random_state=0
+        )
     return {column: float(rise) for column, rise in zip(columns, found.importances_mean, strict=True)}

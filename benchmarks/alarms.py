@@ -1,11 +1,11 @@
 """False alarms on quiet streams, and how soon something broken is found, for ours and six rivals.
 
-    python -m benchmarks.alarms [--streams 8] [--quick] [--data folder] [--write]
+    python -m benchmarks.alarms [--streams 4] [--quick] [--data folder] [--write]
     python -m benchmarks.alarms --data data --write       # with the real streams in data/streams
 
 A method says one number a day. Its false alarms are the times at which that passes its own threshold on quiet
 streams; then every method's threshold is scaled until all have spent the same budget, one alarm in a quarter, and at
-that rate the days to detection are compared. About ten minutes of one core.
+that rate the days to detection are compared. About five minutes of one core for four streams.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmarks.results import replace_section, table
 Floats = npt.NDArray[np.float64]
 HERE = Path(__file__).parent
 
-QUIET_DAYS, BROKEN_DAYS = 90, 45
+QUIET_DAYS, BROKEN_DAYS = 91, 30
 LEVELS = {200: 60, 2_000: 30}  # rows a day → days of reference
 BREAKS = {
     "mean +1 sd, one of 30": Injected("mean", (5,), 1.0),
@@ -39,7 +39,7 @@ BREAKS = {
     "new category, 10 %": Injected("category", (25,), 0.1),
     "missing, 20 %": Injected("missing", (3,), 0.2),
     "unit slip ×1000": Injected("unit", (14,)),
-    "gradual, +1 sd in 30 days": Injected("gradual", (5,), 1.0, days=30),
+    "gradual, +1 sd in 20 days": Injected("gradual", (5,), 1.0, days=20),
     "trifling, +.05 sd in all": Injected("trifling", tuple(range(FEATURES)), 0.05),
 }
 
@@ -101,7 +101,7 @@ def run(jobs: list[Job], workers: int) -> dict[Job, Floats]:
 def main(
     streams: Annotated[
         int, typer.Option(help="Quiet streams at each level of traffic; half as many of each break.")
-    ] = 8,
+    ] = 4,
     data: Annotated[Path | None, typer.Option(help="Folder with streams/*.parquet, for the real streams.")] = None,
     quick: Annotated[bool, typer.Option(help="Two quiet streams: to see that it runs.")] = False,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,

@@ -219,7 +219,9 @@ class DriftSettings(Section):
     """Whether requests still look like what the champion was trained on."""
 
     every: PositiveDuration = Field(timedelta(minutes=15), description="How often it is measured.")
-    decide_every: PositiveDuration = Field(timedelta(days=1), description="How often an alarm may be raised.")
+    decide_every: PositiveDuration = Field(
+        timedelta(days=1), description="How often evidence is weighed: an alarm may be raised."
+    )
     window: PositiveDuration = Field(timedelta(days=7), description="The requests that are looked at.")
     min_rows: Several = Field(1000, description="Requests in the window below which nothing is said.")
     false_alarms_per_quarter: Annotated[Real, Field(gt=0)] = Field(
