@@ -11,14 +11,17 @@ import asyncio
 import json
 import logging
 import resource
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
 import uvicorn.config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.log_lines import log_line
+
+if TYPE_CHECKING:
+    from service.fast_lane import FastLane
 
 MOST_HEAD_BYTES: Final = 65_536  # without a byte of body between them; a request of ours has a few hundred
 SWEEP_SECONDS: Final = 0.5  # how late a connection may be cut
@@ -97,11 +100,15 @@ class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, for clients that are slow on purpose. Without WebSockets, which no route speaks."""
 
     head_seconds: ClassVar[float] = 10.0
+    fast_lane: ClassVar[FastLane | None] = None
     _servers: ClassVar[WeakKeyDictionary[ServerState, Connections]] = WeakKeyDictionary()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wasted = 0
+        self._parsing_head = False
+        # A request for the fast lane, if all of it comes in one piece.
+        self._held: tuple[RequestResponseCycle, Any] | None = None
         held = self._servers.get(self.server_state)
         if held is None:
             held = self._servers[self.server_state] = Connections(self.server_state, self.loop)
@@ -115,6 +122,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._wasted += len(data)
         super().data_received(data)
+        if self._held is not None:  # the rest of its body is still to come
+            held, self._held = self._held, None
+            super()._start_asgi_task(*held)
         if self._wasted > MOST_HEAD_BYTES:
             self.cut(431, f"the request's headers are longer than {MOST_HEAD_BYTES} bytes")
 
@@ -125,11 +135,26 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._all.heads.pop(self, None)
         self._wasted = 0
+        self._parsing_head = True
         super().on_headers_complete()
+        self._parsing_head = False
 
     def on_body(self, body: bytes) -> None:
         self._wasted = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self._held is not None:
+            held, self._held = self._held, None
+            if self.fast_lane is None or not self.fast_lane.take(held[0]):
+                super()._start_asgi_task(*held)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._parsing_head and self.fast_lane is not None and self.fast_lane.wants(cycle):
+            self._held = (cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
 
     def cut(self, status: int, message: str) -> None:
         """Ends the connection, with an answer where none is under way and the client has sent anything."""

@@ -16,12 +16,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from service.bodies import ClientGone
+from service.connections import GuardedProtocol
 from service.endpoints import Call, read_time
 from service.errors import Overloaded, RingsideError
+from service.fast_lane import FastLane, predict_reply
 from service.inference_protocol import infer
 from service.log_lines import log_line
-from service.predict import answer_body
-from service.replies import JSON, NOT_LOGGED, Reply, error_reply, fault_reply
+from service.replies import Reply, error_reply, fault_reply, late_reply
 from service.routes import ACTOR, AT, PREDICT, Rule, find_rule, metric_label, route_label
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Front:
         stack = getattr(outer, "middleware_stack", None)
         if stack is not None and stack is not self:
             self._behind, outer.middleware_stack = stack, self
+        self.open_fast_lane()
+
+    def open_fast_lane(self) -> None:
+        """Small predict requests then go past this, and all the layers between it and the connection."""
+        GuardedProtocol.fast_lane = FastLane(self, self._worker)
 
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -84,10 +90,7 @@ class Front:
             if exchange.begun or not deadlines.ended(task):
                 raise
             task.uncancel()
-            late = Overloaded("the request took longer than serve.request_timeout allows, and was given up")
-            reply = error_reply(late, scope["path"])
-            reply.headers.append((b"connection", b"close"))
-            await exchange.reply(reply)
+            await exchange.reply(late_reply(scope["path"]))
         finally:
             deadlines.end(task)
             self._worker.bodies.release(exchange.held)
@@ -101,13 +104,13 @@ class Front:
         """The reply, or None where it has been sent already."""
         try:
             headers = dict(scope["headers"])
-            rule = self._admit(found, scope, headers)
+            rule = self.admit(found, scope, headers)
             if rule.method != "POST":
                 return await self._busily(rule, self._pass_on(rule, scope, receive, exchange))
             exchange.unread = True
             body = await self._worker.bodies.read(headers, receive)
             exchange.unread, exchange.held = False, len(body)
-            at = self._request_time(headers)
+            at = self.request_time(headers)
             if rule.path == PREDICT:
                 return await self._busily(rule, self._predict(body, at, started))
             if rule.handler is None:
@@ -123,7 +126,7 @@ class Front:
             log_line("request failed", level=logging.ERROR, exc_info=True, route=route_label(found))
             return fault_reply(scope["path"])
 
-    def _admit(self, found: Rule | RingsideError, scope: Scope, headers: dict[bytes, bytes]) -> Rule:
+    def admit(self, found: Rule | RingsideError, scope: Scope, headers: dict[bytes, bytes]) -> Rule:
         """The rule, once its caller may use it. Without a known token nobody learns which routes there are."""
         if isinstance(found, Rule) and found.role is None:
             scope[ACTOR] = ""
@@ -134,7 +137,7 @@ class Front:
             return found
         raise found
 
-    def _request_time(self, headers: dict[bytes, bytes]) -> datetime | None:
+    def request_time(self, headers: dict[bytes, bytes]) -> datetime | None:
         held = headers.get(b"ringside-time")
         if held is None or not self._worker.follows_requests:
             return None
@@ -142,18 +145,27 @@ class Front:
 
     async def _busily(self, rule: Rule, answering: Awaitable[Reply | None]) -> Reply | None:
         """Counts only requests that have arrived whole: a client that sends slowly takes nobody's place."""
-        if self._busy >= self._worker.settings.serve.max_concurrency and not rule.urgent:
+        try:
+            self.enter(rule)
+        except Overloaded:
             answering.close()  # type: ignore[attr-defined]
-            raise Overloaded(f"{self._busy} requests are under way; try again in a moment (serve.max_concurrency)")
-        self._busy += 1
+            raise
         try:
             return await answering
         finally:
-            self._busy -= 1
+            self.leave()
+
+    def enter(self, rule: Rule) -> None:
+        """Counts a request as under way, until `leave`; Overloaded where there are too many."""
+        if self._busy >= self._worker.settings.serve.max_concurrency and not rule.urgent:
+            raise Overloaded(f"{self._busy} requests are under way; try again in a moment (serve.max_concurrency)")
+        self._busy += 1
+
+    def leave(self) -> None:
+        self._busy -= 1
 
     async def _predict(self, body: bytes, at: datetime | None, started: float) -> Reply:
-        answered = await self._worker.predictor.answer(body, at, started)
-        return Reply(200, answer_body(answered), [JSON] if answered.logged else [JSON, NOT_LOGGED])
+        return predict_reply(await self._worker.predictor.answer(body, at, started))
 
     async def _pass_on(self, rule: Rule, scope: Scope, receive: Receive, exchange: _Exchange) -> Reply | None:
         if rule.role is None:  # the probes: never behind anything that could be slow

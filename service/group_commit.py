@@ -108,11 +108,15 @@ class GroupCommit:
         return self._rows_in - self._rows_out - self._rows_inline - self._rows_refused
 
     async def submit(self, batch: Batch) -> list[Answer]:
-        """The answers to give, which then are in the log.
+        """As `take`, for who waits."""
+        return await self.take(batch)
 
-        Raises IdConflict or InvalidRecord for this batch alone, LogUnavailable when the database fails, Overloaded
-        when too many rows wait already. A caller that is cancelled, or refused because the database hung, may find
-        its rows logged.
+    def take(self, batch: Batch) -> _Answered:
+        """The answers to give, once they are in the log. For the event loop.
+
+        Raises, or the future does: IdConflict or InvalidRecord for this batch alone, LogUnavailable when the database
+        fails, Overloaded when too many rows wait already. A caller that is cancelled, or refused because the database
+        hung, may find its rows logged.
         """
         if self._thread is None:
             raise LogUnavailable("the prediction log is not open: the service is starting or stopping")
@@ -124,18 +128,19 @@ class GroupCommit:
                 f"{waiting} rows wait for the prediction log; {rows} more would be over {self._queue_rows}"
             )
         loop = asyncio.get_running_loop()
-        answered: _Answered | None = loop.create_future() if self._waits else None
+        answered: _Answered = loop.create_future()
         self._rows_in += rows
-        if self._waits and rows <= INLINE_ROWS and (self._pending or self._thread_rests(rows)):
+        if not self._waits:
+            self._queue.put(_Waiting(batch, None))
+            version = batch.model_version
+            answered.set_result([Answer(e.id, version, e.prediction, e.probabilities, 0, False) for e in batch.entries])
+        elif rows <= INLINE_ROWS and (self._pending or self._thread_rests(rows)):
             if not self._pending:
                 loop.call_soon(self._commit_pending, loop, loop.time() + INLINE_SECONDS)
             self._pending.append(_Waiting(batch, answered))
         else:
             self._queue.put(_Waiting(batch, answered))
-        if answered is None:
-            version = batch.model_version
-            return [Answer(e.id, version, e.prediction, e.probabilities, 0, False) for e in batch.entries]
-        return await answered
+        return answered
 
     def _thread_rests(self, arriving: int) -> bool:
         """Whether the thread has nothing to write: while it has, the next group gathers behind it."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -17,7 +18,7 @@ import msgspec
 
 from service.bodies import expect_keys
 from service.champion import Champion, ServedModel
-from service.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, TooLarge
+from service.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, RingsideError, TooLarge
 from service.json_body import parse_body
 from service.logged import Answer, Batch, LogEntry, new_ids
 from service.metrics import AnswerMetrics, WorkerMetrics
@@ -50,7 +51,7 @@ class Answered:
     logged: bool
 
 
-def read_asked(body: bytes, max_batch: int) -> Asked:
+def read_asked(body: bytes | bytearray, max_batch: int) -> Asked:
     """The request in a body; raises InvalidJson, InvalidRecord or TooLarge."""
     held = parse_body(body)
     expect_keys(held, required=("records",), optional=("ids",))
@@ -149,6 +150,15 @@ def _text(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A request that is scored, and waits for the log."""
+
+    serving: _Serving
+    prepared: _Prepared
+    coming: asyncio.Future[list[Answer]] | None  # None: it is answered without the log
+
+
 class Predictor:
     """Answers predict requests in one worker."""
 
@@ -189,19 +199,47 @@ class Predictor:
         expect_version(serving.model, version)
         return await self._answer(serving, asked, at, started)
 
+    def begin(self, body: bytes | bytearray, at: datetime | None, started: float) -> Begun | None:
+        """`answer` without waiting: scored and on its way to the log. None where there are too many for one go."""
+        serving = self._current()
+        asked = read_asked(body, self._max_batch)
+        if len(asked.records) > INLINE_RECORDS:
+            return None
+        with self._telling(serving):
+            prepared = serving.prepare(asked, at, started)
+        return Begun(serving, prepared, self._take(prepared.batch))
+
+    def end(self, begun: Begun) -> Answered:
+        """What `answer` returns or raises, once the log has spoken."""
+        answers = None if begun.coming is None else self._outcome(begun.coming, begun.prepared.batch)
+        return self._answered(begun.serving, begun.prepared, answers)
+
     async def _answer(self, serving: _Serving, asked: Asked, at: datetime | None, started: float) -> Answered:
-        try:
+        with self._telling(serving):
             if len(asked.records) <= INLINE_RECORDS:
                 prepared = serving.prepare(asked, at, started)
             else:
                 prepared = await asyncio.to_thread(serving.prepare, asked, at, started)
+        coming = self._take(prepared.batch)
+        if coming is not None:
+            with suppress(RingsideError):  # `end` raises it
+                await coming
+        return self.end(Begun(serving, prepared, coming))
+
+    @contextmanager
+    def _telling(self, serving: _Serving) -> Iterator[None]:
+        """Counts what it refuses."""
+        try:
+            yield
         except InvalidRecord as error:
             self._metrics.invalid(error.reason)
             self._refused.add(error, serving.model.schema.problem)
             raise
-        logged, answers = True, await self._commit(prepared.batch)
+
+    def _answered(self, serving: _Serving, prepared: _Prepared, answers: Sequence[Answer] | None) -> Answered:
+        logged = answers is not None
         if answers is None:
-            logged, answers = False, [_unlogged(entry, serving.model.version) for entry in prepared.batch.entries]
+            answers = [_unlogged(entry, serving.model.version) for entry in prepared.batch.entries]
         self._count(serving, prepared, answers)
         return Answered(serving.model.version, answers, logged)
 
@@ -215,14 +253,28 @@ class Predictor:
             self._serving = _Serving(model, self._metrics, self._redact)
         return self._serving
 
-    async def _commit(self, batch: Batch) -> list[Answer] | None:
+    def _take(self, batch: Batch) -> asyncio.Future[list[Answer]] | None:
+        """None where it cannot be logged, and is to be answered all the same."""
         try:
-            return await self._commits.submit(batch)
+            return self._commits.take(batch)
         except (LogUnavailable, Overloaded):  # it cannot be written, or not as fast as requests come
-            if not self._serves_unlogged:
+            if not self._goes_unlogged(batch):
                 raise
-            self._metrics.unlogged.inc(len(batch.entries))
             return None
+
+    def _outcome(self, coming: asyncio.Future[list[Answer]], batch: Batch) -> list[Answer] | None:
+        try:
+            return coming.result()
+        except (LogUnavailable, Overloaded):
+            if not self._goes_unlogged(batch):
+                raise
+            return None
+
+    def _goes_unlogged(self, batch: Batch) -> bool:
+        """Whether answers may go out without the log; then these are counted."""
+        if self._serves_unlogged:
+            self._metrics.unlogged.inc(len(batch.entries))
+        return self._serves_unlogged
 
     def _count(self, serving: _Serving, prepared: _Prepared, answers: Sequence[Answer]) -> None:
         self._metrics.unusual(prepared.marks)

@@ -14,6 +14,7 @@ from service.errors import (
     InvalidJson,
     NoChampion,
     NotFound,
+    Overloaded,
     RingsideError,
     TooLarge,
     Unauthorized,
@@ -80,6 +81,14 @@ def error_reply(error: RingsideError, path: str = "") -> Reply:
         reply.headers.append((b"allow", ", ".join(error.allowed).encode()))
     elif isinstance(error, TooLarge):
         reply.headers.append((b"connection", b"close"))  # what is left of the body is not read
+    return reply
+
+
+def late_reply(path: str = "") -> Reply:
+    """For a request that was given up at its deadline; its connection is not used again."""
+    late = Overloaded("the request took longer than serve.request_timeout allows, and was given up")
+    reply = error_reply(late, path)
+    reply.headers.append((b"connection", b"close"))
     return reply
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -33,22 +33,28 @@ TELL_SECONDS = 5.0  # between looks for refusals to tell
 SWEEP_SECONDS = 0.25  # how late a request may be given up
 
 
+class Endable(Protocol):
+    """A request under way: a task, or one that waits in the fast lane."""
+
+    def cancel(self) -> Any: ...
+
+
 class Deadlines:
     """Gives up requests that take too long: one sweep for all of them, instead of a timer for each."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._under_way: dict[asyncio.Task[Any], float] = {}
-        self._ended: set[asyncio.Task[Any]] = set()
+        self._under_way: dict[Endable, float] = {}
+        self._ended: set[Endable] = set()
 
-    def begin(self, task: asyncio.Task[Any]) -> None:
+    def begin(self, task: Endable) -> None:
         self._under_way[task] = time.monotonic() + self._seconds
 
-    def end(self, task: asyncio.Task[Any]) -> None:
+    def end(self, task: Endable) -> None:
         self._under_way.pop(task, None)
         self._ended.discard(task)
 
-    def ended(self, task: asyncio.Task[Any]) -> bool:
+    def ended(self, task: Endable) -> bool:
         """Whether it was cancelled from here."""
         return task in self._ended
 

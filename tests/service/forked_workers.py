@@ -25,6 +25,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     worker = Worker(lambda: settings)
     await worker.start()
     front = Front(application(worker), worker=worker)
+    front.open_fast_lane()
     guard_connections(settings.serve.request_timeout.total_seconds())
     await uvicorn.Server(uvicorn.Config(front, log_config=None, lifespan="off")).serve([listening])
     await worker.stop()
