@@ -130,7 +130,7 @@ class ServedModel:
         except Exception as error:
             raise NoChampion(f"the champion {self.version} failed: {error}; nothing was answered or logged") from error
         # A sum of probabilities is finite where they all are; quicker than NumPy's own check for a single row.
-        if not math.isfinite(scores.raw.sum()):
+        if not math.isfinite(np.add.reduce(scores.raw, axis=None)):
             row = int(np.flatnonzero(~scores.finite())[0])
             raise NoChampion(
                 f"records[{row}]: the champion {self.version} gave no finite answer; nothing was answered or logged",
