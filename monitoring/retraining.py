@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from monitoring.change import ChangeWatch
 from monitoring.facts import ask_of_run, gather_facts
 from monitoring.trigger import Ask, RetrainDecision, decide, worth_saying
+from retrain.child import deadline
 from service.clock import machine_now
 from service.errors import RunActive, SettingsError
 from service.events import RetrainDeclined
@@ -111,11 +112,23 @@ class Retraining:
         self._child = self._run = None
         return run
 
-    def reap(self, patience: timedelta) -> None:
-        """Fails runs without a sign of life that are nobody's any more, as after this watcher's own sudden end."""
-        if self._child is None:
-            for run in self._record.runs.reap(self._machine_now(), patience):
-                log_line("run reaped", run_id=run.run_id)
+    def take_up(self, patience: timedelta, fence: Fence) -> None:
+        """Goes on with a run that shows no sign of life, as after a watcher's sudden end; or fails it.
+
+        It is failed past its deadline, and where its processes ended again and again.
+        """
+        if self._child is not None:
+            return
+        now = self._machine_now()
+        for run in self._record.runs.silent(now, patience):
+            begun = run.machine_started_at or now
+            reason = f"no sign of life for {patience.total_seconds():g} s"
+            if now - begun < deadline(self._settings) and self._record.runs.resume(run.run_id, reason, lease=fence):
+                self._spawn(run, fence)
+                log_line("run taken up", run_id=run.run_id)
+            else:
+                self._record.runs.fail(run.run_id, f"{reason}; its process is gone", actor=ACTOR)
+                log_line("run given up", run_id=run.run_id)
 
     def stop(self) -> None:
         """Ends the run's process with the run."""
@@ -196,14 +209,17 @@ class Retraining:
             self._record.runs.fail(run.run_id, "the command that requested it did not start it", actor=ACTOR)
 
     def _start(self, run: Run, fence: Fence, as_of: datetime) -> None:
-        self._run = self._record.runs.start(run.run_id, as_of, lease=fence)
+        if self._spawn(self._record.runs.start(run.run_id, as_of, lease=fence), fence):
+            log_line("run started", run_id=run.run_id, trigger=run.trigger, as_of=as_of)
+
+    def _spawn(self, run: Run, fence: Fence) -> bool:
         try:
-            self._child = self._start_child(self._run, fence)
+            self._child = self._start_child(run, fence)
         except (OSError, SettingsError) as error:
             self._record.runs.fail(run.run_id, f"its process could not be started: {error}", actor=ACTOR)
-            self._run = None
-            return
-        log_line("run started", run_id=run.run_id, trigger=run.trigger, as_of=as_of)
+            return False
+        self._run = run
+        return True
 
 
 def _ask(request: Request) -> Ask:

@@ -162,7 +162,7 @@ class Watcher:
         self._open_bouts(fence, now)  # a predecessor may have died between a run's end and its bout
 
     def _look(self, fence: Fence, now: datetime) -> None:
-        self._retraining.reap(self._settings.watch.lease)
+        self._retraining.take_up(self._settings.watch.lease, fence)
         self._retraining.hear(fence, now)
         self._keep_shadows(fence)
         if self._stopwatch() - self._kept_house >= HOUSEKEEPING_SECONDS:

@@ -10,10 +10,12 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from retrain.child import end_with_parent, run_supervised
+from service.clock import machine_now
 from service.errors import Conflict, NotFound, RingsideError, SettingsError, StaleLease
 from service.leases import Fence
 from service.log_lines import log_line, write_json_lines
@@ -31,6 +33,7 @@ NICE = 10  # the predict path comes first
 EPILOG = """\
 example:
   python -m retrain --config ringside.toml --reason "new prices since Monday"
+  python -m retrain --config ringside.toml --run run-20261121-5f1c2d3e     # goes on with a run that was killed
 
 exit code 0: a version was registered; 1: the gate refused the candidate, or the run failed (the reason is printed
 and recorded); 2: bad usage or settings.
@@ -51,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.run is None:
             return _by_hand(settings, record, given.reason)
+        if given.parent_pipe is None and _orphaned(record, given.run):
+            return _told(run_supervised(settings, record, given.run, _print_progress))
         fence = Fence(given.lease_name, given.lease_token) if given.lease_token is not None else None
         return _as_child(settings, record, given.run, fence)
     finally:
@@ -64,8 +69,20 @@ def _by_hand(settings: Settings, record: Record, reason: str) -> int:
     except Conflict as active:
         print(f"error: {active.message}", file=sys.stderr)
         return NO
-    ended = run_supervised(settings, record, run_id, _print_progress)
-    print(json.dumps({"run_id": run_id, "state": ended.state, "version": ended.version, "outcome": ended.outcome}))
+    return _told(run_supervised(settings, record, run_id, _print_progress))
+
+
+def _orphaned(record: Record, run_id: str) -> bool:
+    """Whether the run is running, and has shown no sign of life for some beats: its process was killed."""
+    silent = record.runs.silent(machine_now(), timedelta(seconds=3 * BEAT_SECONDS))
+    return run_id in {run.run_id for run in silent}
+
+
+def _told(ended: Run) -> int:
+    """Prints how the run ended, as one JSON object; the exit code."""
+    print(
+        json.dumps({"run_id": ended.run_id, "state": ended.state, "version": ended.version, "outcome": ended.outcome})
+    )
     return DONE if ended.version is not None else NO
 
 
@@ -146,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, help="ringside.toml; else $RINGSIDE_CONFIG, else ./ringside.toml")
     parser.add_argument("--reason", default="asked for", help="why, for the audit trail")
     child = parser.add_argument_group("as a child of the watcher or of a command")
-    child.add_argument("--run", metavar="RUN_ID", help="the run to carry out, in this process")
+    child.add_argument("--run", metavar="RUN_ID", help="the run to carry out, in this process; or to go on with")
     child.add_argument("--lease-name", default="watcher", help="the lease that the run's writes depend on")
     child.add_argument("--lease-token", type=int, help="and its fencing token")
     child.add_argument("--parent-pipe", type=int, metavar="FD", help="when it closes, this process group ends")

@@ -12,6 +12,7 @@ from retrain.examination import Examination
 from retrain.gate import GateDecision, Parity
 from retrain.lineage import git_commit, library_versions
 from retrain.search import SearchReport
+from retrain.study import study_of
 from service.clock import machine_now
 from service.settings import Settings
 
@@ -66,6 +67,7 @@ def write_card(
         "data_until": _text(data.data_until),
         "read_until_seq": read_until_seq,
         "trials": _trials(found),
+        "study": study_of(found),
         "search_rows": found.rows,
         "search_seconds": round(found.seconds, 3),
         "lineage": {

@@ -2,6 +2,8 @@
 
 The process leads a group, and everything it starts is in it. It holds the reading end of a pipe whose other end
 only its parent has: when the parent is gone, however it went, the pipe closes and the group ends itself.
+
+A process that is killed by somebody else is started again, and goes on from the trials that it had finished.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any, Self
 
 import psutil
 
+from service.clock import machine_now
 from service.errors import RingsideError, SettingsError
 from service.leases import Fence
 from service.log_lines import log_line
@@ -35,45 +38,24 @@ THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS
 class RetrainChild:
     """A running run's process, watched by a thread. `poll` and `kill` may be called from any thread."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pipe: int, settings: Settings, record: Record, run: Run):
-        self._process = process
-        self._pipe = pipe
+    def __init__(self, settings: Settings, record: Record, run: Run, fence: Fence | None):
+        self._settings = settings
         self._record = record
         self._run_id = run.run_id
+        self._fence = fence
         self._limit_bytes = settings.retrain.memory_limit
-        self._deadline = time.monotonic() + deadline(settings).total_seconds()
         self._deadline_seconds = deadline(settings).total_seconds()
+        self._deadline = time.monotonic() + self._deadline_seconds - _seconds_since_start(run)
         self._killed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"retrain {run.run_id}", daemon=True)
         self.peak_bytes = 0
+        self._process, self._pipe = self._spawn()
 
     @classmethod
     def start(cls, settings: Settings, record: Record, run: Run, fence: Fence | None) -> Self:
         """Starts the process of a run that is running in the record. Raises OSError, SettingsError."""
-        if settings.path is None:
-            raise SettingsError("a run's process reads the settings from their file; these have none")
-        reading, writing = os.pipe()
-        command = [sys.executable, "-m", "retrain", "--config", str(settings.path), "--run", run.run_id]
-        command += ["--parent-pipe", str(reading)]
-        if fence is not None:
-            command += ["--lease-name", fence.name, "--lease-token", str(fence.token)]
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(reading,),
-                start_new_session=True,
-                cwd=Path(__file__).resolve().parent.parent,
-                env={**os.environ, **THREADS},
-            )
-        except BaseException:
-            os.close(writing)
-            raise
-        finally:
-            os.close(reading)
-        child = cls(process, writing, settings, record, run)
-        record.runs.attach(run.run_id, process.pid)
+        child = cls(settings, record, run, fence)
+        record.runs.attach(run.run_id, child.pid)
         child._watcher.start()
         return child
 
@@ -99,16 +81,64 @@ class RetrainChild:
 
     _reason = ""
 
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], int]:
+        """A process of the run, and the writing end of its pipe."""
+        if self._settings.path is None:
+            raise SettingsError("a run's process reads the settings from their file; these have none")
+        reading, writing = os.pipe()
+        command = [sys.executable, "-m", "retrain", "--config", str(self._settings.path), "--run", self._run_id]
+        command += ["--parent-pipe", str(reading)]
+        if self._fence is not None:
+            command += ["--lease-name", self._fence.name, "--lease-token", str(self._fence.token)]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(reading,),
+                start_new_session=True,
+                cwd=Path(__file__).resolve().parent.parent,
+                env={**os.environ, **THREADS},
+            )
+        except BaseException:
+            os.close(writing)
+            raise
+        finally:
+            os.close(reading)
+        return process, writing
+
     def _watch(self) -> None:
         error = self._until_ended()
-        end_group(self._process.pid)
-        self._process.wait()
-        os.close(self._pipe)
+        self._bury()
+        while error is None and self._goes_on():
+            error = self._until_ended()
+            self._bury()
         try:
             # A run that ended by itself stays as it is: the first word is the true one.
             self._record.runs.fail(self._run_id, error or self._unexplained(), actor=ACTOR)
         except Exception as failure:  # noqa: BLE001 - the run is then reaped, for want of a sign of life
             log_line("run not ended", run_id=self._run_id, error=str(failure))
+
+    def _bury(self) -> None:
+        end_group(self._process.pid)
+        self._process.wait()
+        os.close(self._pipe)
+
+    def _goes_on(self) -> bool:
+        """Starts another process where the last one was killed, and the run is not over and may go on."""
+        if self._process.returncode >= 0:
+            return False
+        reason = self._unexplained()
+        try:
+            if not self._record.runs.resume(self._run_id, reason, actor=ACTOR, lease=self._fence):
+                return False
+            self._process, self._pipe = self._spawn()
+            self._record.runs.attach(self._run_id, self._process.pid)
+        except (OSError, RingsideError) as error:  # it has ended, or somebody else leads
+            log_line("run not resumed", run_id=self._run_id, error=str(error))
+            return False
+        log_line("run resumed", run_id=self._run_id, reason=reason)
+        return True
 
     def _until_ended(self) -> str | None:
         """Why the process has to be ended; None when it has ended by itself."""
@@ -133,11 +163,17 @@ class RetrainChild:
 def run_supervised(
     settings: Settings, record: Record, run_id: str, on_progress: Callable[[Mapping[str, Any]], None]
 ) -> Run:
-    """Starts a requested run in a child process and waits for its end, which may be a failure; the run as ended.
+    """Carries out a requested run in a child process, or goes on with a running one that has lost its process.
+
+    Waits for its end, which may be a failure; the run as ended.
 
     An exception in the caller, Ctrl-C too, ends the child.
     """
-    run = record.runs.start(run_id, record.clock.now(), actor="command")
+    run = record.runs.get(run_id)
+    if run.state == "running":
+        record.runs.resume(run_id, "a command took it up", actor="command")
+    else:
+        run = record.runs.start(run_id, record.clock.now(), actor="command")
     try:
         child = RetrainChild.start(settings, record, run, None)
     except (OSError, RingsideError) as error:
@@ -154,6 +190,13 @@ def run_supervised(
         child.kill("the command was interrupted")
         raise
     return record.runs.get(run_id)
+
+
+def _seconds_since_start(run: Run) -> float:
+    """What a run that goes on has had of its deadline."""
+    if run.machine_started_at is None:
+        return 0.0
+    return max(0.0, (machine_now() - run.machine_started_at).total_seconds())
 
 
 def deadline(settings: Settings) -> timedelta:

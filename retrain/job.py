@@ -24,6 +24,8 @@ from retrain.pipeline import build, fit
 from retrain.problem import problem_schema
 from retrain.report import render_report
 from retrain.search import Limits, SearchReport, search
+from retrain.study import warm_start
+from retrain.trial_record import TrialRecord, forget_runs, run_folder
 from service.champion import ServedModel
 from service.errors import DataError
 from service.failpoint import fail_point
@@ -58,6 +60,8 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
     """Trains, judges and registers, and ends the run in the record; the run is running when this is called.
 
     Raises DataError for data that cannot be learned from; the run is then still running, for the caller to fail.
+
+    A run that another process began goes on from the trials that this one finished.
     """
     # One thread: beside a busy neighbour two of OpenMP's wait for each other, ten times slower than one alone; and
     # sums in one order make the same model bit for bit.
@@ -66,10 +70,11 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
         origin = {"source": source_digest(settings), "code": code_digest(settings)}
         job = _Job(settings, record, record.runs.get(run_id), fence, _Teller(progress), time.monotonic(), origin)
         job.tell("read")
+        forget_runs(settings.store.artifacts, but=run_id)
         champion = read_champion(record)
         data = read_data(job, champion)
         learn, holdout = split(data, settings.retrain.holdout, fresh_rows(data, champion))
-        found = find(job, learn)
+        found = find(job, learn, champion)
         job.tell("judge", found)
         best = found.best.configuration
         judged = examine(best, learn, holdout, champion, settings.promotion.loss, settings.retrain.seed)
@@ -137,11 +142,30 @@ def fresh_rows(data: Dataset, champion: Champion | None) -> int:
     return int(data.fresh(champion.version.read_until_seq, champion.version.data_until).sum())
 
 
-def find(job: _Job, learn: Dataset) -> SearchReport:
-    """The best configuration on the rows before the holdout, within the trials or what is left of the budget."""
-    budget = job.settings.retrain.budget.total_seconds() * SEARCH_SHARE - job.seconds()
-    limits = Limits(job.settings.retrain.trials, max(0.0, budget))
-    found = search(learn, job.settings.retrain.families, limits, job.settings.retrain.seed, job.tell.trial)
+def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
+    """The best configuration on the rows before the holdout, within the trials or what is left of the budget.
+
+    It begins with what the champion's search has found, and goes on with the trials that the run has finished in
+    an earlier process.
+    """
+    settings = job.settings.retrain
+    budget = settings.budget.total_seconds() * SEARCH_SHARE - job.seconds()
+    limits = Limits(settings.trials, max(0.0, budget))
+    warm = warm_start(champion.version.card) if champion else ()
+    record = TrialRecord(
+        run_folder(job.settings.store.artifacts, job.run.run_id),
+        {
+            "data": learn.fingerprint(),
+            "seed": settings.seed,
+            "families": settings.families,
+            "by_trials": settings.trials is not None,
+            "warm": [configuration.to_json() for configuration in warm],
+            "code": job.origin["code"],
+        },
+    )
+    if record.kept:
+        log_line("search goes on", run_id=job.run.run_id, trials=len(record.kept))
+    found = search(learn, settings.families, limits, settings.seed, job.tell.trial, warm=warm, record=record)
     fail_point("retrain.searched")
     return found
 
@@ -191,6 +215,7 @@ def _packaged(
         finish=_ending(job, decision, found),
         as_champion=champion is None,
     )
+    forget_runs(settings.store.artifacts)
     record.reports.add("model", record.registry.directory(version.version) / "report.html", version.version)
     log_line("version registered", run_id=job.run.run_id, version=version.version, family=card["family"])
     return RunResult(version.version, decision, job.seconds())
@@ -214,6 +239,7 @@ def _refused(job: _Job, decision: GateDecision, found: SearchReport, judged: Exa
         "origin": job.origin,
     }
     job.record.runs.succeed(job.run.run_id, None, outcome)
+    forget_runs(job.settings.store.artifacts)
     log_line("candidate refused", run_id=job.run.run_id, reasons=list(decision.reasons))
     return RunResult(None, decision, job.seconds())
 

@@ -1,20 +1,29 @@
-"""The search for a configuration: Optuna proposes, validation judges, strong defaults come first."""
+"""The search for a configuration: Optuna proposes, validation judges, what is known to be good comes first.
+
+Each proposal follows from the seed, the trial's number and the trials before it, so that a search that goes on from
+its record (`retrain.trial_record`) proposes what it would have proposed without the break.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 
 from retrain.dataset import Dataset
 from retrain.pipeline import Configuration, Family
-from retrain.search_space import defaults, suggest
+from retrain.search_space import defaults, suggest, values_of
+from retrain.trial_record import TrialRecord
 from retrain.validation import Validation
 from service.errors import DataError
+from service.failpoint import fail_point
+from service.schema import Task
 
 # Proposals by chance before the sampler models what it has seen, the defaults among them.
 RANDOM_TRIALS = 8
@@ -35,6 +44,12 @@ class TrialReport:
     loss: float | None
     seconds: float
     error: str | None = None
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> TrialReport:
+        """The report whose `to_json` this is."""
+        chosen = Configuration(held["family"], held["params"])
+        return cls(held["number"], chosen, held["loss"], held["seconds"], held.get("error"))
 
     def to_json(self) -> dict[str, Any]:
         held = {"number": self.number, **self.configuration.to_json(), "loss": self.loss}
@@ -60,28 +75,85 @@ class Limits:
 Told = Callable[[int, int | None, float | None, float | None], None]  # done, of how many, best loss, seconds left
 
 
-def search(data: Dataset, families: Sequence[Family], limits: Limits, seed: int, told: Told) -> SearchReport:
+def search(
+    data: Dataset,
+    families: Sequence[Family],
+    limits: Limits,
+    seed: int,
+    told: Told,
+    *,
+    warm: Sequence[Configuration] = (),
+    record: TrialRecord | None = None,
+) -> SearchReport:
     """The best configuration found on these rows. The first trial is run however little time there is.
 
-    Raises DataError where every trial failed, with the first reason.
+    `warm` is tried first, then the families' defaults. Trials that `record` has kept count as run, with the time
+    that they took; it is told of every further one. Raises DataError where every trial failed, with the first reason.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
-    study = optuna.create_study(sampler=sampler, direction="minimize")
-    for values in defaults(families):
-        study.enqueue_trial(values)
+    study = optuna.create_study(direction="minimize")
+    first = first_values(families, warm, data.schema.problem.task)
     judge = Validation(data, seed, ROWS_BY_TIME if limits.trials is None else ROWS_BY_TRIALS)
-    watch = _Stopwatch(limits)
-    trials: list[TrialReport] = []
-    told(0, limits.trials, None, watch.left())
+    kept = record.kept if record else ()
+    trials = [_replay(study, held, families, data) for held in kept]
+    watch = _Stopwatch(limits, kept[-1]["elapsed"] if kept else 0.0)
+    told(len(trials), limits.trials, _best_loss(trials), watch.left())
     while not watch.over(trials):
+        study.sampler = _sampler(seed, len(trials))
+        if len(trials) < len(first):
+            study.enqueue_trial(first[len(trials)])
         trials.append(_run(study, judge, families, data, watch, first=not trials))
+        if record:
+            record.append(_kept(trials[-1], study.trials[-1].params, watch.elapsed()))
+        fail_point("search.trial")
         told(len(trials), limits.trials, _best_loss(trials), watch.left())
     finished = [trial for trial in trials if trial.loss is not None]
     if not finished:
         raise DataError(f"no model could be fitted: {trials[0].error}")
     best = min(finished, key=lambda trial: (trial.loss or 0.0, trial.number))
     return SearchReport(best, tuple(trials), judge.rows, watch.elapsed())
+
+
+def first_values(families: Sequence[Family], warm: Sequence[Configuration], task: Task) -> list[dict[str, Any]]:
+    """What is tried before the sampler proposes: each set of values once, and none that the space does not hold."""
+    held: list[dict[str, Any]] = []
+    for values in [*(values_of(configuration) for configuration in warm), *defaults(families)]:
+        if values["family"] in families and values not in held and _in_space(values, families, task):
+            held.append(values)
+    return held
+
+
+def _in_space(values: dict[str, Any], families: Sequence[Family], task: Task) -> bool:
+    """A card of another version of this product may know other values."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Optuna takes what is out of range, and warns
+            suggest(optuna.trial.FixedTrial(values), families, task)
+    except (ValueError, UserWarning):
+        return False
+    return True
+
+
+def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    return optuna.samplers.TPESampler(seed=own, n_startup_trials=RANDOM_TRIALS)
+
+
+def _kept(trial: TrialReport, values: Mapping[str, Any], elapsed: float) -> dict[str, Any]:
+    return {"values": dict(values), "elapsed": elapsed, "trial": trial.to_json()}
+
+
+def _replay(study: optuna.Study, held: Mapping[str, Any], families: Sequence[Family], data: Dataset) -> TrialReport:
+    """A kept trial as the study and the report would have it, had it been run in this process."""
+    report = TrialReport.from_json(held["trial"])
+    study.enqueue_trial(held["values"])
+    trial = study.ask()
+    suggest(trial, families, data.schema.problem.task)
+    if report.loss is None:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    else:
+        study.tell(trial, report.loss)
+    return report
 
 
 def _run(
@@ -107,9 +179,9 @@ def _best_loss(trials: Sequence[TrialReport]) -> float | None:
 class _Stopwatch:
     """When the search is over."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, already: float) -> None:
         self._limits = limits
-        self._started = time.monotonic()
+        self._started = time.monotonic() - already
 
     def elapsed(self) -> float:
         return time.monotonic() - self._started

@@ -9,10 +9,12 @@ from retrain.pipeline import Configuration, Family, Value
 from service.schema import Task
 
 if TYPE_CHECKING:
-    from optuna import Trial
+    from optuna.trial import BaseTrial
 
 # The usual winner on tables first, then the cheapest, so that a search cut short has seen the best bets.
 ORDER: tuple[Family, ...] = ("gradient_boosting", "linear", "random_forest")
+
+PREFIXES: dict[Family, str] = {"gradient_boosting": "gb", "linear": "linear", "random_forest": "forest"}
 
 # Rows that a category needs to be told apart. Few values, so that trials share their encoded columns.
 COUNTS = (5, 10, 20, 50)
@@ -35,12 +37,19 @@ def defaults(families: Sequence[Family]) -> list[dict[str, Value]]:
     return [values for values in strong if values["family"] in families]
 
 
+def values_of(configuration: Configuration) -> dict[str, Value]:
+    """The study's values that give this configuration, without what validation settles itself (rounds)."""
+    prefix = PREFIXES[configuration.family]
+    held = {f"{prefix}.{name}": value for name, value in configuration.params.items() if name != "max_iter"}
+    return {"family": configuration.family, **held}
+
+
 def linear_default() -> Configuration:
     """The plain linear model that every run is measured against."""
     return Configuration("linear", {"regularisation": 1.0, "min_count": 10})
 
 
-def suggest(trial: Trial, families: Sequence[Family], task: Task) -> Configuration:
+def suggest(trial: BaseTrial, families: Sequence[Family], task: Task) -> Configuration:
     """One point of the space."""
     present = [family for family in ORDER if family in families]
     family = cast(Family, trial.suggest_categorical("family", present))

@@ -183,6 +183,17 @@ class RetrainStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RetrainResumed(Event):
+    """A run whose process was killed goes on in another one; `resumes` counts this time."""
+
+    kind: ClassVar[str] = "retrain_resumed"
+    run_id: str
+    trigger: str
+    resumes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RetrainSucceeded(Event):
     """The job worked. `model_version` is None where the gate refused its candidate; `outcome` says why."""
 
@@ -340,6 +351,7 @@ KnownEvent = (
     | RetrainRequested
     | RetrainDeclined
     | RetrainStarted
+    | RetrainResumed
     | RetrainSucceeded
     | RetrainFailed
     | ModelRegistered

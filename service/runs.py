@@ -12,13 +12,14 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from service.clock import Clock, machine_now
-from service.database import Database, runs
+from service.database import Database, events, runs
 from service.errors import NotFound, RunActive
 from service.event_log import EventLog
 from service.events import (
     RetrainDeclined,
     RetrainFailed,
     RetrainRequested,
+    RetrainResumed,
     RetrainStarted,
     RetrainSucceeded,
     clean_text,
@@ -27,6 +28,9 @@ from service.events import (
 from service.failpoint import fail_point
 from service.leases import Fence, check_fence
 from service.upsert import insert, wrote
+
+# A process that is killed again and again, as where the system is out of memory, is not started for ever.
+MOST_RESUMES = 3
 
 RunState = Literal["requested", "running", "succeeded", "failed", "declined"]
 
@@ -139,6 +143,20 @@ class Runs:
             fail_point("run.started")
         return run
 
+    def resume(self, run_id: str, reason: str, *, actor: str = "watcher", lease: Fence | None = None) -> bool:
+        """Says that a running run, its process gone, goes on in another; False once it did so MOST_RESUMES times."""
+        at = self._clock.now()
+        with self._events.writing() as connection:
+            check_fence(lease, connection)
+            run = _read(connection, run_id)
+            before = _resumes(connection, run_id)
+            if before >= MOST_RESUMES:
+                return False
+            _change(connection, run_id, ("running",), {"heartbeat_at": self._machine_now(), "pid": None})
+            event = RetrainResumed(run_id=run_id, trigger=run.trigger, resumes=before + 1, reason=clean_text(reason))
+            self._events.append(event, actor=actor, at=at, connection=connection)
+        return True
+
     def attach(self, run_id: str, pid: int) -> None:
         """Names the process that a running run is in."""
         self._touch(run_id, {"pid": pid, "host": socket.gethostname()})
@@ -222,6 +240,12 @@ class Runs:
         with self._database.read() as connection:
             return [Run(**row._mapping) for row in connection.execute(query)]
 
+    def silent(self, now: datetime, patience: timedelta) -> list[Run]:
+        """Running runs that have not shown a sign of life for `patience`; `now` is the machine's."""
+        query = sa.select(runs).where(runs.c.state == "running", runs.c.heartbeat_at < now - patience)
+        with self._database.read() as connection:
+            return [Run(**row._mapping) for row in connection.execute(query)]
+
     def reap(self, now: datetime, patience: timedelta, *, actor: str = "watcher") -> list[Run]:
         """Fails running runs that have not shown a sign of life for `patience`; `now` is the machine's."""
         at = self._clock.now()
@@ -252,6 +276,12 @@ def _read(connection: sa.Connection, run_id: str) -> Run:
     if row is None:
         raise NotFound(f"no run {run_id!r}", field="run_id")
     return Run(**row._mapping)
+
+
+def _resumes(connection: sa.Connection, run_id: str) -> int:
+    query = sa.select(events.c.data).where(events.c.kind == RetrainResumed.kind)
+    latest = connection.execute(query.order_by(events.c.seq.desc()).limit(MOST_RESUMES)).scalars()
+    return sum(data["run_id"] == run_id for data in latest)
 
 
 def _change(connection: sa.Connection, run_id: str, states: tuple[RunState, ...], values: Mapping[str, Any]) -> Run:

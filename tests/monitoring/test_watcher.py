@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from service.clock import machine_now
+from service.database import runs
 from service.leases import Fence
 from tests.monitoring.arena import START, TOML
 from tests.monitoring.watch_house import WatchHouse
@@ -445,17 +447,41 @@ def test_a_leader_that_lost_its_lease_ends_its_run(house: WatchHouse) -> None:
     assert not watcher.leads
 
 
-def test_a_run_that_lost_its_watcher_is_failed_once_it_is_silent(house: WatchHouse) -> None:
-    """As after a kill -9: its process ended with its parent's pipe."""
+def fall_silent(house: WatchHouse) -> None:
+    """As after a kill -9 of the watcher: the run's process ended with its parent's pipe."""
+    with house.record.events.writing() as connection:
+        connection.execute(sa.update(runs).values(heartbeat_at=machine_now() - timedelta(minutes=1)))
+
+
+def test_a_run_that_lost_its_watcher_is_taken_up_once_it_is_silent(house: WatchHouse) -> None:
+    """The same run goes on, and not before its silence shows that nobody else has it."""
     house.to(START)
     run = house.record.runs.request("quality", "watcher", "declined")
     house.record.runs.start(run.run_id, START)
     watcher = house.leader()
     house.look(watcher)
-    assert house.record.runs.get(run.run_id).state == "running"
-    failed = house.record.runs.reap(machine_now() + timedelta(minutes=1), house.settings.watch.lease)
-    assert [one.run_id for one in failed] == [run.run_id]
+    assert house.runs == []
+    fall_silent(house)
     house.look(watcher)
+    assert [one.run.run_id for one in house.runs] == [run.run_id]
+    (resumed,) = house.events("retrain_resumed")
+    assert resumed.data["resumes"] == 1
+    assert house.record.runs.get(run.run_id).as_of == START
+
+
+def test_a_run_past_its_deadline_is_not_taken_up(house: WatchHouse) -> None:
+    """It is failed, and the way is free for another."""
+    house.to(START)
+    run = house.record.runs.request("quality", "watcher", "declined")
+    house.record.runs.start(run.run_id, START)
+    with house.record.events.writing() as connection:
+        connection.execute(sa.update(runs).values(machine_started_at=machine_now() - timedelta(days=1)))
+    fall_silent(house)
+    watcher = house.leader()
+    house.look(watcher)
+    assert house.runs == []
+    failed = house.record.runs.get(run.run_id)
+    assert failed.outcome == {"error": "no sign of life for 30 s; its process is gone"}
     assert watcher.idle
 
 

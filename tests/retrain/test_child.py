@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from retrain.child import RetrainChild, run_supervised, tree_bytes
-from service.database import Database
+from retrain.job import run
+from retrain.trial_record import FILE, run_folder
+from service.clock import machine_now
+from service.database import Database, runs
 from service.errors import SettingsError
+from service.runs import MOST_RESUMES
 from tests.retrain.problems import Project, make_project
 from tests.waiting import wait_until
 
@@ -36,6 +44,13 @@ def started() -> Iterator[list[RetrainChild]]:
     yield children
     for child in children:
         child.kill()
+
+
+def alone(folder: Path) -> Path:
+    """A folder for another project with the same data."""
+    other = folder / "other"
+    other.mkdir()
+    return other
 
 
 def start(project: Project, children: list[RetrainChild]) -> tuple[RetrainChild, str]:
@@ -115,12 +130,66 @@ def test_a_killed_run_leaves_a_reason_and_no_process(endless: Project, started: 
     assert error_of(endless, run_id) == "the watcher stopped"
 
 
-def test_a_run_that_dies_by_itself_is_explained(endless: Project, started: list[RetrainChild]) -> None:
-    """As when the system runs out of memory."""
+def kept_trials(project: Project, run_id: str) -> list[dict[str, Any]]:
+    """What the run's process has written of its finished trials."""
+    file = run_folder(project.settings.store.artifacts, run_id) / FILE
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [json.loads(line)["trial"] for line in lines[1:]]
+
+
+def test_a_run_that_is_killed_in_the_middle_keeps_its_trials(
+    tmp_path: Path, sqlite_database: Database, sqlite_template: Path, started: list[RetrainChild]
+) -> None:
+    """kill −9 loses the trial under way, at most; the run goes on in another process, and registers the same model
+    as a run that was left alone."""
+    more = {"retrain": {"trials": 30, "families": ["gradient_boosting", "linear"]}}
+    project = make_project(tmp_path, sqlite_database, rows=3_000, more=more)
+    child, run_id = start(project, started)
+    first = child.pid
+    wait_until(lambda: len(kept_trials(project, run_id)) >= 3, 60)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: child.pid != first or child.poll() is not None, 30)
+    kept = kept_trials(project, run_id)
+    assert len(kept) >= 3
+    wait_until(lambda: child.poll() is not None, 120)
+    ended = project.record.runs.get(run_id)
+    assert (ended.state, ended.version) == ("succeeded", "v1")
+    card = project.record.registry.version("v1").card
+    assert card["trials"][: len(kept)] == kept  # with the seconds that each took then
+    assert len(card["trials"]) == 30
+    resumed = project.record.events.latest("retrain_resumed")
+    assert resumed is not None
+    assert (resumed.data["run_id"], resumed.data["resumes"]) == (run_id, 1)
+    assert not run_folder(project.settings.store.artifacts, run_id).exists()
+    folder = alone(tmp_path)
+    shutil.copyfile(sqlite_template, folder / "record.db")
+    other = make_project(folder, Database(f"sqlite:///{folder / 'record.db'}"), rows=3_000, more=more)
+    run(other.settings, other.record, other.request(), fence=None, progress=lambda _: None)
+    models = [held.record.registry.directory("v1") / "model.onnx" for held in (project, other)]
+    assert models[0].read_bytes() == models[1].read_bytes()
+
+
+def test_a_run_that_dies_again_and_again_is_given_up(endless: Project, started: list[RetrainChild]) -> None:
+    """As when the system runs out of memory each time."""
     child, run_id = start(endless, started)
-    os.kill(child.pid, signal.SIGKILL)
-    wait_until(lambda: child.poll() is not None, 30)
+    for resumes in range(MOST_RESUMES + 1):
+        pid = child.pid
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: child.pid != pid or child.poll() is not None, 30)  # type: ignore[misc]
+        assert (child.poll() is None) == (resumes < MOST_RESUMES)
     assert error_of(endless, run_id) == "its process was ended by SIGKILL"
+
+
+def test_a_command_goes_on_with_a_run_that_lost_its_process(tmp_path: Path, sqlite_database: Database) -> None:
+    """`python -m retrain --run`: where no watcher is there to do it."""
+    project = make_project(tmp_path, sqlite_database, rows=200, more={"retrain": {"trials": 2, "families": ["linear"]}})
+    run_id = project.request()
+    with project.record.events.writing() as connection:
+        connection.execute(sa.update(runs).values(heartbeat_at=machine_now() - timedelta(minutes=1)))
+    command = [sys.executable, "-m", "retrain", "--config", str(project.settings.path), "--run", run_id]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, json.loads(done.stdout)["version"]) == (0, "v1")
+    assert project.record.events.latest("retrain_resumed") is not None
 
 
 def test_a_run_that_was_ended_elsewhere_stops(endless: Project, started: list[RetrainChild]) -> None:

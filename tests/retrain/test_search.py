@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 from retrain.dataset import Dataset, load
-from retrain.pipeline import Family
+from retrain.pipeline import Configuration, Family
 from retrain.problem import problem_schema
 from retrain.search import Limits, SearchReport, search
+from retrain.study import study_of, warm_start
+from retrain.trial_record import TrialRecord
 from retrain.validation import folds
 from service.errors import DataError
 from tests.retrain.problems import Kind, make_frame, write_settings
@@ -111,3 +114,73 @@ def test_a_class_that_comes_late_is_no_obstacle(tmp_path: Path) -> None:
     data.target[-10:] = 2
     report = search(data, ALL, Limits(3, 0.0), 0, told)
     assert all(trial.loss is not None for trial in report.trials)
+
+
+class Killed(Exception):
+    """In place of SIGKILL."""
+
+
+def test_a_search_goes_on_from_its_record_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """Past the trials by chance too: the same proposals, the same losses, and what was kept is not fitted again."""
+    data = learnable(tmp_path, "binary", 200)
+    whole = search(data, ("linear", "gradient_boosting"), Limits(11, 0.0), 3, told)
+
+    def stop(done: int, *_: object) -> None:
+        if done == 9:
+            raise Killed
+
+    record = TrialRecord(tmp_path / "run", {"seed": 3})
+    with pytest.raises(Killed):
+        search(data, ("linear", "gradient_boosting"), Limits(11, 0.0), 3, stop, record=record)
+    with (tmp_path / "run/trials.jsonl").open("a") as file:
+        file.write('{"values": {"fam')  # torn by the kill
+    again = TrialRecord(tmp_path / "run", {"seed": 3})
+    assert len(again.kept) == 9
+    heard: list[int] = []
+    resumed = search(
+        data, ("linear", "gradient_boosting"), Limits(11, 0.0), 3, lambda done, *_: heard.append(done), record=again
+    )
+    assert choices(resumed) == choices(whole)
+    assert heard == [9, 10, 11]
+
+
+def test_trials_of_another_search_are_not_gone_on_from(tmp_path: Path) -> None:
+    """Another seed, other data."""
+    TrialRecord(tmp_path, {"seed": 3}).append({"trial": {}})
+    assert len(TrialRecord(tmp_path, {"seed": 3}).kept) == 1
+    assert TrialRecord(tmp_path, {"seed": 4}).kept == ()
+    assert TrialRecord(tmp_path, {"seed": 3}).kept == ()
+
+
+def test_time_that_was_spent_stays_spent(tmp_path: Path) -> None:
+    """The budget of a search that goes on is what its record has left of it."""
+    data = learnable(tmp_path, "binary", 200)
+    record = TrialRecord(tmp_path / "run", {})
+    first = search(data, ("linear",), Limits(None, 1.0), 0, told, record=record)
+    over = search(data, ("linear",), Limits(None, 1.0), 0, told, record=TrialRecord(tmp_path / "run", {}))
+    assert choices(over) == choices(first)
+    assert over.seconds == pytest.approx(first.seconds, abs=0.5)
+
+
+def test_a_warm_search_begins_with_what_is_known(tmp_path: Path) -> None:
+    """The champion's own configuration, the best of its study, then the defaults that are not among them."""
+    data = learnable(tmp_path, "binary", 300)
+    cold = search(data, ALL, Limits(12, 0.0), 5, told)
+    card = {**cold.best.configuration.to_json(), "study": study_of(cold)}
+    known = warm_start(json.loads(json.dumps(card)))
+    assert known[0] == cold.best.configuration
+    warm = search(data, ALL, Limits(8, 0.0), 5, told, warm=known)
+    assert [trial.configuration for trial in warm.trials[: len(known)]] == list(known)
+    assert warm.trials[0].loss == cold.best.loss
+    assert {trial.configuration.family for trial in warm.trials} == set(ALL)
+
+
+def test_a_card_of_another_time_is_no_obstacle(tmp_path: Path) -> None:
+    """Values that the space does not hold, and families that are left out, are not tried."""
+    foreign = [
+        Configuration("linear", {"regularisation": 1e9, "min_count": 10}),
+        Configuration("linear", {"strength": 1.0}),
+        Configuration("random_forest", {"max_features": 0.4, "min_samples_leaf": 3, "min_count": 10}),
+    ]
+    report = search(learnable(tmp_path, "binary", 200), ("linear",), Limits(1, 0.0), 0, told, warm=foreign)
+    assert report.best.configuration.params == {"regularisation": 1.0, "min_count": 10}
