@@ -253,6 +253,24 @@ def promote(version: str, reason: ReasonOption, config: ConfigOption = None, as_
 
 
 @app.command()
+def reproduce(
+    version: Annotated[str, typer.Argument(help="A model version.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version again from its card, and compare it byte by byte. Exit code 1: something differs, and what.
+
+    Example: ringside reproduce v3
+    """
+    from retrain.reproduction import reproduce as make_again
+
+    settings, record = _opened(config)
+    found = make_again(settings, record, version)
+    tell(asdict(found), as_json)
+    raise typer.Exit(DONE if found.same else NO)
+
+
+@app.command()
 def reject(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Bar a version from becoming champion. Exit code 1: it is champion.
 

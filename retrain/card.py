@@ -11,6 +11,7 @@ from retrain.evaluation import Metrics
 from retrain.examination import Examination
 from retrain.gate import GateDecision, Parity
 from retrain.lineage import git_commit, library_versions
+from retrain.mode import ModeDecision
 from retrain.search import SearchReport
 from retrain.study import study_of
 from service.clock import machine_now
@@ -19,6 +20,8 @@ from service.settings import Settings
 METRICS_OF = "fit on rows before the holdout; the packaged model is refitted on all matured rows"
 # A card is read over HTTP; the earliest trials and the best are what tells.
 MOST_TRIALS = 200
+# The settings that say which rows are learned from, and how much each counts.
+ROWS = {"max_rows", "window", "window_length", "half_life"}
 
 
 def write_card(
@@ -34,6 +37,9 @@ def write_card(
     read_until_seq: int,
     parent: str | None,
     chain_head: str,
+    mode: ModeDecision,
+    as_of: datetime | None,
+    searched: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The card without its `version`, which registration gives."""
     best = found.best.configuration
@@ -68,6 +74,8 @@ def write_card(
         "read_until_seq": read_until_seq,
         "trials": _trials(found),
         "study": study_of(found),
+        **searched,
+        "mode": mode.to_json(),
         "search_rows": found.rows,
         "search_seconds": round(found.seconds, 3),
         "lineage": {
@@ -75,6 +83,8 @@ def write_card(
             "config_hash": settings.digest(),
             "git_commit": git_commit(settings.folder),
             "seed": settings.retrain.seed,
+            "as_of": _text(as_of),
+            "rows": settings.retrain.model_dump(mode="json", include=ROWS),
             "libraries": library_versions(),
             "parent": parent,
             "chain_head": chain_head,
@@ -89,6 +99,8 @@ def _plain(metrics: Metrics) -> dict[str, dict[str, float]]:
 
 def _trials(found: SearchReport) -> Sequence[Mapping[str, Any]]:
     kept = list(found.trials[:MOST_TRIALS])
+    if not kept:  # no search was made
+        return []
     return [trial.to_json() for trial in (kept if found.best in kept else [*kept, found.best])]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Self
 
@@ -36,6 +36,7 @@ class Dataset:
     seqs: npt.NDArray[np.int64]  # the logged request's number; 0: a row of the source
     frame: pd.DataFrame  # the raw columns, for the records that applications would have sent
     ordered: bool  # by time; else the order is by chance, with all classes spread evenly
+    half_life: timedelta | None = None  # rows count half as much for each one that they are older than the newest
 
     def __len__(self) -> int:
         return len(self.target)
@@ -44,6 +45,17 @@ class Dataset:
     def classes(self) -> int:
         """How many classes; 0 for a regression."""
         return len(self.schema.classes)
+
+    @property
+    def weights(self) -> npt.NDArray[np.float64] | None:
+        """How much each row counts in a fit, 1 on average; None where all count alike. Undated ones are the oldest."""
+        known = self.times != UNKNOWN
+        if self.half_life is None or not known.any():
+            return None
+        newest, oldest = self.times[known].max(), self.times[known].min()
+        ages = (newest - np.where(known, self.times, oldest)) / (self.half_life / timedelta(microseconds=1))
+        weights = np.exp2(-ages)
+        return np.asarray(weights / weights.mean(), dtype=np.float64)
 
     @property
     def data_from(self) -> datetime | None:
@@ -95,6 +107,9 @@ class Dataset:
         held.update("\x1f".join(self.arrays.categories.ravel().tolist()).encode("utf-8", "surrogatepass"))
         held.update(np.ascontiguousarray(self.target).tobytes())
         held.update("\x1f".join(self.schema.classes).encode("utf-8", "surrogatepass"))
+        weights = self.weights
+        if weights is not None:
+            held.update(weights.tobytes())
         return held.hexdigest()
 
 
@@ -125,15 +140,21 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
     target = read_classes(cells) if problem.task == "classification" else read_values(cells)
     frame = frames[0] if len(frames) == 1 else _joined(frames, problem.columns)
     order = _order(settings, target, len(targets[0]) if settings.data.source is not None else 0)
+    dated = np.concatenate(times)
     newest = order[-settings.retrain.max_rows :] if settings.retrain.max_rows else order
+    if settings.retrain.window == "recent":
+        newest = newest[_recent(dated[newest], settings)]
+    elif settings.retrain.window == "weighted":
+        _require_times(dated, settings)
     frame = frame.iloc[newest].reset_index(drop=True)
     return _dataset(
         problem,
         frame,
         replace(target, values=target.values[newest]),
-        np.concatenate(times)[newest],
+        dated[newest],
         np.concatenate(seqs)[newest],
         ordered=problem.time_column is not None or bool(known),
+        half_life=settings.retrain.half_life if settings.retrain.window == "weighted" else None,
     )
 
 
@@ -145,12 +166,13 @@ def _dataset(
     seqs: npt.NDArray[np.int64],
     *,
     ordered: bool,
+    half_life: timedelta | None,
 ) -> Dataset:
     arrays = Decoder(problem).decode_frame(frame)
     if np.isnan(arrays.numbers).all() and not arrays.categories.size:
         raise DataError(f"every feature of all {len(frame)} rows is missing; nothing can be learned from them")
     schema = Schema(problem, seen_columns(problem, arrays), target.classes, target.class_type)
-    return Dataset(schema, arrays, target.values, times, seqs, frame, ordered)
+    return Dataset(schema, arrays, target.values, times, seqs, frame, ordered, half_life)
 
 
 def _source(settings: Settings, problem: ProblemSchema) -> tuple[pd.DataFrame, list[Any], npt.NDArray[np.int64]]:
@@ -241,6 +263,28 @@ def _order(settings: Settings, target: Target, source_rows: int) -> npt.NDArray[
             places[own] = (np.arange(len(own)) + 0.5) / max(1, len(own))
         mixed = mixed[np.argsort(places, kind="stable")]
     return np.concatenate([mixed, everything[source_rows:]])
+
+
+def _recent(times: npt.NDArray[np.int64], settings: Settings) -> npt.NDArray[np.int64]:
+    """The places of rows within retrain.window_length of the newest."""
+    _require_times(times, settings)
+    length = settings.retrain.window_length // timedelta(microseconds=1)
+    places = np.flatnonzero((times != UNKNOWN) & (times >= times.max() - length))
+    if len(places) < FEWEST_ROWS:
+        raise DataError(
+            f"{len(places)} rows within retrain.window_length of the newest; expected at least {FEWEST_ROWS}",
+            field="retrain.window_length",
+        )
+    return places
+
+
+def _require_times(times: npt.NDArray[np.int64], settings: Settings) -> None:
+    if not (times != UNKNOWN).any():
+        raise DataError(
+            f'retrain.window = "{settings.retrain.window}" needs rows with a time; '
+            'expected problem.time_column to name a column of dates, or "expanding"',
+            field="retrain.window",
+        )
 
 
 def _too_few(settings: Settings, rows: int, logged: int) -> str:

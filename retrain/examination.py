@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.pipeline import Pipeline
 
 from retrain.dataset import UNKNOWN, Dataset
 from retrain.evaluation import Comparison, Scored, compare, evaluate, loss_scale, permutation_importance
 from retrain.losses import LossName, bout_losses, expected_loss
-from retrain.pipeline import Configuration, build, dummy, fit, predict
+from retrain.pipeline import build, dummy, fit, predict
 from retrain.search_space import linear_default
 from service.champion import ServedModel
 from service.columns import TIME_PARTS
@@ -67,16 +69,16 @@ class Examination:
 
 
 def examine(
-    configuration: Configuration,
+    make: Callable[[Dataset], Pipeline],
     learn: Dataset,
     holdout: Dataset,
     champion: Champion | None,
     loss: LossName,
     seed: int,
 ) -> Examination:
-    """Fits candidate and baselines on `learn`, and scores them and the champion on `holdout`."""
+    """Makes candidate and baselines from `learn`, and scores them and the champion on `holdout`."""
     y, classes, task = holdout.target, holdout.classes, learn.schema.problem.task
-    pipeline = fit(build(configuration, task, seed), learn.arrays, learn.target)
+    pipeline = make(learn)
     scores = predict(pipeline, holdout.arrays, classes)
     linear = fit(build(linear_default(), task, seed), learn.arrays, learn.target)
     constant = fit(dummy(task), learn.arrays, learn.target)

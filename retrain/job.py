@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,25 +16,28 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from retrain import gate
 from retrain.card import write_card
-from retrain.dataset import Dataset, load
+from retrain.dataset import Dataset
 from retrain.examination import Champion, Examination, examine
 from retrain.gate import GateDecision
+from retrain.mode import ModeDecision, ModeFacts, choose_mode, refused_without_search, without_continuing
 from retrain.origin import code_digest, source_digest
 from retrain.package import measure_latency_ms, package, prove_parity
-from retrain.pipeline import build, fit
 from retrain.problem import problem_schema
+from retrain.recipe import Origin, Recipe, champions_configuration
 from retrain.report import render_report
-from retrain.search import Limits, SearchReport, search
+from retrain.rows import read_rows
+from retrain.search import Limits, SearchReport, TrialReport, search
 from retrain.study import warm_start
 from retrain.trial_record import TrialRecord, forget_runs, run_folder
 from service.champion import ServedModel
 from service.errors import DataError
+from service.events import RetrainRequested
 from service.failpoint import fail_point
 from service.leases import Fence
 from service.log_lines import log_line
-from service.prediction_log import MaturedRow
 from service.record import Record
 from service.runs import Run
+from service.sections import RetrainSettings
 from service.settings import Settings
 
 ACTOR = "retrain"
@@ -73,18 +77,19 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
         forget_runs(settings.store.artifacts, but=run_id)
         champion = read_champion(record)
         data = read_data(job, champion)
-        learn, holdout = split(data, settings.retrain.holdout, fresh_rows(data, champion))
-        found = find(job, learn, champion)
+        decided, origin_version = plan(job, data, champion)
+        learn, holdout = divide(job, data, champion, decided)
+        found = find(job, learn, champion) if decided.mode == "full" else known(champion)
+        recipe = Recipe(found.best.configuration, settings.retrain.seed, origin_version)
         job.tell("judge", found)
-        best = found.best.configuration
-        judged = examine(best, learn, holdout, champion, settings.promotion.loss, settings.retrain.seed)
+        judged = examine(recipe.make, learn, holdout, champion, settings.promotion.loss, settings.retrain.seed)
         decision = gate.decide(finite=judged.candidate.finite, dummy=judged.dummy, champion=judged.champion)
         if not decision.passed:
-            return _refused(job, decision, found, judged)
+            return _refused(job, decision, found, judged, decided)
         job.tell("refit", found)
-        final = fit(build(best, data.schema.problem.task, settings.retrain.seed), data.arrays, data.target)
+        final = recipe.make(data)
         job.tell("package", found)
-        return _packaged(job, final, data, holdout, found, judged, decision, champion)
+        return _packaged(job, final, data, holdout, found, judged, decision, champion, decided)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +117,66 @@ def read_champion(record: Record) -> Champion | None:
 
 def read_data(job: _Job, champion: Champion | None) -> Dataset:
     """The source, and the log as it stood at the run's `as_of`."""
-    settings = job.settings
-    logged: Sequence[MaturedRow] = []
-    if settings.data.include_labelled_log:
-        as_of = job.run.as_of or job.record.clock.now()
-        logged = job.record.log.matured(as_of, settings.quality.label_horizon, late_labels=True)
-    data = load(settings, problem_schema(settings, champion.model.schema if champion else None), logged)
+    schema = problem_schema(job.settings, champion.model.schema if champion else None)
+    data = read_rows(job.settings, job.record, schema, job.run.as_of or job.record.clock.now())
     fail_point("retrain.read")
     return data
+
+
+def plan(job: _Job, data: Dataset, champion: Champion | None) -> tuple[ModeDecision, Origin | None]:
+    """What kind of run this is, and, of an incremental one, what it goes on from."""
+    settings, run, card = job.settings.retrain, job.run, champion.version.card if champion else {}
+    requested = job.record.events.latest(RetrainRequested.kind)
+    numbers = requested.data["numbers"] if requested is not None and requested.data["run_id"] == run.run_id else {}
+    last = next((held for held in job.record.runs.recent() if held.state == "succeeded"), None)
+    searched = card.get("searched_at")
+    decided = choose_mode(
+        ModeFacts(
+            asked=settings.mode,
+            trigger=run.trigger,
+            champion=champion.version.version if champion else None,
+            obstacle=_obstacle(settings, card),
+            refused=last is not None and refused_without_search(last.outcome, last.version),
+            search_age=run.as_of - datetime.fromisoformat(searched) if searched and run.as_of else None,
+            max_search_age=settings.max_age,
+            staleness_cost=numbers.get("staleness_cost"),
+            run_cost=numbers.get("run_cost"),
+        )
+    )
+    origin = None
+    if decided.mode == "incremental" and champion is not None:
+        origin = Origin.read(job.record, champion.version)
+        obstacle = origin.obstacle(divide(job, data, champion, decided)[0])
+        if obstacle is not None:
+            decided, origin = without_continuing(decided, obstacle), None
+    log_line("mode chosen", run_id=run.run_id, mode=decided.mode, reasons=list(decided.reasons))
+    return decided, origin
+
+
+def divide(job: _Job, data: Dataset, champion: Champion | None, decided: ModeDecision) -> tuple[Dataset, Dataset]:
+    """As `split`. An incremental run learns from new rows, and is judged on newer ones: half of them at most."""
+    share, fresh = job.settings.retrain.holdout, fresh_rows(data, champion)
+    if decided.mode == "incremental":
+        held = max(1, min(round(len(data) * share), fresh // 2))
+        return data.rows(0, len(data) - held), data.rows(len(data) - held)
+    return split(data, share, fresh)
+
+
+def known(champion: Champion | None) -> SearchReport:
+    """The champion's recipe, in place of a search."""
+    assert champion is not None
+    configuration = champions_configuration(champion.version.card)
+    assert configuration is not None
+    return SearchReport(TrialReport(0, configuration, None, 0.0), (), 0, 0.0)
+
+
+def _obstacle(settings: RetrainSettings, card: Mapping[str, Any]) -> str | None:
+    configuration = champions_configuration(card)
+    if configuration is None:
+        return "the champion's card names no recipe of this product"
+    if configuration.family not in settings.families:
+        return f"the champion is a {configuration.family}, which retrain.families leaves out"
+    return None
 
 
 def split(data: Dataset, share: float, fresh: int = 0) -> tuple[Dataset, Dataset]:
@@ -179,6 +236,7 @@ def _packaged(
     judged: Examination,
     decision: GateDecision,
     champion: Champion | None,
+    decided: ModeDecision,
 ) -> RunResult:
     """Writes the version's files, proves them, and registers them; or refuses them, and leaves nothing behind."""
     settings, record = job.settings, job.record
@@ -193,10 +251,11 @@ def _packaged(
         decision = gate.with_latency(decision, latency_ms, settings.retrain.max_latency_ms)
         if not decision.passed:
             record.artifacts.discard(stage)
-            return _refused(job, decision, found, judged)
+            return _refused(job, decision, found, judged, decided)
         card = write_card(
             settings, data, holdout, found, judged, decision, parity,
             latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
+            mode=decided, as_of=job.run.as_of, searched=_searched(job, champion, decided),
         )  # fmt: skip
         (stage / "report.html").write_text(render_report(card, judged, holdout), encoding="utf-8")
         fail_point("retrain.packaged")
@@ -212,7 +271,7 @@ def _packaged(
         data_until=data.data_until,
         actor=ACTOR,
         lease=job.fence,
-        finish=_ending(job, decision, found),
+        finish=_ending(job, decision, found, decided),
         as_champion=champion is None,
     )
     forget_runs(settings.store.artifacts)
@@ -221,9 +280,12 @@ def _packaged(
     return RunResult(version.version, decision, job.seconds())
 
 
-def _ending(job: _Job, decision: GateDecision, found: SearchReport) -> Callable[[sa.Connection, str], None]:
+def _ending(
+    job: _Job, decision: GateDecision, found: SearchReport, decided: ModeDecision
+) -> Callable[[sa.Connection, str], None]:
     """Ends the run in the transaction that registers its version."""
     outcome = {"gate": decision.to_json(), "family": found.best.configuration.family, "origin": job.origin}
+    outcome["mode"] = decided.to_json()
 
     def end(connection: sa.Connection, version: str) -> None:
         job.record.runs.succeed(job.run.run_id, version, outcome, connection)
@@ -231,12 +293,23 @@ def _ending(job: _Job, decision: GateDecision, found: SearchReport) -> Callable[
     return end
 
 
-def _refused(job: _Job, decision: GateDecision, found: SearchReport, judged: Examination) -> RunResult:
+def _searched(job: _Job, champion: Champion | None, decided: ModeDecision) -> Mapping[str, Any]:
+    """When the recipe was searched for, and the best of that study: the champion's where this run made no search."""
+    if decided.mode == "full" or champion is None:
+        return {"searched_at": job.run.as_of}
+    card = champion.version.card
+    return {name: card[name] for name in ("searched_at", "study") if name in card}
+
+
+def _refused(
+    job: _Job, decision: GateDecision, found: SearchReport, judged: Examination, decided: ModeDecision
+) -> RunResult:
     outcome = {
         "gate": decision.to_json(),
         **found.best.configuration.to_json(),
         "metrics": {name: interval.value for name, interval in judged.candidate.metrics.items()},
         "origin": job.origin,
+        "mode": decided.to_json(),
     }
     job.record.runs.succeed(job.run.run_id, None, outcome)
     forget_runs(job.settings.store.artifacts)

@@ -90,14 +90,14 @@ def dummy(task: Task) -> Pipeline:
     return Pipeline([("encode", TreeEncoder()), ("model", model)])
 
 
-def fit(pipeline: Pipeline, x: Arrays, y: npt.NDArray[Any]) -> Pipeline:
-    """The same pipeline, fitted."""
+def fit(pipeline: Pipeline, x: Arrays, y: npt.NDArray[Any], weights: Floats | None = None) -> Pipeline:
+    """The same pipeline, fitted; `weights` say how much each row counts to the estimator."""
     encoded = pipeline.named_steps["encode"].fit(x, y).transform(x)
-    fit_estimator(pipeline.named_steps["model"], encoded, y)
+    fit_estimator(pipeline.named_steps["model"], encoded, y, weights)
     return pipeline
 
 
-def fit_estimator(model: Any, x: Any, y: npt.NDArray[Any]) -> Any:
+def fit_estimator(model: Any, x: Any, y: npt.NDArray[Any], weights: Floats | None = None) -> Any:
     """The same estimator, fitted. A linear model that has not quite converged is used as it is.
 
     It predicts in one thread from now on: threads would add up a forest's trees in any order.
@@ -106,7 +106,7 @@ def fit_estimator(model: Any, x: Any, y: npt.NDArray[Any]) -> Any:
         model.set_params(max_samples=max(1, min(FOREST_SAMPLE, round(FOREST_SHARE * len(y)))))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, y)
+        model.fit(x, y, sample_weight=weights)
     if hasattr(model, "n_jobs"):
         model.set_params(n_jobs=1)
     return model

@@ -33,7 +33,7 @@ def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset)
             '<p class="dim">How much the loss rises when one feature is mixed among the holdout\'s rows.</p>'
             + bars(dict(list(found.importances.items())[:SHOWN_FEATURES]), "importance"),
         ),
-        section("What was tried", _trials(card["trials"])),
+        section("What was tried", _mode(card["mode"]) + _trials(card["trials"])),
         section("Where it comes from", _facts(_origin(card))),
     ]
     return render_page(title, sections)
@@ -112,6 +112,10 @@ def _confusion(predicted: Any, y: Any, classes: Sequence[str]) -> str:
     np.add.at(counts, (y, predicted), 1)
     rows = [[f"is {name}", *(f"{count:,}" for count in counts[code])] for code, name in enumerate(classes)]
     return table(["", *(f"said {name}" for name in classes)], rows)
+
+
+def _mode(mode: Mapping[str, Any]) -> str:
+    return f"<p>Mode {escape(mode['mode'])}: {escape('; '.join(mode['reasons']))}.</p>"
 
 
 def _trials(trials: Sequence[Mapping[str, Any]]) -> str:

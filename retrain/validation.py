@@ -65,6 +65,7 @@ class Validation:
     def __init__(self, data: Dataset, seed: int, most_rows: int) -> None:
         self._data = data.rows(max(0, len(data) - most_rows))
         self._seed = seed
+        self._weights = self._data.weights
         self._folds = folds(len(self._data), data.ordered)
         self._encoded: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
@@ -114,16 +115,19 @@ class Validation:
         x, later_x = self._encode(tried, number)
         model = estimator(tried, self._data.schema.problem.task, self._seed)
         model.set_params(early_stopping=True, scoring="loss", n_iter_no_change=ROUNDS_OF_PATIENCE, tol=0.0)
-        model.fit(x, y, X_val=later_x, y_val=later_y)
+        model.fit(x, y, sample_weight=self._weights_of(fold), X_val=later_x, y_val=later_y)
         losses = -np.asarray(model.validation_score_[1:], dtype=np.float64)  # the first is of no round at all
         return losses if self._data.classes else np.sqrt(2.0 * losses)  # a regression's is half the mean square
 
     def _fitted(self, configuration: Configuration, number: int) -> tuple[Any, Any]:
         """The estimator fitted on the fold's rows, and the encoded rows to judge it by."""
         x, later = self._encode(configuration, number)
-        y = self._data.target[self._folds[number].fit]
+        fold = self._folds[number]
         model = estimator(configuration, self._data.schema.problem.task, self._seed)
-        return fit_estimator(model, x, y), later
+        return fit_estimator(model, x, self._data.target[fold.fit], self._weights_of(fold)), later
+
+    def _weights_of(self, fold: Fold) -> Floats | None:
+        return None if self._weights is None else self._weights[fold.fit]
 
     def _encode(self, configuration: Configuration, number: int) -> tuple[Any, Any]:
         chosen = encoder(configuration)

@@ -234,6 +234,10 @@ class Runs:
         with self._database.read() as connection:
             return _read(connection, run_id)
 
+    def as_of(self, run_id: str | None) -> datetime:
+        """How the record stood that the run read; now, for a version that no run made."""
+        return (self.get(run_id).as_of if run_id is not None else None) or self._clock.now()
+
     def recent(self, limit: int = 20) -> list[Run]:
         """The latest runs, newest first."""
         query = sa.select(runs).order_by(runs.c.requested_at.desc(), runs.c.run_id.desc()).limit(limit)

@@ -280,7 +280,20 @@ class RetrainSettings(Section):
     max_latency_ms: Annotated[Real, Field(gt=0)] | None = Field(
         None, examples=[1.0], description="A candidate that takes longer for one record is refused."
     )
-    mode: Literal["full"] = Field("full", description='"full": a new search each time.')
+    mode: Literal["full", "refit", "incremental", "auto"] = Field(
+        "full",
+        description='"full": a search each time; "refit": the champion\'s recipe on new rows; "incremental": the '
+        'champion goes on with new rows; "auto": by trigger and price.',
+    )
+    window: Literal["expanding", "recent", "weighted"] = Field(
+        "expanding", description="All rows, those of window_length, or all with older ones counting less (half_life)."
+    )
+    window_length: PositiveDuration = Field(
+        timedelta(days=180), description='With window = "recent": rows no older than this before the newest.'
+    )
+    half_life: PositiveDuration = Field(
+        timedelta(days=90), description='With window = "weighted": the age at which a row counts half.'
+    )
     schedule: Cron | None = Field(
         None, examples=["0 3 * * 1"], description='Cron, UTC: "0 3 * * 1" is Mondays at three.'
     )

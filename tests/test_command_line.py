@@ -18,6 +18,7 @@ from service.settings import load_settings
 
 COMMANDS = [
     "demo", "init", "train", "up", "watch", "status", "models", "retrain", "promote", "reject", "rollback", "events",
+    "reproduce",
 ]  # fmt: skip
 SETTINGS = """
 [problem]
@@ -181,3 +182,12 @@ def test_a_limit_is_kept(run: Run, record: Record) -> None:
     register(record)
     register(record)
     assert len(run("events", "--limit", "2")[1].splitlines()) == 2
+
+
+def test_a_version_that_cannot_be_made_again_says_why(run: Run, record: Record) -> None:
+    """1: it differs, and what; 2: there is no such version."""
+    register(record)
+    code, out, _ = run("reproduce", "v1", "--json")
+    assert code == 1
+    assert json.loads(out)["differs"] == ["card: it does not say how the version was made"]
+    assert run("reproduce", "v9")[0] == 2

@@ -16,9 +16,10 @@ from retrain.card import write_card
 from retrain.dataset import Dataset, load
 from retrain.examination import examine
 from retrain.job import split
+from retrain.mode import ModeDecision
 from retrain.package import measure_latency_ms, package, prove_parity
-from retrain.pipeline import build, fit
 from retrain.problem import problem_schema
+from retrain.recipe import Recipe
 from retrain.report import render_report
 from retrain.search import Limits, search
 from service.record import Record, open_record
@@ -34,10 +35,9 @@ def enter(settings: Settings, record: Record) -> str:
     data = shuffled(load(settings, problem_schema(settings, None), logged), settings.retrain.seed)
     learn, holdout = split(data, settings.retrain.holdout)
     found = search(learn, ("gradient_boosting",), Limits(1, 60.0), settings.retrain.seed, lambda *_: None)
-    judged = examine(found.best.configuration, learn, holdout, None, settings.promotion.loss, settings.retrain.seed)
-    final = fit(
-        build(found.best.configuration, data.schema.problem.task, settings.retrain.seed), data.arrays, data.target
-    )
+    recipe = Recipe(found.best.configuration, settings.retrain.seed)
+    judged = examine(recipe.make, learn, holdout, None, settings.promotion.loss, settings.retrain.seed)
+    final = recipe.make(data)
     stage = record.artifacts.stage()
     try:
         late = data.schema.classes.index(str(data.schema.problem.positive_class))
@@ -59,6 +59,9 @@ def enter(settings: Settings, record: Record) -> str:
             read_until_seq=int(data.seqs.max()),
             parent=champion,
             chain_head=record.events.head(),
+            mode=ModeDecision("full", ("it only has to look like a model",)),
+            as_of=None,
+            searched={},
         )
         (stage / "report.html").write_text(render_report(card, judged, holdout), encoding="utf-8")
     except BaseException:
