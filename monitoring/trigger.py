@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, Literal, get_args
 
 from monitoring.price import Price, Stakes, price
@@ -21,6 +23,9 @@ NOTICED: tuple[Trigger, ...] = ("max_age", "new_rows", "change", "price")
 
 # A person, a calendar and an age do not reckon; whoever speaks of the model's worth has to.
 HAS_TO_PAY: frozenset[Trigger] = frozenset({"quality", "estimated", "drift", "new_rows", "change"})
+
+# Of one trigger's reasons: an alert storm asks ten thousand times, and one event has to hold it.
+NAMED_REASONS = 3
 
 # A refusal that says the same as the last one is held back for so long.
 REPEATED_AFTER = timedelta(days=1)
@@ -84,15 +89,14 @@ def decide(facts: TriggerFacts, settings: RetrainSettings) -> RetrainDecision:
     numbers = _numbers(facts, settings, weighed)
     if not asks:
         return RetrainDecision(False, "none", "watcher", ("nothing asks for a retrain",), numbers)
-    numbers["asked"] = [ask.trigger for ask in asks]
+    numbers["asked"] = dict(Counter(ask.trigger for ask in asks))
     refused = [_obstacles(ask, facts, settings, weighed) for ask in asks]
     heard = next((ask for ask, against in zip(asks, refused, strict=True) if not against), None)
     if heard is None:
         first = asks[0]
         obstacles = {"numbers": numbers | dict(first.numbers), "obstacles": tuple(refused[0])}
         return RetrainDecision(False, first.trigger, first.actor, tuple(refused[0].values()), **obstacles)  # type: ignore[arg-type]
-    reasons = tuple(f"{ask.trigger}: {ask.reason}" for ask in asks)
-    return RetrainDecision(True, heard.trigger, heard.actor, reasons, numbers | dict(heard.numbers))
+    return RetrainDecision(True, heard.trigger, heard.actor, _reasons(asks), numbers | dict(heard.numbers))
 
 
 def worth_saying(decision: RetrainDecision, last: Mapping[str, Any] | None, last_at: datetime | None) -> bool:
@@ -107,6 +111,17 @@ def worth_saying(decision: RetrainDecision, last: Mapping[str, Any] | None, last
         return True
     same = last["trigger"] == decision.trigger and tuple(last["numbers"].get("obstacles", ())) == decision.obstacles
     return not same or datetime.fromisoformat(decision.numbers["as_of"]) - last_at >= REPEATED_AFTER
+
+
+def _reasons(asks: Sequence[Ask]) -> tuple[str, ...]:
+    """The first of each trigger's reasons, and how many more there are; `asks` stand by trigger."""
+    found: list[str] = []
+    for trigger, group in groupby(asks, key=lambda ask: ask.trigger):
+        reasons = list(dict.fromkeys(ask.reason for ask in group))
+        found += [f"{trigger}: {reason}" for reason in reasons[:NAMED_REASONS]]
+        if len(reasons) > NAMED_REASONS:
+            found.append(f"{trigger}: {len(reasons) - NAMED_REASONS:,} more")
+    return tuple(found)
 
 
 def _heard(facts: TriggerFacts) -> list[Ask]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -59,7 +60,7 @@ def test_several_that_ask_at_once_get_one_run_and_the_first_in_rank_is_named() -
     decision = decide(asked("drift", "quality", "alert", drift_triggers=True), SETTINGS)
     assert decision.retrain
     assert decision.trigger == "alert"
-    assert decision.numbers["asked"] == ["alert", "quality", "drift"]
+    assert decision.numbers["asked"] == {"alert": 1, "quality": 1, "drift": 1}
     assert len(decision.reasons) == 3
 
 
@@ -207,3 +208,33 @@ def test_the_same_refusal_is_said_once_a_day_and_another_at_once() -> None:
     assert worth_saying(decision, {**said, "trigger": "quality"}, AS_OF - timedelta(hours=1))
     assert worth_saying(decision, {**said, "numbers": {"obstacles": ["price"]}}, AS_OF - timedelta(hours=1))
     assert not worth_saying(decide(QUIET, SETTINGS), None, None)
+
+
+def test_an_alert_storm_is_one_run_whose_event_stays_short() -> None:
+    """Ten thousand alerts: the first three are named, the rest counted; whoever else asked is still named."""
+    alerts = tuple(Ask("alert", "alertmanager", f"alert {place} fires") for place in range(10_000))
+    decline = Ask("quality", "watcher", "loss 0.3 against 0.2")
+    decision = decide(replace(QUIET, asks=(*alerts[:5_000], decline, *alerts[5_000:])), SETTINGS)
+    assert decision.retrain
+    assert decision.reasons == (
+        "alert: alert 0 fires",
+        "alert: alert 1 fires",
+        "alert: alert 2 fires",
+        "alert: 9,997 more",
+        "quality: loss 0.3 against 0.2",
+    )
+    assert decision.numbers["asked"] == {"alert": 10_000, "quality": 1}
+    assert len(json.dumps([decision.reasons, decision.numbers])) < 2_000
+
+
+def test_a_storm_that_is_refused_is_as_short() -> None:
+    alerts = tuple(Ask("alert", "alertmanager", f"alert {place} fires") for place in range(10_000))
+    decision = decide(replace(QUIET, asks=alerts, last_run_at=AS_OF), SETTINGS)
+    assert not decision.retrain
+    assert decision.numbers["asked"] == {"alert": 10_000}
+    assert len(json.dumps([decision.reasons, decision.numbers])) < 2_000
+
+
+def test_one_alert_that_is_sent_ten_thousand_times_is_one_reason() -> None:
+    decision = decide(replace(QUIET, asks=(Ask("alert", "alertmanager", "disk"),) * 10_000), SETTINGS)
+    assert decision.reasons == ("alert: disk",)
