@@ -145,21 +145,27 @@ def read_mature(
     until: datetime,
     horizon: timedelta,
     carried: Sequence[str] = (),
+    share: float = 1.0,
 ) -> Cohort:
-    """What `version` answered to requests with after < time ≤ until, each with the label that came in `horizon`."""
+    """What `version` answered to requests with after < time ≤ until, each with the label that came in `horizon`.
+
+    Of a `share` below 1 they are an even sample, drawn by the database.
+    """
     parts = [
-        cohort_of(log.matured(end + horizon, horizon, after=start, model_version=version), schema, carried)
+        cohort_of(log.matured(end + horizon, horizon, after=start, model_version=version, share=share), schema, carried)
         for start, end in _spans(after, until)
     ]
     return joined([*(part for part in parts if len(part)), cohort_of([], schema, carried)])
 
 
-def read_answers(log: PredictionLog, schema: Schema, version: str, after: datetime, until: datetime) -> Cohort:
-    """What `version` answered to requests with after < time ≤ until, whatever became of them."""
-    parts = []
-    for start, end in _spans(after, until):
-        rows = [row for row in log.window(start, end) if row.model_version == version]
-        parts.append(cohort_of(rows, schema))
+def read_answers(
+    log: PredictionLog, schema: Schema, version: str, after: datetime, until: datetime, share: float = 1.0
+) -> Cohort:
+    """What `version` answered to requests with after < time ≤ until, whatever became of them; or a share of it."""
+    parts = [
+        cohort_of(log.window(start, end, model_version=version, share=share), schema)
+        for start, end in _spans(after, until)
+    ]
     return joined([*(part for part in parts if len(part)), cohort_of([], schema)])
 
 

@@ -37,6 +37,7 @@ class QualityFindings:
     groups: Sequence[Group]
     delays: DelayReport
     depends: bool  # delays on outcomes
+    share: float = 1.0  # of the window's requests that were looked at
 
 
 def render_quality(found: QualityFindings, window: Cohort, estimator: Estimator, loss: Loss) -> str:
@@ -44,11 +45,12 @@ def render_quality(found: QualityFindings, window: Cohort, estimator: Estimator,
     champion = found.reports["champion"]
     known = window.known()
     title = f"Quality of {champion.version}"
+    sampled = "" if found.share >= 1 else f" These are an even sample of {found.share:.2%} of the requests."
     return render_page(
         title,
         [
             f"<h1>{escape(title)}</h1><p class='lead'>As of {champion.as_of:%Y-%m-%d %H:%M} UTC: {champion.labelled:,} "
-            f"labels for {champion.mature:,} mature requests.</p>",
+            f"labels for {champion.mature:,} mature requests.{sampled}</p>",
             section("How good it is", _metrics(found) + HEAD),
             section("Has it declined?", _declines(found)),
             section("Day by day", _daily(known, estimator, loss)),

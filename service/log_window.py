@@ -81,13 +81,18 @@ def sample_span(database: Database, span: LogSpan, most: int) -> Iterator[LogChu
     ).where(at >= span.since, at <= span.until)
     if span.rows > most:
         # One in a hundred more: the golden ratio is even, not exact.
-        place = (predictions.c.seq % _PRIME) * _GOLDEN % _PRIME
-        query = query.where(place < int(_PRIME * min(1.0, 1.01 * most / span.rows)))
+        query = query.where(even_share(1.01 * most / span.rows))
     query = query.order_by(at, predictions.c.seq)
     with database.read() as connection:
         result = connection.execution_options(stream_results=True).execute(query)
         for rows in result.partitions(CHUNK_ROWS):
             yield LogChunk(*zip(*rows, strict=True))
+
+
+def even_share(share: float) -> sa.ColumnElement[bool]:
+    """True of about that share of the logged rows, evenly over any span of them, and of the same ones every time."""
+    place = (predictions.c.seq % _PRIME) * _GOLDEN % _PRIME
+    return place < int(_PRIME * min(1.0, share))
 
 
 def _measure(connection: sa.Connection, chosen: sa.ColumnElement[bool]) -> LogSpan:

@@ -18,6 +18,7 @@ from service.errors import InvalidLabel, InvalidRecord, LogUnavailable
 from service.log_appender import Appender, open_appender
 from service.log_forgetting import forget_some
 from service.log_labels import add_labels, storable
+from service.log_window import even_share
 from service.logged import (
     Answer,
     Batch,
@@ -200,11 +201,13 @@ class PredictionLog:
         model_version: str | None = None,
         late_labels: bool = False,
         limit: int | None = None,
+        share: float = 1.0,
     ) -> list[MaturedRow]:
         """Requests with after < requested_at ≤ as_of − horizon, in request order, each with its label.
 
         The label is the latest that came within `horizon` of the request; with `late_labels` (for training, never
-        for evidence) the latest that came until `as_of`. `after_seq` leaves out rows up to that number.
+        for evidence) the latest that came until `as_of`. `after_seq` leaves out rows up to that number. Of a `share`
+        below 1 they are an even sample.
         """
         came = labels.alias("came")
         until = to_micros(as_of) if late_labels else _micros(predictions.c.requested_at) + horizon // MICROSECOND
@@ -221,17 +224,30 @@ class PredictionLog:
             query = query.where(predictions.c.requested_at > after)
         if model_version is not None:
             query = query.where(predictions.c.model_version == model_version)
+        if share < 1:
+            query = query.where(even_share(share))
         with self._database.read() as connection:
             return [MaturedRow(*row) for row in connection.execute(query)]
 
-    def window(self, after: datetime, until: datetime, limit: int | None = None) -> list[LoggedRow]:
-        """Requests with after < requested_at ≤ until, in request order."""
-        return self._rows(
+    def window(
+        self,
+        after: datetime,
+        until: datetime,
+        limit: int | None = None,
+        *,
+        model_version: str | None = None,
+        share: float = 1.0,
+    ) -> list[LoggedRow]:
+        """Requests with after < requested_at ≤ until, in request order; of a `share` below 1 an even sample."""
+        query = (
             sa.select(*ROW)
             .where(predictions.c.requested_at > after, predictions.c.requested_at <= until)
             .order_by(predictions.c.requested_at, predictions.c.seq)
             .limit(limit)
         )
+        if model_version is not None:
+            query = query.where(predictions.c.model_version == model_version)
+        return self._rows(query if share >= 1 else query.where(even_share(share)))
 
     def find(self, id: str) -> LoggedRow | None:
         """The request that this id means now."""
