@@ -75,12 +75,18 @@ def episodes(found: Floats, threshold: float) -> int:
 
 
 def tuned(quiet: list[Floats]) -> float:
-    """The smallest threshold at which quiet streams spend no more than one alarm in 91 days."""
+    """The smallest threshold down to which quiet streams spend no more than one alarm in 91 days.
+
+    From above: further down the alarms run together, and one that never ends would count as one.
+    """
     budget = sum(len(found) for found in quiet) / 91
-    for threshold in np.unique(np.concatenate(quiet)):
-        if threshold > 0 and sum(episodes(found, threshold * 1.0001) for found in quiet) <= budget:
-            return float(threshold * 1.0001)
-    return float(np.max(np.concatenate(quiet)) * 1.0001 + 1e-9)
+    lowest = float(np.max(np.concatenate(quiet))) * 1.0001 + 1e-9
+    for value in np.unique(np.concatenate(quiet))[::-1]:
+        threshold = float(value) * 1.0001
+        if sum(episodes(found, threshold) for found in quiet) > budget:
+            break
+        lowest = threshold
+    return lowest
 
 
 def delay(found: Floats, threshold: float) -> float:
