@@ -13,7 +13,7 @@ what is small and stays. Windows of one span never share a row; of two spans the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
@@ -107,16 +107,18 @@ def line_weights(
     return {("feature", name): whole * float(share) for name, share in zip(features, shares, strict=True)} | weights
 
 
-def uses(features: Sequence[str], importances: Mapping[str, float]) -> dict[str, float]:
+def uses(features: Sequence[str], importances: Mapping[str, float], constant: Collection[str] = ()) -> dict[str, float]:
     """How much the model uses each feature: its importance over the mean one, at most 1; without importances 1.
 
     A shift matters by how far it is and how much of the answer hangs on it. One of ten times the least effect is
     heard of where a feature has a tenth of the mean importance, none where it has no importance at all: then the
-    answers, which are watched too, cannot follow it.
+    answers, which are watched too, cannot follow it. Of a `constant` feature mixing its values says nothing: what
+    a new one would do is not known, and it counts as used.
     """
     rises = {name: max(0.0, _importance(name, importances)) for name in features}
     mean = math.fsum(rises.values()) / max(1, len(rises))
-    return {name: min(1.0, rise / mean) if mean > 0 else 1.0 for name, rise in rises.items()}
+    known = {name: min(1.0, rise / mean) for name, rise in rises.items()} if mean > 0 else {}
+    return {name: 1.0 if name in constant else known.get(name, 1.0) for name in features}
 
 
 def decide(

@@ -88,7 +88,8 @@ class DriftEvidence:
         longer = {span: Chance(meter.reference, span * every, (shortest, span)) for span in SPANS if span > 1}
         self._chances = {1: shortest} | longer
         self._weights = _weights(meter.reference, version)
-        self._uses = uses([name for kind, name in self._weights if kind == "feature"], _importances(version))
+        features = [name for kind, name in self._weights if kind == "feature"]
+        self._uses = uses(features, _importances(version), _constant(meter.reference))
 
     def at(self, as_of: datetime) -> Evidence:
         """The decision as of then, from events before and rows up to it. Writes nothing."""
@@ -203,6 +204,12 @@ def _weights(reference: Window, version: ModelVersion) -> dict[Line, float]:
     weights = line_weights(features, _importances(version), [name for name in columns if line_of(name)[0] == "output"])
     # As the event tells them: what is computed again from it is the same.
     return {line: round(weight, 6) for line, weight in weights.items()}
+
+
+def _constant(reference: Window) -> set[str]:
+    """The columns of which training saw one value, or none."""
+    numbers = {name for name, held in reference.numbers.items() if len(np.unique(held[~np.isnan(held)])) < 2}
+    return numbers | {name for name, held in reference.categories.items() if len(set(held.tolist()) - {None}) < 2}
 
 
 def _importances(version: ModelVersion) -> Mapping[str, float]:

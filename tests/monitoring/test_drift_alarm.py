@@ -17,6 +17,7 @@ from monitoring.drift_alarm import (
     decisions_per_alarm,
     e_values,
     line_weights,
+    uses,
 )
 
 DAY = timedelta(days=1)
@@ -124,6 +125,15 @@ def test_weights_add_up_and_leave_nobody_out() -> None:
     assert weights["feature", "at.hour"] == pytest.approx(0.7 * (1 / 3 + 1 / 4) / 2)
     assert weights["feature", "b"] == pytest.approx(0.7 / 6)
     assert weights["output", "prediction"] == weights["output", "target"] == 0.15
+
+
+def test_a_shift_counts_by_how_much_the_model_uses_the_feature() -> None:
+    """Above the mean importance all alike; without importances, or constant in training, as if used."""
+    importances = {"key": 3.0, "minor": 0.2, "none": 0.0, "constant": 0.0}
+    names = list(importances)
+    told = uses(names, importances, {"constant"})
+    assert told == {"key": 1.0, "minor": pytest.approx(0.25), "none": 0.0, "constant": 1.0}
+    assert uses(names, {}) == dict.fromkeys(names, 1.0)
 
 
 def test_an_alarm_goes_on_while_its_cause_does_and_ends_within_days_of_it() -> None:
