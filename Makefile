@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients packages demo test test-data check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows bench-quality
+.PHONY: help setup clients packages demo test test-data test-docker check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows bench-quality
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,10 +55,13 @@ demo: setup  ## Run the whole loop live on a year of New York flights (about fiv
 	$(BIN)/ringside demo $(ARGS)
 
 test: setup clients packages  ## Run the tests
-	$(BIN)/pytest -n 2 --dist loadfile -m "not data" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not data and not docker" $(ARGS)
 
 test-data: setup  ## Run the tests on real datasets: make test-data DATA=folder
 	$(BIN)/pytest -m data --data "$(DATA)" $(ARGS)
+
+test-docker: setup  ## Run the tests that need docker's compose client
+	$(BIN)/pytest -m docker $(ARGS)
 
 check: setup  ## Format, lint and types
 	$(BIN)/ruff format --check .

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -161,12 +160,10 @@ def test_the_image_holds_what_compose_expects_of_it() -> None:
     assert all((ROOT / source).exists() for source in sources)
 
 
+@pytest.mark.docker
 def test_docker_compose_accepts_it() -> None:
-    """Where its client is installed; an engine is not needed for that."""
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("docker compose is not installed")
-    command = [docker, "compose", "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
+    """Its client is enough; an engine is not needed for that."""
+    command = ["docker", "compose", "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
     environment = {**os.environ, "RINGSIDE_USER": "1034:1034"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
