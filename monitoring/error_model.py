@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 FEWEST_ROWS = 300
 FITTED_ROWS = 20_000  # the newest; more change a foretold mean by less than its band, and a check by seconds
 # Weights to this power (Shimodaira 2000). Simulated, with smooth models full power costs more rows than the bias it
-# removes is worth (mean absolute error 1.54 of the noise, 1.41 without weights); with trees it is worth it (1.58, 1.68).
+# removes is worth (MAE 1.54 of the noise, 1.41 without weights); with trees it is worth it (1.58, without 1.68).
 FLATTENED = 0.25
 BAND = 1.96  # published intervals hold 95 %
 
