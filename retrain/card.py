@@ -37,6 +37,7 @@ def write_card(
     read_until_seq: int,
     parent: str | None,
     chain_head: str,
+    economies: Sequence[str],
     mode: ModeDecision,
     as_of: datetime | None,
     searched: Mapping[str, Any],
@@ -76,6 +77,7 @@ def write_card(
         "study": study_of(found),
         **searched,
         "mode": mode.to_json(),
+        "economies": list(economies),
         "search_rows": found.rows,
         "search_seconds": round(found.seconds, 3),
         "lineage": {
@@ -84,13 +86,18 @@ def write_card(
             "git_commit": git_commit(settings.folder),
             "seed": settings.retrain.seed,
             "as_of": _text(as_of),
-            "rows": settings.retrain.model_dump(mode="json", include=ROWS),
+            "rows": settings.retrain.model_dump(mode="json", include=ROWS) | _kept(data, economies),
             "libraries": library_versions(),
             "parent": parent,
             "chain_head": chain_head,
         },
         "created_at": _text(machine_now()),
     }
+
+
+def _kept(data: Dataset, economies: Sequence[str]) -> dict[str, int]:
+    """Where memory was short, the newest rows that were learned from, as retrain.max_rows would have it."""
+    return {"max_rows": len(data)} if any(text.startswith("run:") for text in economies) else {}
 
 
 def _plain(metrics: Metrics) -> dict[str, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from retrain import gate
 from retrain.card import write_card
+from retrain.child import tree_bytes
 from retrain.dataset import Dataset
 from retrain.examination import Champion, Examination, examine
 from retrain.gate import GateDecision
+from retrain.memory import Memory, give_back
 from retrain.mode import ModeDecision, ModeFacts, choose_mode, refused_without_search, without_continuing
 from retrain.origin import code_digest, source_digest
 from retrain.package import measure_latency_ms, package, prove_parity
@@ -72,11 +75,16 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
     with threadpool_limits(limits=1):
         # Before the source is read: where it changes meanwhile, the next look at it finds another one.
         origin = {"source": source_digest(settings), "code": code_digest(settings)}
-        job = _Job(settings, record, record.runs.get(run_id), fence, _Teller(progress), time.monotonic(), origin)
+        memory = Memory(settings.retrain.memory_limit, lambda: tree_bytes(os.getpid()))
+        job = _Job(
+            settings, record, record.runs.get(run_id), fence, _Teller(progress), time.monotonic(), origin, memory
+        )
         job.tell("read")
         forget_runs(settings.store.artifacts, but=run_id)
         champion = read_champion(record)
-        data = read_data(job, champion)
+        data = fitting(job, read_data(job, champion))
+        if job.memory.economies:
+            give_back()
         decided, origin_version = plan(job, data, champion)
         learn, holdout = divide(job, data, champion, decided)
         found = find(job, learn, champion) if decided.mode == "full" else known(champion)
@@ -101,6 +109,7 @@ class _Job:
     tell: _Teller
     started: float
     origin: Mapping[str, str | None]
+    memory: Memory
 
     def seconds(self) -> float:
         return time.monotonic() - self.started
@@ -121,6 +130,16 @@ def read_data(job: _Job, champion: Champion | None) -> Dataset:
     data = read_rows(job.settings, job.record, schema, job.run.as_of or job.record.clock.now())
     fail_point("retrain.read")
     return data
+
+
+def fitting(job: _Job, data: Dataset) -> Dataset:
+    """The newest rows that a model can be fitted on within the memory; the others are let go."""
+    rows = job.memory.rows(len(data), len(data.schema.problem.features), "run")
+    if rows == len(data):
+        return data
+    kept = data.take(np.arange(len(data) - rows, len(data)))
+    log_line("fewer rows for want of memory", run_id=job.run.run_id, rows=rows, of=len(data))
+    return kept
 
 
 def plan(job: _Job, data: Dataset, champion: Champion | None) -> tuple[ModeDecision, Origin | None]:
@@ -222,7 +241,9 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
     )
     if record.kept:
         log_line("search goes on", run_id=job.run.run_id, trials=len(record.kept))
-    found = search(learn, settings.families, limits, settings.seed, job.tell.trial, warm=warm, record=record)
+    found = search(
+        learn, settings.families, limits, settings.seed, job.tell.trial, warm=warm, record=record, memory=job.memory
+    )
     fail_point("retrain.searched")
     return found
 
@@ -255,7 +276,8 @@ def _packaged(
         card = write_card(
             settings, data, holdout, found, judged, decision, parity,
             latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
-            mode=decided, as_of=job.run.as_of, searched=_searched(job, champion, decided),
+            economies=job.memory.economies, mode=decided, as_of=job.run.as_of,
+            searched=_searched(job, champion, decided),
         )  # fmt: skip
         (stage / "report.html").write_text(render_report(card, judged, holdout), encoding="utf-8")
         fail_point("retrain.packaged")

@@ -17,6 +17,7 @@ import numpy as np
 import optuna
 
 from retrain.dataset import Dataset
+from retrain.memory import Memory
 from retrain.pipeline import Configuration, Family
 from retrain.search_space import defaults, suggest, values_of
 from retrain.trial_record import TrialRecord
@@ -84,21 +85,23 @@ def search(
     *,
     warm: Sequence[Configuration] = (),
     record: TrialRecord | None = None,
+    memory: Memory | None = None,
 ) -> SearchReport:
     """The best configuration found on these rows. The first trial is run however little time there is.
 
     `warm` is tried first, then the families' defaults. Trials that `record` has kept count as run, with the time
-    that they took; it is told of every further one. Raises DataError where every trial failed, with the first reason.
+    that they took; it is told of every further one. Where `memory` runs short, fewer rows are judged on, and the search
+    ends with what it has. Raises DataError where every trial failed, with the first reason.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")
     first = first_values(families, warm, data.schema.problem.task)
-    judge = Validation(data, seed, ROWS_BY_TIME if limits.trials is None else ROWS_BY_TRIALS)
+    judge = Validation(data, seed, _most_rows(data, limits, memory))
     kept = record.kept if record else ()
     trials = [_replay(study, held, families, data) for held in kept]
     watch = _Stopwatch(limits, kept[-1]["elapsed"] if kept else 0.0)
     told(len(trials), limits.trials, _best_loss(trials), watch.left())
-    while not watch.over(trials):
+    while not watch.over(trials) and not (trials and _pressed(memory, judge)):
         study.sampler = _sampler(seed, len(trials))
         if len(trials) < len(first):
             study.enqueue_trial(first[len(trials)])
@@ -112,6 +115,21 @@ def search(
         raise DataError(f"no model could be fitted: {trials[0].error}")
     best = min(finished, key=lambda trial: (trial.loss or 0.0, trial.number))
     return SearchReport(best, tuple(trials), judge.rows, watch.elapsed())
+
+
+def _most_rows(data: Dataset, limits: Limits, memory: Memory | None) -> int:
+    most = min(len(data), ROWS_BY_TIME if limits.trials is None else ROWS_BY_TRIALS)
+    return most if memory is None else memory.rows(most, len(data.schema.problem.features), "search")
+
+
+def _pressed(memory: Memory | None, judge: Validation) -> bool:
+    if memory is None or memory.room() > 0:
+        return False
+    judge.forget()
+    if not memory.pressed():
+        return False
+    memory.economies.append("search: ended early")
+    return True
 
 
 def first_values(families: Sequence[Family], warm: Sequence[Configuration], task: Task) -> list[dict[str, Any]]:

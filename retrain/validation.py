@@ -73,6 +73,10 @@ class Validation:
     def rows(self) -> int:
         return len(self._data)
 
+    def forget(self) -> None:
+        """Gives up the encoded columns that are kept for later trials."""
+        self._encoded.clear()
+
     def judge(self, configuration: Configuration, cancelled: Callable[[], bool] = lambda: False) -> Judged:
         """Raises TimeoutError between folds once `cancelled` says so."""
         if configuration.family == "gradient_boosting":

@@ -267,7 +267,9 @@ class RetrainSettings(Section):
         validate_default=True,
     )
     memory_limit: Size = Field(
-        4 * 10**9, examples=["4GB"], description='Memory of a run ("2GB"); beyond it the run is ended.'
+        4 * 10**9,
+        examples=["4GB"],
+        description='Memory of a run ("2GB"): from 70 % on it does with less, beyond it it is ended.',
     )
     seed: Count = Field(0, description="The one seed that is passed down.")
     families: tuple[Family, ...] = Field(

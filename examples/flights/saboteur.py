@@ -59,6 +59,7 @@ def enter(settings: Settings, record: Record) -> str:
             read_until_seq=int(data.seqs.max()),
             parent=champion,
             chain_head=record.events.head(),
+            economies=(),
             mode=ModeDecision("full", ("it only has to look like a model",)),
             as_of=None,
             searched={},

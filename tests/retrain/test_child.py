@@ -20,12 +20,13 @@ import sqlalchemy as sa
 
 from retrain.child import RetrainChild, run_supervised, tree_bytes
 from retrain.job import run
+from retrain.reproduction import reproduce
 from retrain.trial_record import FILE, run_folder
 from service.clock import machine_now
 from service.database import Database, runs
 from service.errors import SettingsError
 from service.runs import MOST_RESUMES
-from tests.retrain.problems import Project, make_project
+from tests.retrain.problems import Project, make_project, write_settings
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -117,6 +118,31 @@ def test_a_run_that_takes_too_much_memory_is_ended(
     wait_until(lambda: child.poll() is not None, 60)
     assert "retrain.memory_limit is 60 MB" in error_of(project, run_id)
     assert gone(child.pid)
+
+
+def test_a_run_that_is_short_of_memory_finishes_with_less(
+    tmp_path: Path, sqlite_database: Database, started: list[RetrainChild]
+) -> None:
+    """The limit is below what the whole job takes; the run ends well, says what it gave up, and can be made again."""
+    rows, retrain = 120_000, {"trials": 2, "families": ["linear"]}
+    project = make_project(tmp_path, sqlite_database, rows=rows, more={"retrain": retrain})
+    whole, whole_id = start(project, started)
+    wait_until(lambda: whole.poll() is not None, 200)
+    assert project.record.runs.get(whole_id).state == "succeeded"
+    assert project.record.registry.version("v1").card["economies"] == []
+    limit = {"retrain": {**retrain, "memory_limit": f"{int(whole.peak_bytes / 1e6) - 20}MB"}}
+    store = {"store": {"database": sqlite_database.url}}
+    settings = write_settings(tmp_path, "binary", "flights.parquet", {**store, **limit})
+    less = Project(tmp_path, settings, project.record, project.clock)
+    child, run_id = start(less, started)
+    wait_until(lambda: child.poll() is not None, 200)
+    ended = project.record.runs.get(run_id)
+    assert (ended.state, ended.version) == ("succeeded", "v2"), ended.outcome
+    assert child.peak_bytes < settings.retrain.memory_limit
+    card = project.record.registry.version("v2").card
+    assert card["economies"]
+    assert card["rows"] < rows
+    assert reproduce(settings, project.record, "v2").same
 
 
 def test_a_killed_run_leaves_a_reason_and_no_process(endless: Project, started: list[RetrainChild]) -> None:
