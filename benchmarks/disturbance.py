@@ -193,12 +193,14 @@ def _again_and_again(up: Running, pause_seconds: float, disturb: Callable[[psuti
     ended = threading.Event()
 
     def run() -> None:
+        known: list[psutil.Process] = []
         while not ended.wait(pause_seconds):
-            try:
-                for shadow in shadows(up):
+            with suppress(psutil.NoSuchProcess):
+                # Looking through all processes takes more of the machine than a shadow does: only where one is gone.
+                if not known or not all(shadow.is_running() for shadow in known):
+                    known = shadows(up)
+                for shadow in known:
                     disturb(shadow)
-            except psutil.NoSuchProcess:
-                continue
 
     thread = threading.Thread(target=run)
     thread.start()

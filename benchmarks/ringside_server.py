@@ -58,7 +58,7 @@ def ringside_server(folder: Path, name: str, *, durability: str = "commit") -> S
         "RINGSIDE_SERVE__PORT": "{port}",
         "RINGSIDE_SERVE__WORKERS": "2",
         "RINGSIDE_LOG__DURABILITY": durability,
-        "RINGSIDE_PROMOTION__EVERY": "1s",  # so that a challenger is in the ring at once
+        "RINGSIDE_PROMOTION__EVERY": "20s",  # so that a challenger is soon in the ring; looks are far rarer by default
     }
     command = ("ringside", "up", "--log-folder", str(home / "logs"))
     return Server(name, command, ready="/readyz", environment=environment, folder=folder)
