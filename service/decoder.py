@@ -191,9 +191,16 @@ class Decoder:
                 else:
                     numbers.extend(time_parts(read(value)))
         except BadValue as bad:
-            raise _invalid(place, name, value, bad.reason, bad.expected) from None
+            expected = bad.expected + (self._strangers(record) if value is _ABSENT else "")
+            raise _invalid(place, name, value, bad.reason, expected) from None
         if found != len(self._plan):
             raise self._unknown(place, record)
+
+    def _strangers(self, record: Mapping[Any, Any]) -> str:
+        """The keys that are no columns: where one is missing, another may be it, misspelt."""
+        known = {column.name for column in self.problem.columns}
+        named = [_shown(name) for name in record if name not in known]
+        return f"; the record has {', '.join(named[:3])}, which no column is called" if named else ""
 
     def _unknown(self, place: int, record: Mapping[Any, Any]) -> InvalidRecord:
         known = [column.name for column in self.problem.columns]

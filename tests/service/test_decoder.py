@@ -128,6 +128,10 @@ def test_missing_and_unknown_columns() -> None:
     """A required column that is absent and a column that nobody knows are told by name."""
     missing = refusal(decoder(), RECORD, {"distance": 1, "departs": None})
     assert (missing.field, missing.reason) == ("records[1].carrier", "missing")
+    assert "which no column" not in missing.message
+    misspelt = refusal(decoder(), RECORD, {"distance": 1, "departs": None, "carier": "AA"})
+    assert misspelt.field == "records[1].carrier"
+    assert misspelt.message.endswith('; the record has "carier", which no column is called')
     unknown = refusal(decoder(), RECORD | {"distanse": 1})
     assert (unknown.field, unknown.reason) == ("records[0].distanse", "unknown_column")
     assert "the nearest known one is distance" in unknown.message
