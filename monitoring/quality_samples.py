@@ -22,8 +22,10 @@ def show_quality(samples: Samples, found: QualityFindings, as_of: datetime) -> N
             labels = {"role": role, "metric": name, "kind": kind}
             values.append((labels, metric.value))
             bounds += [({**labels, "bound": "low"}, metric.low), ({**labels, "bound": "high"}, metric.high)]
-    coverage = found.reports["champion"].coverage
-    values.append(({"role": "champion", "metric": "coverage", "kind": "observed"}, coverage))
+    champion = found.reports["champion"]
+    # Nothing is due yet where nothing is mature, as behind a promotion: no coverage, rather than none of it.
+    coverage: Values = [({}, champion.coverage)] if champion.mature else []
+    values += [({"role": "champion", "metric": "coverage", "kind": "observed"}, share) for _, share in coverage]
     samples.replace("ringside_quality", _finite(values), as_of)
     samples.replace("ringside_quality_bound", _finite(bounds), as_of)
     declined: Values = [({"kind": one.basis}, float(one.declined)) for one in found.decisions]
@@ -36,10 +38,10 @@ def show_quality(samples: Samples, found: QualityFindings, as_of: datetime) -> N
     samples.replace("ringside_quality_slice", _finite(slices), as_of)
     delays: Values = [({"quantile": name}, value) for name, value in found.delays.quantiles.items()]
     samples.replace("ringside_label_delay_seconds", delays, as_of)
+    samples.replace("ringside_label_coverage", coverage, as_of)
     samples.put(
         [
             ("ringside_quality_gap_evidence", {}, found.gap),
-            ("ringside_label_coverage", {}, coverage),
             ("ringside_label_delay_depends_on_outcome", {}, float(found.depends)),
         ],
         as_of,
