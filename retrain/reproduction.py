@@ -27,7 +27,7 @@ class Reproduction:
 
     version: str
     same: bool
-    digest: str  # sha256 of the registered model.onnx
+    model_onnx: str  # sha256 of the registered file
     made: str | None
     differs: tuple[str, ...]
 
