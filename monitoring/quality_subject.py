@@ -9,7 +9,7 @@ from monitoring.decline import Promise
 from monitoring.loss import Loss
 from monitoring.quality import loss_of, operating_threshold
 from monitoring.quality_state import QualityMemory, QualityState
-from service.database import canonical_json
+from service.canonical import canonical_json
 from service.record import Record
 from service.registry import ModelVersion
 from service.schema import Schema

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.bout import Bout
-from service.database import Database, bouts, predictions, shadow_scores
+from service.database import Database
 from service.logged import Cursor
+from service.tables import bouts, predictions, shadow_scores
 
 NO_LAG = timedelta(0)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from retrain.lineage import library_versions
 from retrain.source import count_rows, source_files
-from service.database import canonical_json
+from service.canonical import canonical_json
 from service.product_version import product_version
 from service.settings import Settings
 

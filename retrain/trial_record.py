@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from service.database import canonical_json
+from service.canonical import canonical_json
 
 FILE = "trials.jsonl"
 FOLDER = ".runs"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.database import canonical_json
+from service.canonical import canonical_json
 from service.errors import InvalidRecord
 from service.events import AlertReceived, Event
 from service.requests import Asked, Requests

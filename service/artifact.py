@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.database import canonical_json
+from service.canonical import canonical_json
 from service.errors import ArtifactError, UnknownVersion
 from service.onnx_file import refuse_external_data
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from service.database import canonical_json
+from service.canonical import canonical_json
 from service.events import plain
 from service.logged import Cursor
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from service.bout import ScoreCounts, ShadowScore
 from service.clock import machine_now
-from service.database import Database, bouts, pairs, shadow_scores
+from service.database import Database
 from service.errors import RoleConflict
 from service.events import plain
 from service.failpoint import fail_point
 from service.leases import Fence, check_fence
 from service.logged import Cursor
+from service.tables import bouts, pairs, shadow_scores
 
 _UPSERT = """
     INSERT INTO shadow_scores (bout, seq, outcome, prediction, probabilities, latency_micros) VALUES ({})

@@ -16,13 +16,14 @@ import sqlalchemy as sa
 from service.bout import Bout, BoutKind, ScoreCounts, ShadowScore, design_hash
 from service.bout_ledger import BoutLedger
 from service.clock import Clock, machine_now
-from service.database import Database, bouts, predictions, roles
+from service.database import Database
 from service.errors import NotFound, RoleConflict
 from service.event_log import EventLog
 from service.events import BoutDecided, BoutOpened, BoutVoided, plain
 from service.failpoint import fail_point
 from service.leases import Fence, check_fence
 from service.logged import Cursor
+from service.tables import bouts, predictions, roles
 
 __all__ = ["Bout", "Bouts", "ScoreCounts", "ShadowScore"]
 

@@ -16,10 +16,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.canonical import canonical_json
 from service.clock import Clock, machine_now, to_micros
-from service.database import Database, canonical_json, chain_head, events
+from service.database import Database
 from service.errors import InvalidRecord
 from service.events import Event, clean_text
+from service.tables import chain_head, events
 from service.upsert import insert
 
 GENESIS = "0" * 64  # what the first event has for a predecessor

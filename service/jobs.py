@@ -9,9 +9,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from service.clock import machine_now
-from service.database import Database, jobs
+from service.database import Database
 from service.events import clean_text
 from service.leases import Fence, check_fence
+from service.tables import jobs
 from service.upsert import insert
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.clock import from_micros
-from service.database import Database, labels, predictions
+from service.database import Database
+from service.tables import labels, predictions
 
 MINUTE_MICROS = 60_000_000
 

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from service.clock import MICROSECOND
-from service.database import Database, labels, predictions
+from service.database import Database
+from service.tables import labels, predictions
 
 
 def matured_labels(database: Database, after: datetime, until: datetime, horizon: timedelta) -> list[str]:

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from service.clock import EPOCH, machine_now
-from service.database import Database, leases
+from service.database import Database
 from service.errors import StaleLease
+from service.tables import leases
 from service.upsert import insert, wrote
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from service.clock import from_micros
-from service.database import Database, predictions
+from service.database import Database
+from service.tables import predictions
 
 
 def first_answer(database: Database, version: str) -> datetime | None:

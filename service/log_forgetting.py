@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from service.database import labels, prediction_ids, predictions
+from service.tables import labels, prediction_ids, predictions
 
 
 def forget_some(connection: sa.Connection, before: datetime, limit: int) -> int:

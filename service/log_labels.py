@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.database import labels, prediction_ids
 from service.logged import LabelGiven, LabelOutcome
+from service.tables import labels, prediction_ids
 
 CHUNK = 500  # values in one statement; SQLite took 999 for long
 

@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.clock import from_micros
-from service.database import Database, predictions
+from service.database import Database
+from service.tables import predictions
 
 CHUNK_ROWS = 5_000  # 200 columns of JSON in each are 15 MB
 

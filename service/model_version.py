@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from service.database import model_versions
 from service.errors import RoleConflict, UnknownVersion
 from service.events import clean_text
+from service.tables import model_versions
 
 Standing = Literal["eligible", "rejected", "rolled_back"]
 

@@ -13,7 +13,7 @@ import psycopg
 import sqlalchemy as sa
 
 from service.clock import EPOCH, MICROSECOND, Clock, machine_now, to_micros
-from service.database import Database, labels, prediction_ids, predictions
+from service.database import Database
 from service.errors import InvalidLabel, InvalidRecord, LogUnavailable
 from service.log_appender import Appender, open_appender
 from service.log_forgetting import forget_some
@@ -34,6 +34,7 @@ from service.logged import (
     new_ids,
 )
 from service.requests_clock import RequestsClock
+from service.tables import labels, prediction_ids, predictions
 
 __all__ = [
     "Answer",

@@ -16,8 +16,9 @@ import sqlalchemy as sa
 
 from service.artifact import ArtifactStore, write_synced
 from service.bouts import reject_open_bouts
+from service.canonical import canonical_json
 from service.clock import Clock
-from service.database import Database, canonical_json, model_versions
+from service.database import Database
 from service.errors import ArtifactError, RoleConflict
 from service.event_log import EventLog
 from service.events import ModelPromoted, ModelRegistered, ModelRejected, ModelRolledBack, clean_text, plain
@@ -26,6 +27,7 @@ from service.leases import Fence, check_fence
 from service.model_version import ModelVersion, Standing, bar_version, read_version
 from service.role_history import RoleChange, role_histories
 from service.roles import Roles, expect_generation, move_champion, read_roles
+from service.tables import model_versions
 
 __all__ = ["ModelVersion", "Registry", "RoleChange", "Roles", "Standing"]
 

@@ -14,8 +14,9 @@ import sqlalchemy as sa
 
 from service.artifact import sync_folder, write_synced
 from service.clock import Clock
-from service.database import Database, reports
+from service.database import Database
 from service.errors import NotFound
+from service.tables import reports
 
 ReportKind = Literal["drift", "data", "quality", "model"]
 LARGEST_SWEEP = 1000  # reports forgotten at one time

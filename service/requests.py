@@ -11,9 +11,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from service.clock import Clock, machine_now, to_micros
-from service.database import Database, requests
+from service.database import Database
 from service.event_log import EventLog
 from service.events import Event, clean_text, plain
+from service.tables import requests
 from service.upsert import insert, wrote
 
 RequestKind = Literal["retrain", "alert"]

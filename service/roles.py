@@ -7,8 +7,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from service.database import roles
 from service.errors import RoleConflict
+from service.tables import roles
 from service.upsert import insert, wrote
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from service.clock import Clock, machine_now
-from service.database import Database, events, runs
+from service.database import Database
 from service.errors import NotFound, RunActive
 from service.event_log import EventLog
 from service.events import (
@@ -27,6 +27,7 @@ from service.events import (
 )
 from service.failpoint import fail_point
 from service.leases import Fence, check_fence
+from service.tables import events, runs
 from service.upsert import insert, wrote
 
 # A process that is killed again and again, as where the system is out of memory, is not started for ever.

@@ -10,7 +10,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from service.database import Database, canonical_json, samples
+from service.canonical import canonical_json
+from service.database import Database
+from service.tables import samples
 from service.upsert import insert
 
 

@@ -20,11 +20,12 @@ from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.database import Database, events, model_versions, roles, runs, samples
+from service.database import Database
 from service.events import KINDS
 from service.families import FAMILIES, RUNS, Family
 from service.log_lines import log_line
 from service.metrics import WorkerMetrics
+from service.tables import events, model_versions, roles, runs, samples
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # set by BentoML for its workers
 

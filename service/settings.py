@@ -20,8 +20,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableEnvironment
 
 from service.agreement import disagreements
+from service.canonical import canonical_json
 from service.complaint import NESTED, PLACES, PREFIX, settings_error, unknown_key
-from service.database import canonical_json
 from service.errors import SettingsError
 from service.schema import Column, ProblemSchema, canonical_class
 from service.sections import (

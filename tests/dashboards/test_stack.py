@@ -23,8 +23,8 @@ import pytest
 import sqlalchemy as sa
 
 from monitoring.housekeeping import keep_house
-from service.database import model_versions, requests, runs
 from service.record import Record, open_record
+from service.tables import model_versions, requests, runs
 from service.token_files import LIST, make_tokens
 from tests.dashboards.promtool import alerts, need, rules
 from tests.dashboards.queries import annotation_queries, filled, panel_queries

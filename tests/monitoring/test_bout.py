@@ -22,9 +22,9 @@ from monitoring.design import spent_alpha
 from monitoring.evidence import e_values
 from monitoring.look import examine
 from service.bout import Bout, ShadowScore
-from service.database import bouts as bouts_table
 from service.errors import RoleConflict, StaleLease
 from service.leases import Fence
+from service.tables import bouts as bouts_table
 from tests.monitoring.arena import HORIZON, START, Arena, brier, logistic
 
 SECOND = timedelta(seconds=1)

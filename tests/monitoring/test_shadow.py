@@ -25,10 +25,11 @@ from monitoring.shadow_scorer import ShadowScorer, sampled
 from service.bout import Bout, ShadowScore
 from service.bouts import Bouts
 from service.clock import ManualClock
-from service.database import Database, bouts
+from service.database import Database
 from service.event_log import EventLog
 from service.logged import Batch, Cursor, LogEntry
 from service.prediction_log import PredictionLog
+from service.tables import bouts
 from tests.monitoring.arena import START, Arena, logistic
 from tests.waiting import wait_until
 

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from service.clock import machine_now
-from service.database import runs
 from service.leases import Fence
+from service.tables import runs
 from tests.monitoring.arena import START, TOML
 from tests.monitoring.watch_house import WatchHouse
 

@@ -23,9 +23,10 @@ from retrain.job import run
 from retrain.reproduction import reproduce
 from retrain.trial_record import FILE, run_folder
 from service.clock import machine_now
-from service.database import Database, runs
+from service.database import Database
 from service.errors import SettingsError
 from service.runs import MOST_RESUMES
+from service.tables import runs
 from tests.retrain.problems import Project, make_project, write_settings
 from tests.waiting import wait_until
 

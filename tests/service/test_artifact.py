@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from service.artifact import MANIFEST, ArtifactStore, verify
-from service.database import canonical_json
+from service.canonical import canonical_json
 from service.errors import ArtifactError, UnknownVersion
 from service.onnx_file import refuse_external_data
 

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from service.bouts import Bout, ScoreCounts, ShadowScore
 from service.clock import ManualClock
-from service.database import Database, bouts
+from service.database import Database
 from service.errors import NotFound, RoleConflict, StaleLease
 from service.leases import Fence
 from service.logged import Batch, Cursor, LogEntry
 from service.record import Record
+from service.tables import bouts
 from tests.records import START, record_on, register_version
 
 DESIGN = {"alpha": 0.05, "margin": 0.0, "loss": "brier"}

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from service.canonical import canonical_json
 from service.clock import ManualClock
-from service.database import Database, canonical_json, chain_head, events
+from service.database import Database
 from service.errors import InvalidRecord
 from service.event_log import GENESIS, EventLog
 from service.events import KINDS, AccessRefused, DriftChecked, ModelPromoted, RetrainDeclined, plain
+from service.tables import chain_head, events
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 

@@ -9,10 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from service.clock import ManualClock
-from service.database import Database, reports
+from service.database import Database
 from service.errors import NotFound
 from service.jobs import Job, due
 from service.record import Record
+from service.tables import reports
 from tests.records import START, record_on
 
 HOUR = timedelta(hours=1)

@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from service.clock import EPOCH
-from service.database import Database, predictions
+from service.database import Database
 from service.log_window import CHUNK_ROWS, LogSpan, log_span, sample_span
+from service.tables import predictions
 
 AS_OF = datetime(2024, 5, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from service.database import Database, metadata
+from service.database import Database
 from service.errors import SettingsError
 from service.migrations.run import SCRIPTS
+from service.tables import metadata
 
 
 @pytest.fixture
@@ -54,7 +55,8 @@ def test_migrating_again_changes_nothing(empty_database: Database) -> None:
 def test_processes_that_start_at_once_migrate_once(empty_database_url: str) -> None:
     """Each of them comes back with the tables there, whoever made them."""
     code = (
-        "import sys; from service.database import Database, metadata; import sqlalchemy as sa\n"
+        "import sys; import sqlalchemy as sa\n"
+        "from service.database import Database; from service.tables import metadata\n"
         "database = Database(sys.argv[1]); database.migrate()\n"
         "assert set(sa.inspect(database.engine).get_table_names()) == {*metadata.tables, 'alembic_version'}\n"
     )
