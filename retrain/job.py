@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,36 +21,31 @@ from retrain.dataset import Dataset
 from retrain.examination import Champion, Examination, examine
 from retrain.gate import GateDecision
 from retrain.memory import Memory, give_back
-from retrain.mode import ModeDecision, ModeFacts, choose_mode, refused_without_search, without_continuing
+from retrain.mode import ModeDecision
 from retrain.origin import code_digest, source_digest
 from retrain.package import measure_latency_ms, package, prove_parity
+from retrain.plan import Plan, known, make_plan
 from retrain.problem import problem_schema
-from retrain.recipe import Origin, Recipe, champions_configuration
+from retrain.recipe import Recipe
 from retrain.report import render_report
 from retrain.rows import read_rows
-from retrain.search import Limits, SearchReport, TrialReport, search
+from retrain.search import Limits, SearchReport, search
 from retrain.study import warm_start
+from retrain.telling import Progress, Teller
 from retrain.trial_record import TrialRecord, forget_runs, run_folder
 from service.champion import ServedModel
 from service.errors import DataError
-from service.events import RetrainRequested
 from service.failpoint import fail_point
 from service.leases import Fence
 from service.log_lines import log_line
 from service.record import Record
 from service.runs import Run
-from service.sections import RetrainSettings
 from service.settings import Settings
 
 ACTOR = "retrain"
 
 # Of the budget; the rest is for reading, judging, refitting and packaging.
 SEARCH_SHARE = 0.85
-
-# On fewer rows than this, a difference in loss that matters does not show.
-ENOUGH_FRESH_ROWS = 500
-
-Progress = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +70,28 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
         # Before the source is read: where it changes meanwhile, the next look at it finds another one.
         origin = {"source": source_digest(settings), "code": code_digest(settings)}
         memory = Memory(settings.retrain.memory_limit, lambda: tree_bytes(os.getpid()))
-        job = _Job(
-            settings, record, record.runs.get(run_id), fence, _Teller(progress), time.monotonic(), origin, memory
-        )
+        job = _Job(settings, record, record.runs.get(run_id), fence, Teller(progress), time.monotonic(), origin, memory)
         job.tell("read")
         forget_runs(settings.store.artifacts, but=run_id)
         champion = read_champion(record)
         data = fitting(job, read_data(job, champion))
         if job.memory.economies:
             give_back()
-        decided, origin_version = plan(job, data, champion)
-        learn, holdout = divide(job, data, champion, decided)
-        found = find(job, learn, champion) if decided.mode == "full" else known(champion)
-        recipe = Recipe(found.best.configuration, settings.retrain.seed, origin_version)
+        plan = make_plan(settings.retrain, record, job.run, data, champion)
+        found = find(job, plan.learn, champion) if plan.decided.mode == "full" else known(champion)
+        recipe = Recipe(found.best.configuration, settings.retrain.seed, plan.origin)
         job.tell("judge", found)
-        judged = examine(recipe.make, learn, holdout, champion, settings.promotion.loss, settings.retrain.seed)
+        judged = examine(
+            recipe.make, plan.learn, plan.holdout, champion, settings.promotion.loss, settings.retrain.seed
+        )
         decision = gate.decide(finite=judged.candidate.finite, dummy=judged.dummy, champion=judged.champion)
+        candidate = _Candidate(plan, found, judged, decision)
         if not decision.passed:
-            return _refused(job, decision, found, judged, decided)
+            return _refused(job, candidate)
         job.tell("refit", found)
         final = recipe.make(data)
         job.tell("package", found)
-        return _packaged(job, final, data, holdout, found, judged, decision, champion, decided)
+        return _packaged(job, final, data, candidate, champion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +100,23 @@ class _Job:
     record: Record
     run: Run
     fence: Fence | None
-    tell: _Teller
+    tell: Teller
     started: float
     origin: Mapping[str, str | None]
     memory: Memory
 
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What came of a run, and what the gate says of it."""
+
+    plan: Plan
+    found: SearchReport
+    judged: Examination
+    decision: GateDecision
 
 
 def read_champion(record: Record) -> Champion | None:
@@ -140,82 +144,6 @@ def fitting(job: _Job, data: Dataset) -> Dataset:
     kept = data.take(np.arange(len(data) - rows, len(data)))
     log_line("fewer rows for want of memory", run_id=job.run.run_id, rows=rows, of=len(data))
     return kept
-
-
-def plan(job: _Job, data: Dataset, champion: Champion | None) -> tuple[ModeDecision, Origin | None]:
-    """What kind of run this is, and, of an incremental one, what it goes on from."""
-    settings, run, card = job.settings.retrain, job.run, champion.version.card if champion else {}
-    requested = job.record.events.latest(RetrainRequested.kind)
-    numbers = requested.data["numbers"] if requested is not None and requested.data["run_id"] == run.run_id else {}
-    last = next((held for held in job.record.runs.recent() if held.state == "succeeded"), None)
-    searched = card.get("searched_at")
-    decided = choose_mode(
-        ModeFacts(
-            asked=settings.mode,
-            trigger=run.trigger,
-            champion=champion.version.version if champion else None,
-            obstacle=_obstacle(settings, card),
-            refused=last is not None and refused_without_search(last.outcome, last.version),
-            search_age=run.as_of - datetime.fromisoformat(searched) if searched and run.as_of else None,
-            max_search_age=settings.max_age,
-            staleness_cost=numbers.get("staleness_cost"),
-            run_cost=numbers.get("run_cost"),
-        )
-    )
-    origin = None
-    if decided.mode == "incremental" and champion is not None:
-        origin = Origin.read(job.record, champion.version)
-        obstacle = origin.obstacle(divide(job, data, champion, decided)[0])
-        if obstacle is not None:
-            decided, origin = without_continuing(decided, obstacle), None
-    log_line("mode chosen", run_id=run.run_id, mode=decided.mode, reasons=list(decided.reasons))
-    return decided, origin
-
-
-def divide(job: _Job, data: Dataset, champion: Champion | None, decided: ModeDecision) -> tuple[Dataset, Dataset]:
-    """As `split`. An incremental run learns from new rows, and is judged on newer ones: half of them at most."""
-    share, fresh = job.settings.retrain.holdout, fresh_rows(data, champion)
-    if decided.mode == "incremental":
-        held = max(1, min(round(len(data) * share), fresh // 2))
-        return data.rows(0, len(data) - held), data.rows(len(data) - held)
-    return split(data, share, fresh)
-
-
-def known(champion: Champion | None) -> SearchReport:
-    """The champion's recipe, in place of a search."""
-    assert champion is not None
-    configuration = champions_configuration(champion.version.card)
-    assert configuration is not None
-    return SearchReport(TrialReport(0, configuration, None, 0.0), (), 0, 0.0)
-
-
-def _obstacle(settings: RetrainSettings, card: Mapping[str, Any]) -> str | None:
-    configuration = champions_configuration(card)
-    if configuration is None:
-        return "the champion's card names no recipe of this product"
-    if configuration.family not in settings.families:
-        return f"the champion is a {configuration.family}, which retrain.families leaves out"
-    return None
-
-
-def split(data: Dataset, share: float, fresh: int = 0) -> tuple[Dataset, Dataset]:
-    """The rows to learn from, and the newest `share` of all, held out.
-
-    Where the champion has not seen the newest `fresh` rows, and these are enough to judge by, no more than they are
-    held out: the champion was refitted on all it knew, and a candidate kept from rows that the champion learned
-    from would be compared at a loss.
-    """
-    held = min(len(data) - 1, max(1, round(len(data) * share)))
-    if fresh >= ENOUGH_FRESH_ROWS:
-        held = min(held, fresh)
-    return data.rows(0, len(data) - held), data.rows(len(data) - held)
-
-
-def fresh_rows(data: Dataset, champion: Champion | None) -> int:
-    """How many rows are later than everything that the champion learned from."""
-    if champion is None:
-        return 0
-    return int(data.fresh(champion.version.read_until_seq, champion.version.data_until).sum())
 
 
 def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
@@ -248,38 +176,30 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
     return found
 
 
-def _packaged(
-    job: _Job,
-    final: Pipeline,
-    data: Dataset,
-    holdout: Dataset,
-    found: SearchReport,
-    judged: Examination,
-    decision: GateDecision,
-    champion: Champion | None,
-    decided: ModeDecision,
-) -> RunResult:
+def _packaged(job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, champion: Champion | None) -> RunResult:
     """Writes the version's files, proves them, and registers them; or refuses them, and leaves nothing behind."""
+    plan, found, judged = candidate.plan, candidate.found, candidate.judged
     settings, record = job.settings, job.record
     parent = champion.version.version if champion else None
     read_until = _read_until(job, data)
     stage = record.artifacts.stage()
     try:
         model = package(stage, final, data, _answers(data, judged), settings.retrain.seed)
-        parity = prove_parity(model, final, holdout, judged.target_sd)
-        latency_ms = measure_latency_ms(model, holdout.arrays.rows(0, 1))
-        decision = gate.with_parity(decision, parity)
+        parity = prove_parity(model, final, plan.holdout, judged.target_sd)
+        latency_ms = measure_latency_ms(model, plan.holdout.arrays.rows(0, 1))
+        decision = gate.with_parity(candidate.decision, parity)
         decision = gate.with_latency(decision, latency_ms, settings.retrain.max_latency_ms)
+        candidate = replace(candidate, decision=decision)
         if not decision.passed:
             record.artifacts.discard(stage)
-            return _refused(job, decision, found, judged, decided)
+            return _refused(job, candidate)
         card = write_card(
-            settings, data, holdout, found, judged, decision, parity,
+            settings, data, plan.holdout, found, judged, decision, parity,
             latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
-            economies=job.memory.economies, mode=decided, as_of=job.run.as_of,
-            searched=_searched(job, champion, decided),
+            economies=job.memory.economies, mode=plan.decided, as_of=job.run.as_of,
+            searched=_searched(job, champion, plan.decided),
         )  # fmt: skip
-        (stage / "report.html").write_text(render_report(card, judged, holdout), encoding="utf-8")
+        (stage / "report.html").write_text(render_report(card, judged, plan.holdout), encoding="utf-8")
         fail_point("retrain.packaged")
     except BaseException:
         record.artifacts.discard(stage)
@@ -293,7 +213,7 @@ def _packaged(
         data_until=data.data_until,
         actor=ACTOR,
         lease=job.fence,
-        finish=_ending(job, decision, found, decided),
+        finish=_ending(job, candidate),
         as_champion=champion is None,
     )
     forget_runs(settings.store.artifacts)
@@ -302,12 +222,11 @@ def _packaged(
     return RunResult(version.version, decision, job.seconds())
 
 
-def _ending(
-    job: _Job, decision: GateDecision, found: SearchReport, decided: ModeDecision
-) -> Callable[[sa.Connection, str], None]:
+def _ending(job: _Job, candidate: _Candidate) -> Callable[[sa.Connection, str], None]:
     """Ends the run in the transaction that registers its version."""
-    outcome = {"gate": decision.to_json(), "family": found.best.configuration.family, "origin": job.origin}
-    outcome["mode"] = decided.to_json()
+    family = candidate.found.best.configuration.family
+    outcome = {"gate": candidate.decision.to_json(), "family": family, "origin": job.origin}
+    outcome["mode"] = candidate.plan.decided.to_json()
 
     def end(connection: sa.Connection, version: str) -> None:
         job.record.runs.succeed(job.run.run_id, version, outcome, connection)
@@ -323,15 +242,14 @@ def _searched(job: _Job, champion: Champion | None, decided: ModeDecision) -> Ma
     return {name: card[name] for name in ("searched_at", "study") if name in card}
 
 
-def _refused(
-    job: _Job, decision: GateDecision, found: SearchReport, judged: Examination, decided: ModeDecision
-) -> RunResult:
+def _refused(job: _Job, candidate: _Candidate) -> RunResult:
+    decision = candidate.decision
     outcome = {
         "gate": decision.to_json(),
-        **found.best.configuration.to_json(),
-        "metrics": {name: interval.value for name, interval in judged.candidate.metrics.items()},
+        **candidate.found.best.configuration.to_json(),
+        "metrics": {name: interval.value for name, interval in candidate.judged.candidate.metrics.items()},
         "origin": job.origin,
-        "mode": decided.to_json(),
+        "mode": candidate.plan.decided.to_json(),
     }
     job.record.runs.succeed(job.run.run_id, None, outcome)
     forget_runs(job.settings.store.artifacts)
@@ -365,24 +283,3 @@ def _answers(data: Dataset, judged: Examination) -> dict[str, npt.NDArray[np.flo
         )
     held[learned:] = scores[:, data.schema.classes.index(watched)]
     return {f"probability.{watched}": held}
-
-
-class _Teller:
-    """Says what the run is doing: at every new stage, and within the search at most twice a second."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._last = 0.0
-
-    def __call__(self, stage: str, found: SearchReport | None = None) -> None:
-        best = found.best.loss if found else None
-        done = len(found.trials) if found else 0
-        self._progress({"stage": stage, "done": done, "total": done or None, "best": best, "seconds_left": None})
-
-    def trial(self, done: int, total: int | None, best: float | None, left: float | None) -> None:
-        now = time.monotonic()
-        if now - self._last < 0.5 and done not in (0, total):
-            return
-        self._last = now
-        seconds = None if left is None else round(left, 1)
-        self._progress({"stage": "search", "done": done, "total": total, "best": best, "seconds_left": seconds})

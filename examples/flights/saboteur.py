@@ -14,8 +14,8 @@ import numpy as np
 from retrain import gate
 from retrain.card import write_card
 from retrain.dataset import Dataset, load
+from retrain.division import split
 from retrain.examination import examine
-from retrain.job import split
 from retrain.mode import ModeDecision
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.problem import problem_schema

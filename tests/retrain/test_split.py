@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from retrain.dataset import Dataset, load
-from retrain.job import ENOUGH_FRESH_ROWS, split
+from retrain.division import ENOUGH_FRESH_ROWS, split
 from service.database import Database
 from tests.retrain.problems import make_project
 

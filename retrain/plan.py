@@ -1,0 +1,81 @@
+"""What kind of run this is: by which mode, from what, learning from which rows and judged on which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from retrain.dataset import Dataset
+from retrain.division import divide
+from retrain.examination import Champion
+from retrain.mode import ModeDecision, ModeFacts, choose_mode, refused_without_search, without_continuing
+from retrain.recipe import Origin, champions_configuration
+from retrain.search import SearchReport, TrialReport
+from service.events import RetrainRequested
+from service.log_lines import log_line
+from service.record import Record
+from service.runs import Run
+from service.sections import RetrainSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`origin` is what an incremental run goes on from; the `holdout` is newer than what is learned from."""
+
+    decided: ModeDecision
+    origin: Origin | None
+    learn: Dataset
+    holdout: Dataset
+
+
+def make_plan(settings: RetrainSettings, record: Record, run: Run, data: Dataset, champion: Champion | None) -> Plan:
+    """A refit where an incremental run cannot go on with what is new among the rows."""
+    decided = choose_mode(_facts(settings, record, run, champion))
+    origin = None
+    learn, holdout = divide(data, champion, decided.mode, settings.holdout)
+    if decided.mode == "incremental" and champion is not None:
+        origin = Origin.read(record, champion.version)
+        obstacle = origin.obstacle(learn)
+        if obstacle is not None:
+            decided, origin = without_continuing(decided, obstacle), None
+            learn, holdout = divide(data, champion, decided.mode, settings.holdout)
+    log_line("mode chosen", run_id=run.run_id, mode=decided.mode, reasons=list(decided.reasons))
+    return Plan(decided, origin, learn, holdout)
+
+
+def known(champion: Champion | None) -> SearchReport:
+    """The champion's recipe, in place of a search."""
+    assert champion is not None
+    configuration = champions_configuration(champion.version.card)
+    assert configuration is not None
+    return SearchReport(TrialReport(0, configuration, None, 0.0), (), 0, 0.0)
+
+
+def _facts(settings: RetrainSettings, record: Record, run: Run, champion: Champion | None) -> ModeFacts:
+    card = champion.version.card if champion else {}
+    requested = record.events.latest(RetrainRequested.kind)
+    numbers = requested.data["numbers"] if requested is not None and requested.data["run_id"] == run.run_id else {}
+    last = next((held for held in record.runs.recent() if held.state == "succeeded"), None)
+    searched = card.get("searched_at")
+    return ModeFacts(
+        asked=settings.mode,
+        trigger=run.trigger,
+        champion=champion.version.version if champion else None,
+        obstacle=_obstacle(settings, card),
+        refused=last is not None and refused_without_search(last.outcome, last.version),
+        search_age=run.as_of - datetime.fromisoformat(searched) if searched and run.as_of else None,
+        max_search_age=settings.max_age,
+        staleness_cost=numbers.get("staleness_cost"),
+        run_cost=numbers.get("run_cost"),
+    )
+
+
+def _obstacle(settings: RetrainSettings, card: Mapping[str, Any]) -> str | None:
+    configuration = champions_configuration(card)
+    if configuration is None:
+        return "the champion's card names no recipe of this product"
+    if configuration.family not in settings.families:
+        return f"the champion is a {configuration.family}, which retrain.families leaves out"
+    return None
