@@ -31,7 +31,7 @@ from tests.rings import RING
 from tests.service.serving import running
 from tests.terminals import HOUR, SELDOM, START, Airport, make_project
 from tests.waiting import wait_until
-from tests.watching import descendants, ticking, wait_gone, wait_leads
+from tests.watching import descendants, stop_between_writes, ticking, wait_gone, wait_leads
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -311,7 +311,7 @@ def test_a_stopped_leader_loses_its_lease_and_whatever_it_would_have_written(due
         second = crashing.start("monitoring", config, [])
         assert second.pid is not None
         shadows = descendants(first.pid)
-        os.kill(first.pid, signal.SIGSTOP)
+        stop_between_writes(record, first.pid)
         wait_leads(record, second.pid)
         os.kill(first.pid, signal.SIGCONT)
         record.log.add_labels([], DUE + HOUR)

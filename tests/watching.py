@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,3 +74,15 @@ def leads(record: Record, pid: int) -> bool:
 
 def wait_leads(record: Record, pid: int) -> None:
     wait_until(lambda: leads(record, pid), 120, f"process {pid} leads")
+
+
+def stop_between_writes(record: Record, pid: int) -> None:
+    """Stops the process while it cannot be writing: one that held the writers' lock would keep it until it goes on."""
+    process = psutil.Process(pid)
+    with record.database.write():
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: all(_stands(thread.id) for thread in process.threads()), 30, f"process {pid} stands still")
+
+
+def _stands(thread: int) -> bool:
+    return bool(psutil.Process(thread).status() == psutil.STATUS_STOPPED)

@@ -32,6 +32,7 @@ from service.prediction_log import PredictionLog
 from service.tables import bouts
 from tests.monitoring.arena import START, Arena, logistic
 from tests.waiting import wait_until
+from tests.watching import stop_between_writes
 
 LATER = START + timedelta(days=1)
 PATIENCE = 60.0  # on a busy machine a child at idle priority takes its time
@@ -158,8 +159,7 @@ def test_a_stopped_child_is_lag_and_then_it_is_replaced(arena: Arena, pool: Shad
     arena.ask(5, START)
     kept_up(arena, pool, bout)
     (pid,) = pool.pids().values()
-    with arena.record.database.exclusive():  # not while the child has it, or this process would wait for ever
-        os.kill(pid, signal.SIGSTOP)
+    stop_between_writes(arena.record, pid)
     arena.ask(5, START + timedelta(hours=1))
     assert report_shadow(arena.record.database, bout).lag(START + timedelta(hours=3)) == timedelta(hours=2)
     kept_up(arena, pool, bout)

@@ -18,6 +18,7 @@ from service.record import Record
 from tests.monitoring.arena import TOML
 from tests.monitoring.watch_house import WatchHouse
 from tests.waiting import wait_until
+from tests.watching import stop_between_writes
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,7 +85,7 @@ def test_a_leader_that_was_stopped_for_longer_than_its_lease_follows_when_it_wak
     """SIGSTOP, as a machine that sleeps: its successor leads, and its own writes are refused."""
     with watching(house) as sleeper:
         wait_until(lambda: led_by(house.record, sleeper.pid), 60)
-        sleeper.send_signal(signal.SIGSTOP)
+        stop_between_writes(house.record, sleeper.pid)
         with watching(house) as successor:
             wait_until(lambda: led_by(house.record, successor.pid), 60)
             token = lease(house.record).token
