@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from monitoring.loss import Loss, LossName
-from service.sections import PromotionSettings
+from service.loop_sections import PromotionSettings
 
 Kind = Literal["challenge", "probation"]
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from service.clock import machine_now
 from service.leases import Fence
 from service.log_lines import log_line
+from service.loop_sections import WatchSettings
 from service.record import Record
-from service.sections import WatchSettings
 
 LEASE = "watcher"
 HEARTBEAT = "ringside_watcher_heartbeat_timestamp_seconds"

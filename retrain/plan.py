@@ -15,9 +15,9 @@ from retrain.recipe import Origin, champions_configuration
 from retrain.search import SearchReport, TrialReport
 from service.events import RetrainRequested
 from service.log_lines import log_line
+from service.loop_sections import RetrainSettings
 from service.record import Record
 from service.runs import Run
-from service.sections import RetrainSettings
 
 
 @dataclass(frozen=True, slots=True)

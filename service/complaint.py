@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.errors import SettingsError
-from service.sections import ColumnSettings, Section, Token
+from service.sections import ColumnSettings, Token
+from service.setting_types import Section
 
 Root = type[BaseModel]
 

@@ -1,76 +1,22 @@
-"""The sections of ringside.toml: every key with its default, its bounds, and what it is for."""
+"""The sections of ringside.toml that serving goes by: every key with its default, its bounds, and what it is for."""
 
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from service.columns import ColumnType, Role
 from service.errors import SettingsError
-from service.units import Duration, PositiveDuration, Size
+from service.setting_types import Flag, Name, Section, Several
+from service.units import PositiveDuration
 
 TokenRole = Literal["predict", "label", "alert", "read", "operate"]
-Family = Literal["linear", "random_forest", "gradient_boosting"]
-
-
-def _flag(value: Any) -> Any:
-    """True and false only (as words, from the environment): a 0 or a "yes" is more often a slip than a wish."""
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a number")
-    return value
-
-
-_CRON_FIELD = re.compile(r"[\d*/,\-]+|[\d*/,\-a-zA-Z]+")
-
-
-def _cron(value: str) -> str:
-    fields = value.split()
-    if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
-        raise ValueError('five cron fields (minute hour day month weekday), such as "0 3 * * 1"')
-    return value
-
-
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
-Several = Annotated[int, BeforeValidator(_number), Field(ge=1)]
-Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Share = Annotated[Real, Field(ge=0, le=1)]
-Cron = Annotated[str, AfterValidator(_cron)]
-Name = Annotated[str, Field(min_length=1)]
-
-Notable = Literal[
-    "drift_detected",
-    "quality_declined",
-    "concept_drift_detected",
-    "labels_stopped",
-    "labels_resumed",
-    "retrain_started",
-    "retrain_succeeded",
-    "retrain_failed",
-    "bout_decided",
-    "model_promoted",
-    "model_rolled_back",
-]
-NOTABLE: tuple[Notable, ...] = get_args(Notable)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ProblemSettings(Section):
@@ -213,167 +159,3 @@ class LogSettings(Section):
         None, examples=["365d"], description="Logged requests are forgotten after it."
     )
     redact: tuple[Name, ...] = Field((), description="Carried columns that are not written to the log.")
-
-
-class DriftSettings(Section):
-    """Whether requests still look like what the champion was trained on."""
-
-    every: PositiveDuration = Field(timedelta(minutes=15), description="How often it is measured.")
-    decide_every: PositiveDuration = Field(
-        timedelta(days=1), description="How often evidence is weighed: an alarm may be raised."
-    )
-    window: PositiveDuration = Field(timedelta(days=7), description="The requests that are looked at.")
-    min_rows: Several = Field(1000, description="Requests in the window below which nothing is said.")
-    false_alarms_per_quarter: Annotated[Real, Field(gt=0)] = Field(
-        1, description="Alarms in 91 days that are accepted where nothing drifts."
-    )
-    triggers_retrain: Flag = Field(False, description="Whether drift alone asks for a retrain.")
-
-
-class QualitySettings(Section):
-    """Whether the champion's answers still hold against the labels."""
-
-    label_horizon: PositiveDuration = Field(
-        timedelta(days=1), description="A request counts, labelled or not, once it is this old."
-    )
-    every: PositiveDuration = Field(timedelta(days=1), description="How often it is measured.")
-    window: PositiveDuration = Field(timedelta(days=30), description="The mature requests that are looked at.")
-    min_labels: Several = Field(200, description="Labels in the window below which nothing is said.")
-    tolerance: Annotated[Real, Field(ge=0)] = Field(
-        0.05, description="The relative rise of the loss, by its lower bound, from which it is a decline."
-    )
-    alpha: Annotated[Real, Field(gt=0, lt=1)] = Field(
-        0.05, description="The share of sound champions of which a decline is ever said, however often it is looked."
-    )
-    slices: tuple[Name, ...] = Field((), description="Columns whose every value (or quintile) is shown by itself.")
-    min_slice_labels: Several = Field(100, description="Labels in a slice or a group below which it is not judged.")
-    triggers_retrain: Flag = Field(True, description="Whether a decline asks for a retrain.")
-    estimated_triggers_retrain: Flag = Field(
-        True, description="Whether a decline that is only estimated, before labels, asks for a retrain."
-    )
-
-
-class RetrainSettings(Section):
-    """How a challenger is made, and when."""
-
-    budget: PositiveDuration = Field(timedelta(minutes=10), description="Time for the search.")
-    trials: Several | None = Field(
-        None, examples=[40], description="Trials of the search; they end it instead of the budget."
-    )
-    deadline: PositiveDuration | None = Field(
-        None,
-        examples=["40m"],
-        description="A run is ended after it; else after three budgets and ten minutes.",
-        validate_default=True,
-    )
-    memory_limit: Size = Field(
-        4 * 10**9,
-        examples=["4GB"],
-        description='Memory of a run ("2GB"): from 70 % on it does with less, beyond it it is ended.',
-    )
-    seed: Count = Field(0, description="The one seed that is passed down.")
-    families: tuple[Family, ...] = Field(
-        ("linear", "random_forest", "gradient_boosting"), min_length=1, description="What the search may choose from."
-    )
-    max_rows: Count = Field(0, description="The newest rows that are trained on; 0: all.")
-    holdout: Annotated[Real, Field(gt=0, lt=0.9)] = Field(
-        0.2, description="The newest part of the rows, held out to judge candidates."
-    )
-    max_latency_ms: Annotated[Real, Field(gt=0)] | None = Field(
-        None, examples=[1.0], description="A candidate that takes longer for one record is refused."
-    )
-    mode: Literal["full", "refit", "incremental", "auto"] = Field(
-        "full",
-        description='"full": a search each time; "refit": the champion\'s recipe on new rows; "incremental": the '
-        'champion goes on with new rows; "auto": by trigger and price.',
-    )
-    window: Literal["expanding", "recent", "weighted"] = Field(
-        "expanding", description="All rows, those of window_length, or all with older ones counting less (half_life)."
-    )
-    window_length: PositiveDuration = Field(
-        timedelta(days=180), description='With window = "recent": rows no older than this before the newest.'
-    )
-    half_life: PositiveDuration = Field(
-        timedelta(days=90), description='With window = "weighted": the age at which a row counts half.'
-    )
-    schedule: Cron | None = Field(
-        None, examples=["0 3 * * 1"], description='Cron, UTC: "0 3 * * 1" is Mondays at three.'
-    )
-    check_every: PositiveDuration = Field(timedelta(hours=1), description="How often triggers are weighed.")
-    cooldown: Duration = Field(timedelta(days=1), description="No triggered run sooner after the last one.")
-    max_per_day: Several = Field(4, description="Triggered runs in 24 hours, at most.")
-    min_new_labels: Count = Field(100, description="No triggered run with fewer new labels than this.")
-    max_age: PositiveDuration | None = Field(
-        timedelta(days=90), description="A champion older than this asks for a retrain."
-    )
-    new_rows: Count = Field(0, description="So many new labelled rows ask for a retrain; 0: off.")
-    on_change: Flag = Field(
-        True, description="Whether another source, or other code or settings of training, asks for a retrain."
-    )
-    cost: Annotated[Real, Field(ge=0)] | None = Field(
-        None, examples=[5.0], description="What one run costs, in your money; with value_of_loss, runs have to pay."
-    )
-    value_of_loss: Annotated[Real, Field(ge=0)] | None = Field(
-        None, examples=[0.1], description="What one unit of loss on one request costs, in the same money."
-    )
-    payback: PositiveDuration = Field(
-        timedelta(days=30), description="The requests to come in it are those on which a run has to pay."
-    )
-
-
-class PromotionSettings(Section):
-    """When a challenger wins."""
-
-    mode: Literal["auto", "approve"] = Field("auto", description='"approve": a person has the last word.')
-    alpha: Annotated[Real, Field(gt=0, lt=1)] = Field(
-        0.05, description="The share of equal challengers that may be crowned by chance."
-    )
-    margin: Annotated[Real, Field(ge=0, lt=1)] = Field(
-        0.0, description="How much worse (in scaled loss) a challenger may be and still win."
-    )
-    loss: Literal["brier", "zero_one", "log", "absolute"] = Field(
-        "brier", description='Classification: "brier", "zero_one" or "log"; regression: "absolute" (its default).'
-    )
-    every: PositiveDuration = Field(timedelta(minutes=1), description="How often a bout is looked at.")
-    min_pairs: Several = Field(200, description="Labelled requests, at least, before a promotion.")
-    min_duration: Duration = Field(timedelta(0), description="A bout's length, at least, before a promotion.")
-    min_coverage: Share = Field(0.8, description="Share of mature requests with a label, at least.")
-    deadline: PositiveDuration = Field(timedelta(days=30), description="A bout undecided by then is inconclusive.")
-    family_window: PositiveDuration = Field(
-        timedelta(days=90), description="Bouts in it share alpha; a new champion starts afresh."
-    )
-    rollback_watch: Count = Field(5000, description="Labelled requests on which a new champion is on probation.")
-    max_challengers: Several = Field(3, description="Open bouts at one time.")
-    sampling: Annotated[Real, Field(gt=0, le=1)] = Field(1.0, description="Share of requests (by id) that count.")
-    max_failure_rate: Annotated[Real, Field(gt=0, lt=1)] = Field(
-        0.05, description="Failed requests' share from which a challenger is rejected."
-    )
-    latency_limit_ms: Annotated[Real, Field(gt=0)] = Field(
-        50.0, description="A challenger's answer that takes longer counts as slow."
-    )
-
-
-class WatchSettings(Section):
-    """The watcher process."""
-
-    heartbeat: PositiveDuration = Field(timedelta(seconds=5), description="How often it says that it lives.")
-    lease: PositiveDuration = Field(timedelta(seconds=30), description="How long others wait for a silent leader.")
-
-
-class NotifySettings(Section):
-    """Whom to tell."""
-
-    urls: tuple[Name, ...] = Field(
-        (), description="Apprise URLs: mail, Slack, a webhook and the rest. They hold secrets, and are never logged."
-    )
-    events: tuple[Notable, ...] = Field(NOTABLE, description="The kinds of events that are told.")
-    every: Duration = Field(
-        timedelta(days=1), description="One kind of event about one version is told once in it; 0: each time."
-    )
-    timeout: PositiveDuration = Field(timedelta(seconds=10), description="A message is given up, and tried again.")
-
-
-class TrackingSettings(Section):
-    """Where runs are also written down."""
-
-    mlflow_uri: str | None = Field(None, examples=["http://127.0.0.1:5000"], description="An MLflow tracking server.")

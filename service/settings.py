@@ -1,7 +1,7 @@
 """Settings: frozen, from ringside.toml and the environment, checked once at start.
 
-Every key of `service.sections` stands in the file as `[section] key`, and may be set by the environment as
-RINGSIDE_SECTION__KEY, which wins. Relative paths are relative to the file's folder. An unknown key is refused
+Every key of `service.sections` and `service.loop_sections` stands in the file as `[section] key`, and may be set by
+the environment as RINGSIDE_SECTION__KEY, which wins. Relative paths are relative to the file's folder. An unknown key is refused
 with the nearest known one named; a wrong value with what was expected.
 """
 
@@ -23,24 +23,26 @@ from service.agreement import disagreements
 from service.canonical import canonical_json
 from service.complaint import NESTED, PLACES, PREFIX, settings_error, unknown_key
 from service.errors import SettingsError
+from service.loop_sections import (
+    DriftSettings,
+    NotifySettings,
+    PromotionSettings,
+    QualitySettings,
+    RetrainSettings,
+    TrackingSettings,
+    WatchSettings,
+)
 from service.schema import Column, ProblemSchema, canonical_class
 from service.sections import (
     ClockSettings,
     ColumnSettings,
     DataSettings,
-    DriftSettings,
     LogSettings,
-    NotifySettings,
     ProblemSettings,
-    PromotionSettings,
-    QualitySettings,
-    RetrainSettings,
     ServeSettings,
     StoreSettings,
     Token,
     TokenRole,
-    TrackingSettings,
-    WatchSettings,
 )
 
 __all__ = [

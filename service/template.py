@@ -13,21 +13,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from service.columns import Column
-from service.sections import (
-    ClockSettings,
-    DataSettings,
+from service.loop_sections import (
     DriftSettings,
-    LogSettings,
     NotifySettings,
-    ProblemSettings,
     PromotionSettings,
     QualitySettings,
     RetrainSettings,
-    ServeSettings,
-    StoreSettings,
     TrackingSettings,
     WatchSettings,
 )
+from service.sections import ClockSettings, DataSettings, LogSettings, ProblemSettings, ServeSettings, StoreSettings
 from service.suspicion import Finding
 from service.units import format_duration
 

@@ -20,7 +20,7 @@ from service.errors import SettingsError
 from service.event_log import RecordedEvent
 from service.events import BoutDecided, Event, LabelsStopped, ModelPromoted, QualityDeclined, RetrainFailed
 from service.leases import Fence
-from service.sections import NOTABLE, NotifySettings
+from service.loop_sections import NOTABLE, NotifySettings
 from tests.monitoring.arena import START, TOML
 from tests.monitoring.watch_house import WatchHouse
 

@@ -1,0 +1,46 @@
+"""What the values of settings are made of, and how strictly they are taken."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _flag(value: Any) -> Any:
+    """True and false only (as words, from the environment): a 0 or a "yes" is more often a slip than a wish."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number")
+    return value
+
+
+_CRON_FIELD = re.compile(r"[\d*/,\-]+|[\d*/,\-a-zA-Z]+")
+
+
+def _cron(value: str) -> str:
+    fields = value.split()
+    if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
+        raise ValueError('five cron fields (minute hour day month weekday), such as "0 3 * * 1"')
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+Several = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Share = Annotated[Real, Field(ge=0, le=1)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
