@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients packages demo test test-data test-docker check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows bench-quality
+.PHONY: help setup clients packages demo test test-data test-docker check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows bench-quality bench-automl
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ bench-windows: setup  ## Measure drift checks of a million rows and of 200 colum
 
 bench-quality: setup  ## Hold estimated quality against the labels that come later (minutes; ARGS="--data DIR")
 	$(BIN)/python -m benchmarks.quality --write $(ARGS)
+
+bench-automl: setup  ## Rank the retrain job beside AutoML peers (an hour for ours alone): make bench-automl DATA=folder
+	$(BIN)/python -m benchmarks.automl --data "$(DATA)" --write $(ARGS)
 
 lock:  ## Resolve the dependencies anew: everything, what the image runs, what only serves, the tests' clients
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements.lock

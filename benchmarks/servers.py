@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from benchmarks.environments import environment
 
 PEERS = Path(__file__).parent / "peers"
 START_SECONDS = 120.0
@@ -49,19 +50,8 @@ class Running:
 
 
 def environment_of(server: Server, environments: Path) -> Path:
-    """The folder of the executables; made by uv on first use, and reused."""
-    if not server.packages:
-        return Path(sys.executable).parent
-    folder = environments / server.name
-    stamp = folder / "packages.txt"
-    wanted = "\n".join(server.packages)
-    if not stamp.exists() or stamp.read_text() != wanted:
-        uv = str(Path(sys.executable).parent / "uv")
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
-        python = str(folder / "bin" / "python")
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *server.packages], check=True)
-        stamp.write_text(wanted)
-    return folder / "bin"
+    """The folder of the executables."""
+    return environment(server.name, server.packages, environments)
 
 
 @contextmanager

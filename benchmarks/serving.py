@@ -25,6 +25,7 @@ import pandas as pd
 
 from benchmarks import problem
 from benchmarks.disturbance import challenge, measure_disturbances
+from benchmarks.environments import ENVIRONMENTS
 from benchmarks.load import Pace, Throughput, hey, wrk
 from benchmarks.results import replace_section, table
 from benchmarks.ringside_server import copy_home, ringside_server, write_version
@@ -158,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="names of servers, comma-separated")
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement")
-    parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "ringside-benchmarks")
+    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS)
     parser.add_argument("--parts", default="throughput,disturbances,swaps", help="what to measure, comma-separated")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md and serving.png")
     options = parser.parse_args(arguments)
