@@ -50,6 +50,7 @@ def write_card(
         "target": data.schema.problem.target,
         "family": best.family,
         "params": dict(best.params),
+        **({"members": best.to_json()["members"]} if best.members else {}),
         "metrics": _plain(judged.candidate.metrics),
         "metrics_of": METRICS_OF,
         "baselines": {name: _plain(scored.metrics) for name, scored in judged.baselines.items()},
@@ -78,6 +79,7 @@ def write_card(
         **searched,
         "mode": mode.to_json(),
         "economies": list(economies),
+        "ensemble": found.selection.to_json() if found.selection else None,
         "search_rows": found.rows,
         "search_seconds": round(found.seconds, 3),
         "lineage": {
@@ -108,7 +110,8 @@ def _trials(found: SearchReport) -> Sequence[Mapping[str, Any]]:
     kept = list(found.trials[:MOST_TRIALS])
     if not kept:  # no search was made
         return []
-    return [trial.to_json() for trial in (kept if found.best in kept else [*kept, found.best])]
+    single = found.best.configuration.family != "ensemble"
+    return [trial.to_json() for trial in ([*kept, found.best] if single and found.best not in kept else kept)]
 
 
 def _text(at: datetime | None) -> str | None:

@@ -10,6 +10,7 @@ from onnx import TensorProto, numpy_helper
 
 from retrain.encoder_graph import linear_scores, tree_features
 from retrain.encoding import LinearEncoder
+from retrain.ensemble import Ensemble
 from retrain.nodes import ML_DOMAIN, Graph
 from retrain.trees import Forest, boosted, grown
 
@@ -18,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 def answers(graph: Graph, encoder: Any, model: Any, numbers: int, categories: int, classes: int) -> str:
     """Probabilities [N, classes], or values [N, 1] of a regression."""
+    if isinstance(model, Ensemble):
+        return _mean(graph, model, numbers, categories, classes)
     if isinstance(encoder, LinearEncoder):
         coefficients = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64)).T
         intercept = np.asarray(model.intercept_, dtype=np.float64)
@@ -25,6 +28,17 @@ def answers(graph: Graph, encoder: Any, model: Any, numbers: int, categories: in
     else:
         raw = _trees(graph, tree_features(graph, encoder, numbers, categories), model)
     return _probabilities(graph, model, raw, classes) if classes else raw
+
+
+def _mean(graph: Graph, ensemble: Ensemble, numbers: int, categories: int, classes: int) -> str:
+    """The members' answers, each times its weight, added up in their order."""
+    total = ""
+    for member, weight in zip(ensemble.members, ensemble.weights, strict=True):
+        steps = member.named_steps
+        held = answers(graph, steps["encode"], steps["model"], numbers, categories, classes)
+        share = graph.add("Mul", held, graph.constant([[weight]]))
+        total = graph.add("Add", total, share) if total else share
+    return total
 
 
 def _trees(graph: Graph, features: str, model: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,16 +68,15 @@ class Examination:
 
 
 def examine(
-    make: Callable[[Dataset], Pipeline],
+    pipeline: Pipeline,
     learn: Dataset,
     holdout: Dataset,
     champion: Champion | None,
     loss: LossName,
     seed: int,
 ) -> Examination:
-    """Makes candidate and baselines from `learn`, and scores them and the champion on `holdout`."""
+    """Scores the candidate, fitted on `learn`, on `holdout`, beside baselines made from `learn` and the champion."""
     y, classes, task = holdout.target, holdout.classes, learn.schema.problem.task
-    pipeline = make(learn)
     scores = predict(pipeline, holdout.arrays, classes)
     linear = fit(build(linear_default(), task, seed), learn.arrays, learn.target)
     constant = fit(dummy(task), learn.arrays, learn.target)

@@ -32,6 +32,7 @@ from retrain.rows import read_rows
 from retrain.search import Limits, SearchReport, search
 from retrain.study import warm_start
 from retrain.telling import Progress, Teller
+from retrain.thinning import thinned
 from retrain.trial_record import TrialRecord, forget_runs, run_folder
 from service.champion import ServedModel
 from service.errors import DataError
@@ -46,6 +47,10 @@ ACTOR = "retrain"
 
 # Of the budget; the rest is for reading, judging, refitting and packaging.
 SEARCH_SHARE = 0.85
+# The result is fitted twice, before the holdout and on all rows: what one fit may take for a run to end within 1.1
+# budgets and ten seconds.
+FIT_SHARE = 0.1
+FIT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +86,12 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
         found = find(job, plan.learn, champion) if plan.decided.mode == "full" else known(champion)
         recipe = Recipe(found.best.configuration, settings.retrain.seed, plan.origin)
         job.tell("judge", found)
-        judged = examine(
-            recipe.make, plan.learn, plan.holdout, champion, settings.promotion.loss, settings.retrain.seed
+        chosen, fitted = thinned(
+            recipe.configuration, recipe.make(plan.learn), plan.holdout, settings.retrain.max_latency_ms
         )
+        if chosen != recipe.configuration:
+            recipe, found = replace(recipe, configuration=chosen), found.of(chosen)
+        judged = examine(fitted, plan.learn, plan.holdout, champion, settings.promotion.loss, settings.retrain.seed)
         decision = gate.decide(finite=judged.candidate.finite, dummy=judged.dummy, champion=judged.champion)
         candidate = _Candidate(plan, found, judged, decision)
         if not decision.passed:
@@ -153,8 +161,9 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
     an earlier process.
     """
     settings = job.settings.retrain
-    budget = settings.budget.total_seconds() * SEARCH_SHARE - job.seconds()
-    limits = Limits(settings.trials, max(0.0, budget))
+    seconds = settings.budget.total_seconds()
+    budget = seconds * SEARCH_SHARE - job.seconds()
+    limits = Limits(settings.trials, max(0.0, budget), FIT_SHARE * seconds + FIT_SECONDS)
     warm = warm_start(champion.version.card) if champion else ()
     record = TrialRecord(
         run_folder(job.settings.store.artifacts, job.run.run_id),

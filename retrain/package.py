@@ -40,6 +40,8 @@ TRUSTED = (
     "retrain.encoding.Levels",
     "retrain.encoding.LinearEncoder",
     "retrain.encoding.TreeEncoder",
+    "retrain.ensemble.AsDecoded",
+    "retrain.ensemble.Ensemble",
     "sklearn._loss.link.HalfLogitLink",
     "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",

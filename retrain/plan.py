@@ -76,6 +76,8 @@ def _obstacle(settings: RetrainSettings, card: Mapping[str, Any]) -> str | None:
     configuration = champions_configuration(card)
     if configuration is None:
         return "the champion's card names no recipe of this product"
-    if configuration.family not in settings.families:
-        return f"the champion is a {configuration.family}, which retrain.families leaves out"
+    for part in configuration.parts:
+        if part.family not in settings.families:
+            whose = "the champion is" if part is configuration else "the champion is an ensemble with"
+            return f"{whose} a {part.family}, which retrain.families leaves out"
     return None

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from retrain.configuration import Configuration
 from retrain.continuation import cannot_continue, continue_fit
 from retrain.dataset import Dataset
 from retrain.package import read_estimator
-from retrain.pipeline import Configuration, build, fit
+from retrain.pipeline import build, fit
 from service.artifact import verify
 from service.model_version import ModelVersion
 from service.record import Record
@@ -71,6 +72,4 @@ class Recipe:
 
 def champions_configuration(card: Mapping[str, Any]) -> Configuration | None:
     """None for a card that says none, as of a version that was not made here."""
-    if card.get("family") not in ("linear", "random_forest", "gradient_boosting") or "params" not in card:
-        return None
-    return Configuration(card["family"], card["params"])
+    return Configuration.from_json(card)

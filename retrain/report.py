@@ -33,14 +33,14 @@ def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset)
             '<p class="dim">How much the loss rises when one feature is mixed among the holdout\'s rows.</p>'
             + bars(dict(list(found.importances.items())[:SHOWN_FEATURES]), "importance"),
         ),
-        section("What was tried", _mode(card["mode"]) + _trials(card["trials"])),
+        section("What was tried", _mode(card["mode"]) + _ensemble(card["ensemble"]) + _trials(card["trials"])),
         section("Where it comes from", _facts(_origin(card))),
     ]
     return render_page(title, sections)
 
 
 def _heading(title: str, card: Mapping[str, Any]) -> str:
-    params = ", ".join(f"{name} {value}" for name, value in card["params"].items())
+    params = _params(card)
     return (
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(params)}</p>"
         f"<p>Trained on {card['rows']:,} rows, judged on the {card['holdout_rows']:,} newest of them: "
@@ -125,11 +125,30 @@ def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
             str(trial["family"]).replace("_", " "),
             "failed: " + trial["error"] if trial["loss"] is None else f"{trial['loss']:.5g}",
             f"{trial['seconds']:.2f} s",
-            ", ".join(f"{name} {value}" for name, value in trial["params"].items()),
+            _params(trial),
         ]
         for trial in trials
     ]
     return table(["trial", "family", "loss", "time", "hyperparameters"], rows)
+
+
+def _params(held: Mapping[str, Any]) -> str:
+    """The hyperparameters; of an ensemble, its members' shares, their own stand in the table of trials."""
+    if "members" in held:
+        return ", ".join(f"{m['weight']:.0%} {str(m['family']).replace('_', ' ')}" for m in held["members"])
+    return ", ".join(f"{name} {value}" for name, value in held["params"].items())
+
+
+def _ensemble(ensemble: Mapping[str, Any] | None) -> str:
+    """What an ensemble of the trials would gain, and whether it was kept for it."""
+    if ensemble is None or ensemble["members"] < 2:
+        return ""
+    error = "unknown" if ensemble["error"] is None else f"{ensemble['error']:.2g}"
+    verdict = "kept" if ensemble["kept"] else "not kept: the best alone is as good"
+    return (
+        f"<p>An ensemble of {ensemble['members']} spares {ensemble['gain']:.2g} of loss on rows that it was not "
+        f"selected on (standard error {error}): {verdict}.</p>"
+    )
 
 
 def _origin(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,21 +10,25 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import optuna
 
+from retrain.configuration import Configuration, Family
 from retrain.dataset import Dataset
 from retrain.memory import Memory
-from retrain.pipeline import Configuration, Family
 from retrain.search_space import defaults, suggest, values_of
+from retrain.selection import Candidate, Selection, select
 from retrain.trial_record import TrialRecord
 from retrain.validation import Validation
 from service.errors import DataError
 from service.failpoint import fail_point
 from service.schema import Task
+
+Floats = npt.NDArray[np.float64]
 
 # Proposals by chance before the sampler models what it has seen, the defaults among them.
 RANDOM_TRIALS = 8
@@ -32,6 +36,8 @@ RANDOM_TRIALS = 8
 # rows take 6 s on one core.
 ROWS_BY_TRIALS = 20_000
 ROWS_BY_TIME = 60_000
+# The trials that an ensemble is selected from: the members of a good one are among the best.
+POOL = 24
 # A search that has not improved for so many trials goes on in vain.
 PATIENCE_TRIALS = 60
 
@@ -49,7 +55,8 @@ class TrialReport:
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> TrialReport:
         """The report whose `to_json` this is."""
-        chosen = Configuration(held["family"], held["params"])
+        chosen = Configuration.from_json(held)
+        assert chosen is not None
         return cls(held["number"], chosen, held["loss"], held["seconds"], held.get("error"))
 
     def to_json(self) -> dict[str, Any]:
@@ -59,10 +66,15 @@ class TrialReport:
 
 @dataclass(frozen=True, slots=True)
 class SearchReport:
-    best: TrialReport
+    best: TrialReport  # one of the trials, or an ensemble of some
     trials: tuple[TrialReport, ...]
     rows: int  # that trials were fitted and judged on
     seconds: float
+    selection: Selection | None = None
+
+    def of(self, configuration: Configuration) -> SearchReport:
+        """The same search, where what was best had to give way to this."""
+        return replace(self, best=replace(self.best, configuration=configuration))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,7 @@ class Limits:
 
     trials: int | None
     seconds: float
+    fit_seconds: float = math.inf  # what one fit of the result may take, where there is no number of trials
 
 
 Told = Callable[[int, int | None, float | None, float | None], None]  # done, of how many, best loss, seconds left
@@ -97,24 +110,64 @@ def search(
     study = optuna.create_study(direction="minimize")
     first = first_values(families, warm, data.schema.problem.task)
     judge = Validation(data, seed, _most_rows(data, limits, memory))
+    pool = _Pool(len(data) / judge.fitted_rows)
     kept = record.kept if record else ()
-    trials = [_replay(study, held, families, data) for held in kept]
+    trials = []
+    for held in kept:
+        trials.append(_replay(study, held, families, data))
+        pool.add(trials[-1], _kept_answers(record, held, trials[-1], judge))
     watch = _Stopwatch(limits, kept[-1]["elapsed"] if kept else 0.0)
     told(len(trials), limits.trials, _best_loss(trials), watch.left())
     while not watch.over(trials) and not (trials and _pressed(memory, judge)):
         study.sampler = _sampler(seed, len(trials))
         if len(trials) < len(first):
             study.enqueue_trial(first[len(trials)])
-        trials.append(_run(study, judge, families, data, watch, first=not trials))
+        report, answers = _run(study, judge, families, data, watch, first=not trials)
+        trials.append(report)
+        pool.add(report, answers)
         if record:
-            record.append(_kept(trials[-1], study.trials[-1].params, watch.elapsed()))
+            record.append(_kept(report, study.trials[-1].params, watch.elapsed()), answers)
         fail_point("search.trial")
         told(len(trials), limits.trials, _best_loss(trials), watch.left())
     finished = [trial for trial in trials if trial.loss is not None]
     if not finished:
         raise DataError(f"no model could be fitted: {trials[0].error}")
     best = min(finished, key=lambda trial: (trial.loss or 0.0, trial.number))
-    return SearchReport(best, tuple(trials), judge.rows, watch.elapsed())
+    selection = select(pool.candidates, judge.judged, data.classes, math.inf if limits.trials else limits.fit_seconds)
+    if selection.pays:
+        best = TrialReport(len(trials), Configuration("ensemble", {}, selection.members), selection.loss, 0.0)
+    return SearchReport(best, tuple(trials), judge.rows, watch.elapsed(), selection)
+
+
+class _Pool:
+    """The best trials so far, with their answers on the judged rows: what an ensemble is selected from."""
+
+    def __init__(self, more_rows: float) -> None:
+        """A final fit is of so many times the rows that a trial's models were fitted on."""
+        self._more_rows = more_rows
+        self._held: list[tuple[float, Candidate]] = []
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        return [candidate for _, candidate in self._held]
+
+    def add(self, trial: TrialReport, answers: Floats | None) -> None:
+        if trial.loss is None or answers is None:
+            return
+        candidate = Candidate(trial.number, trial.configuration, answers, trial.seconds * self._more_rows)
+        self._held.append((trial.loss, candidate))
+        self._held.sort(key=lambda held: (held[0], held[1].number))
+        del self._held[POOL:]
+
+
+def _kept_answers(
+    record: TrialRecord | None, held: Mapping[str, Any], trial: TrialReport, judge: Validation
+) -> Floats | None:
+    """As the trial gave them; given again where they cannot be read."""
+    if record is None or trial.loss is None:
+        return None
+    answers = record.answers(held)
+    return judge.judge(trial.configuration).answers if answers is None else answers
 
 
 def _most_rows(data: Dataset, limits: Limits, memory: Memory | None) -> int:
@@ -176,7 +229,7 @@ def _replay(study: optuna.Study, held: Mapping[str, Any], families: Sequence[Fam
 
 def _run(
     study: optuna.Study, judge: Validation, families: Sequence[Family], data: Dataset, watch: _Stopwatch, first: bool
-) -> TrialReport:
+) -> tuple[TrialReport, Floats | None]:
     started = time.monotonic()
     trial = study.ask()
     configuration = suggest(trial, families, data.schema.problem.task)
@@ -185,9 +238,10 @@ def _run(
     except (ValueError, ArithmeticError, MemoryError, TimeoutError) as error:  # numpy's LinAlgError is a ValueError
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         reason = str(error) or type(error).__name__
-        return TrialReport(trial.number, configuration, None, time.monotonic() - started, reason)
+        return TrialReport(trial.number, configuration, None, time.monotonic() - started, reason), None
     study.tell(trial, judged.loss)
-    return TrialReport(trial.number, judged.configuration, judged.loss, time.monotonic() - started)
+    report = TrialReport(trial.number, judged.configuration, judged.loss, time.monotonic() - started)
+    return report, judged.answers
 
 
 def _best_loss(trials: Sequence[TrialReport]) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from retrain.pipeline import Configuration, Family, Value
+from retrain.configuration import Configuration, Family, Value
 from service.schema import Task
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def defaults(families: Sequence[Family]) -> list[dict[str, Value]]:
 
 def values_of(configuration: Configuration) -> dict[str, Value]:
     """The study's values that give this configuration, without what validation settles itself (rounds)."""
+    assert configuration.family != "ensemble"
     prefix = PREFIXES[configuration.family]
     held = {f"{prefix}.{name}": value for name, value in configuration.params.items() if name != "max_iter"}
     return {"family": configuration.family, **held}

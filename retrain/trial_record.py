@@ -14,6 +14,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from service.canonical import canonical_json
 
 FILE = "trials.jsonl"
@@ -35,9 +38,26 @@ class TrialRecord:
         fresh.write_text("".join(_line(held) for held in (self._first, *self.kept)), encoding="utf-8")
         fresh.rename(self._path)
 
-    def append(self, trial: Mapping[str, Any]) -> None:
+    def append(self, trial: Mapping[str, Any], answers: npt.NDArray[np.float64] | None = None) -> None:
+        """Keeps a finished trial; `answers` are its models' on the judged rows, for an ensemble to be chosen from."""
+        if answers is not None:
+            path = self._answers(trial)
+            fresh = path.with_suffix(".new")
+            with fresh.open("wb") as file:
+                np.save(file, answers, allow_pickle=False)
+            fresh.rename(path)
         with self._path.open("ab", buffering=0) as file:
             file.write(_line(trial).encode())
+
+    def answers(self, trial: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
+        """What was kept with the trial; None where that cannot be read."""
+        try:
+            return np.asarray(np.load(self._answers(trial), allow_pickle=False), dtype=np.float64)
+        except (OSError, ValueError, EOFError):
+            return None
+
+    def _answers(self, trial: Mapping[str, Any]) -> Path:
+        return self._path.parent / f"answers-{trial['trial']['number']}.npy"
 
 
 def run_folder(artifacts: Path, run_id: str) -> Path:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from retrain.configuration import Configuration
 from retrain.dataset import Dataset
+from retrain.families import encoder, estimator
+from retrain.fitting import fit_estimator, predict_encoded
 from retrain.losses import log_losses
-from retrain.pipeline import Configuration, encoder, estimator, fit_estimator, predict_encoded, spread
 from retrain.search_space import rounds
 
 Floats = npt.NDArray[np.float64]
@@ -33,10 +35,14 @@ KEPT_ENCODINGS = 12
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The mean loss on held-out rows, and the configuration with what validation settled (boosting's rounds)."""
+    """The mean loss on held-out rows, and the configuration with what validation settled (boosting's rounds).
+
+    `answers` are the models' own on the judged rows, in the order of `Validation.judged`.
+    """
 
     configuration: Configuration
     loss: float
+    answers: Floats = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,16 @@ class Validation:
     def rows(self) -> int:
         return len(self._data)
 
+    @property
+    def judged(self) -> npt.NDArray[Any]:
+        """The targets of the judged rows, fold after fold."""
+        return np.concatenate([self._data.target[fold.judge] for fold in self._folds])
+
+    @property
+    def fitted_rows(self) -> int:
+        """How many rows a trial's models are fitted on, all folds together."""
+        return sum(len(fold.fit) for fold in self._folds)
+
     def forget(self) -> None:
         """Gives up the encoded columns that are kept for later trials."""
         self._encoded.clear()
@@ -84,44 +100,56 @@ class Validation:
         tried = configuration
         if configuration.family == "random_forest":
             tried = replace(configuration, params={**configuration.params, "n_estimators": TRIAL_TREES})
-        losses: list[float] = []
+        answers: list[Floats] = []
         for number in range(len(self._folds)):
-            if losses and cancelled():
+            if answers and cancelled():
                 raise TimeoutError("the budget ended between two folds")
             model, x = self._fitted(tried, number)
-            losses.append(self._loss(number, predict_encoded(model, x, self._data.classes)))
-        return Judged(configuration, _mean(losses))
+            answers.append(predict_encoded(model, x, self._data.classes))
+        return self._judged(configuration, answers)
+
+    def _judged(self, configuration: Configuration, answers: list[Floats]) -> Judged:
+        losses = [self._loss(number, held) for number, held in enumerate(answers)]
+        return Judged(configuration, _mean(losses), np.concatenate(answers))
 
     def _judge_rounds(self, configuration: Configuration, cancelled: Callable[[], bool]) -> Judged:
         """Fits rounds as long as they help, and settles on the number that did best."""
+        models: list[Any] = []
         curves: list[Floats] = []
         for number in range(len(self._folds)):
             if curves and cancelled():
                 raise TimeoutError("the budget ended between two folds")
-            curves.append(self._curve(configuration, number))
+            model, curve = self._boosted(configuration, number)
+            models.append(model)
+            curves.append(curve)
         longest = max(len(curve) for curve in curves)
         curve = np.mean([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves], axis=0)
-        best = int(np.nanargmin(curve)) if np.isfinite(curve).any() else 0
-        settled = replace(configuration, params={**configuration.params, "max_iter": best + 1})
-        return Judged(settled, _mean([curve[best]]))
+        best = int(np.nanargmin(curve)) + 1 if np.isfinite(curve).any() else 1
+        settled = replace(configuration, params={**configuration.params, "max_iter": best})
+        answers = []
+        for number, model in enumerate(models):
+            model._predictors = model._predictors[:best]
+            answers.append(predict_encoded(model, self._encode(configuration, number)[1], self._data.classes))
+        return self._judged(settled, answers)
 
-    def _curve(self, configuration: Configuration, number: int) -> Floats:
-        """The loss on the fold's later rows after each round."""
+    def _boosted(self, configuration: Configuration, number: int) -> tuple[Any, Floats]:
+        """A model of all rounds that may help, and its loss on the fold's later rows after each of them.
+
+        scikit-learn cannot watch a class that it was not fitted on: the curve is that of the other rows.
+        """
         most = rounds(float(configuration.params["learning_rate"]))
         tried = replace(configuration, params={**configuration.params, "max_iter": most})
         fold = self._folds[number]
         y, later_y = self._data.target[fold.fit], self._data.target[fold.judge]
-        if self._data.classes and not np.isin(later_y, y).all():
-            # scikit-learn cannot watch a class that it was not fitted on: all rounds are fitted, and gone through.
-            model, x = self._fitted(tried, number)
-            stages = model.staged_predict_proba(x)
-            return np.array([self._loss(number, spread(s, model.classes_, self._data.classes)) for s in stages])
         x, later_x = self._encode(tried, number)
+        known = np.isin(later_y, y) if self._data.classes else np.ones(len(later_y), dtype=bool)
+        if not known.any():
+            raise ValueError("no class among the judged rows is among those fitted on")
         model = estimator(tried, self._data.schema.problem.task, self._seed)
         model.set_params(early_stopping=True, scoring="loss", n_iter_no_change=ROUNDS_OF_PATIENCE, tol=0.0)
-        model.fit(x, y, sample_weight=self._weights_of(fold), X_val=later_x, y_val=later_y)
+        model.fit(x, y, sample_weight=self._weights_of(fold), X_val=later_x[known], y_val=later_y[known])
         losses = -np.asarray(model.validation_score_[1:], dtype=np.float64)  # the first is of no round at all
-        return losses if self._data.classes else np.sqrt(2.0 * losses)  # a regression's is half the mean square
+        return model, losses if self._data.classes else np.sqrt(2.0 * losses)  # a regression's is half the mean square
 
     def _fitted(self, configuration: Configuration, number: int) -> tuple[Any, Any]:
         """The estimator fitted on the fold's rows, and the encoded rows to judge it by."""

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import onnx
 import pytest
 
+from retrain.configuration import Configuration, Family
 from retrain.graph import to_onnx
-from retrain.pipeline import Configuration, Family, build, fit, predict
+from retrain.pipeline import build, fit, predict
 from service.champion import OnnxScorer
 from service.schema import MISSING, Arrays, Task
 

@@ -12,10 +12,11 @@ import skops.io
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
+from retrain.configuration import Configuration, Family
 from retrain.dataset import Dataset, load
 from retrain.gate import PARITY_TOLERANCE
 from retrain.package import measure_latency_ms, package, prove_parity, read_estimator
-from retrain.pipeline import Configuration, Family, build, fit, predict
+from retrain.pipeline import build, fit, predict
 from retrain.problem import problem_schema
 from service.artifact import REFERENCE_TIME, ArtifactStore
 from service.champion import ServedModel
