@@ -9,16 +9,13 @@ of that kind, takes the common way; both give the same answers.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from service.errors import RingsideError
-from service.log_lines import log_line
 from service.predict import Answered, Begun, answer_body
-from service.replies import JSON, NOT_LOGGED, Reply, error_reply, fault_reply, late_reply
+from service.replies import CLIENT_GONE, JSON, NOT_LOGGED, Reply, failure_reply, late_reply
 from service.routes import PREDICT, Rule, find_rule, metric_label
 
 if TYPE_CHECKING:
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from service.worker import Worker
 
 MOST_BYTES: Final = 16_384  # of a body; sixteen records of sixty columns
-GONE: Final = 499  # what is counted where the client went away before it was answered
 _SCOPE: Final = {"method": "POST", "path": PREDICT}
 
 
@@ -77,7 +73,7 @@ class _Quick:
             self._entered = True
             begun = self._begun = self._lane.worker.predictor.begin(self._cycle.body, at, self._started)
         except Exception as error:  # noqa: BLE001 - as in the guard: a fault in one request must not end the worker
-            self._finish(_refusal(error))
+            self._finish(failure_reply(error, PREDICT, PREDICT))
             return True
         if begun is None:
             front.leave()
@@ -96,20 +92,18 @@ class _Quick:
         self._begun.coming.cancel()
 
     def _logged(self, coming: asyncio.Future[Any]) -> None:
-        deadlines = self._lane.worker.deadlines
+        self._lane.worker.deadlines.end(self)
         if coming.cancelled():
-            deadlines.end(self)
             self._finish(late_reply())
-            return
-        deadlines.end(self)
-        self._answer()
+        else:
+            self._answer()
 
     def _answer(self) -> None:
         assert self._begun is not None
         try:
             reply = predict_reply(self._lane.worker.predictor.end(self._begun))
         except Exception as error:  # noqa: BLE001 - as above
-            reply = _refusal(error)
+            reply = failure_reply(error, PREDICT, PREDICT)
         self._finish(reply)
 
     def _finish(self, reply: Reply) -> None:
@@ -117,18 +111,11 @@ class _Quick:
             self._lane.front.leave()
         status = reply.status
         if self._cycle.disconnected:
-            status = GONE
+            status = CLIENT_GONE
         else:
             _send(self._cycle, reply)
         label = metric_label(self._lane.rule, status)
         self._lane.worker.metrics.request(label, status, time.perf_counter() - self._started)
-
-
-def _refusal(error: Exception) -> Reply:
-    if isinstance(error, RingsideError):
-        return error_reply(error, PREDICT)
-    log_line("request failed", level=logging.ERROR, exc_info=True, route=PREDICT)
-    return fault_reply(PREDICT)
 
 
 def _send(cycle: RequestResponseCycle, reply: Reply) -> None:

@@ -8,7 +8,6 @@ it does not answer itself goes on through those layers to the mounted routes.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
@@ -21,8 +20,7 @@ from service.endpoints import Call, read_time
 from service.errors import Overloaded, RingsideError
 from service.fast_lane import FastLane, predict_reply
 from service.inference_protocol import infer
-from service.log_lines import log_line
-from service.replies import Reply, error_reply, fault_reply, late_reply
+from service.replies import CLIENT_GONE, Reply, failure_reply, late_reply
 from service.routes import ACTOR, AT, PREDICT, Rule, find_rule, metric_label, route_label
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 PASSED: Final = "ringside.passed"  # set in the scope of a request that the guard has let through
 THROW_AWAY_SECONDS: Final = 2.0
 THROW_AWAY_BYTES: Final = 50_000_000
-CLOSED: Final = 499  # what is counted where the client went away before it was answered
 
 
 class Front:
@@ -85,7 +82,7 @@ class Front:
             else:
                 await exchange.reply(reply)
         except ClientGone:
-            exchange.status = CLOSED
+            exchange.status = CLIENT_GONE
         except asyncio.CancelledError:
             if exchange.begun or not deadlines.ended(task):
                 raise
@@ -118,13 +115,10 @@ class Front:
                 return await self._busily(rule, inferring)
             scope[AT] = at
             return await self._busily(rule, self._pass_on(rule, scope, _given(body, receive), exchange))
-        except RingsideError as error:
-            return error_reply(error, scope["path"])
         except Exception as error:
-            if isinstance(error, ClientGone) or exchange.begun:
+            if isinstance(error, ClientGone) or (exchange.begun and not isinstance(error, RingsideError)):
                 raise
-            log_line("request failed", level=logging.ERROR, exc_info=True, route=route_label(found))
-            return fault_reply(scope["path"])
+            return failure_reply(error, scope["path"], route_label(found))
 
     def admit(self, found: Rule | RingsideError, scope: Scope, headers: dict[bytes, bytes]) -> Rule:
         """The rule, once its caller may use it. Without a known token nobody learns which routes there are."""
@@ -182,7 +176,7 @@ class _Exchange:
     def __init__(self, send: Send, head: bool) -> None:
         self._send = send
         self._head = head
-        self.status = CLOSED
+        self.status = CLIENT_GONE
         self.begun = False
         self.held = 0  # bytes of its body
         self.unread = False  # whether some of its body is still to come

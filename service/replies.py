@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,10 +21,12 @@ from service.errors import (
     Unauthorized,
     Unavailable,
 )
+from service.log_lines import log_line
 
 Header = tuple[bytes, bytes]
 JSON: Final[Header] = (b"content-type", b"application/json")
 NOT_LOGGED: Final[Header] = (b"ringside-logged", b"no")
+CLIENT_GONE: Final = 499  # what is counted where the client went away before it was answered
 
 
 class WrongMethod(NotFound):
@@ -96,6 +99,14 @@ def fault_reply(path: str = "") -> Reply:
     """For what should not have happened: the log has the reason, the caller gets none of it."""
     message = "a fault in the service; its log says more"
     return json_reply(500, _error("internal", message, None, path))
+
+
+def failure_reply(error: Exception, path: str, route: str) -> Reply:
+    """What a request is answered that raised: a fault in it is logged, and must not end the worker."""
+    if isinstance(error, RingsideError):
+        return error_reply(error, path)
+    log_line("request failed", level=logging.ERROR, exc_info=True, route=route)
+    return fault_reply(path)
 
 
 def speaks_protocol(path: str) -> bool:

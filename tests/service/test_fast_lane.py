@@ -170,10 +170,13 @@ def test_an_answer_is_in_the_log_and_counted_once(service: Service) -> None:
             assert answer(client)[0] == 200
         service.took([True] * 5)
         assert all(service.worker.record.log.find(f"r{n}") is not None for n in range(5))
-    found = service.worker.metrics.registry.get_sample_value(
-        "ringside_request_duration_seconds_count", {"route": "/predict", "status": "200"}
-    )
-    assert found == 5
+    registry, labels = service.worker.metrics.registry, {"route": "/predict", "status": "200"}
+
+    def counted() -> float | None:
+        return registry.get_sample_value("ringside_request_duration_seconds_count", labels)
+
+    wait_until(lambda: counted() is not None and counted() >= 5, 10)  # after the answer has gone out
+    assert counted() == 5
 
 
 def test_what_does_not_come_in_one_piece_takes_the_common_way(service: Service) -> None:
