@@ -9,19 +9,30 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from retrain.encoding import Levels, LinearEncoder, TreeEncoder, starts
+from retrain.combinations import LARGEST, Combinations
+from retrain.crosses import Crosses
+from retrain.encoding import LinearEncoder, TreeEncoder
+from retrain.levels import Levels, starts
 from retrain.nodes import ML_DOMAIN, Graph
 
 Floats = npt.NDArray[np.float64]
 
 
 def tree_features(graph: Graph, encoder: TreeEncoder, numbers: int, categories: int) -> str:
-    """The columns [N, k + m] that trees see."""
+    """The columns that trees see, [N, columns]."""
     parts = []
+    values = graph.add("Cast", "numbers", to=TensorProto.DOUBLE) if numbers else ""
     if numbers:
-        parts.append(graph.add("Cast", "numbers", to=TensorProto.DOUBLE))
+        parts.append(values)
     if categories:
-        parts.append(_lookup(graph, encoder.level_, encoder.places_, np.float64))
+        codes = _codes(graph, encoder.level_)
+        if encoder.crosses_ is not None and encoder.crosses_.pairs_:
+            codes = graph.add("Concat", codes, _crossed(graph, encoder.crosses_, codes), axis=1)
+        if encoder.places_ != list(range(categories)):
+            codes = graph.add("Gather", codes, graph.constant(encoder.places_, np.int64), axis=1)
+        parts.append(_values(graph, encoder.tables_, codes))
+    if encoder.combinations_ is not None and encoder.combinations_.count:
+        parts.append(_combined(graph, encoder.combinations_, values))
     return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
 
 
@@ -54,18 +65,18 @@ def linear_scores(
     return score
 
 
-def _lookup(graph: Graph, levels: Levels, tables: Sequence[npt.NDArray[Any]], dtype: Any) -> str:
-    """[N, m]: for each category column its table's value at the level, the last one for all other categories.
+def _codes(graph: Graph, levels: Levels) -> str:
+    """[N, m] int64: what `levels` makes of the categories.
 
-    One LabelEncoder knows the categories of all columns; (column, category) then finds the value in one table.
+    One LabelEncoder knows the categories of all columns; (column, category) then finds the code in one table.
     """
     known = sorted({level for column in levels.levels_ for level in column})
     width = len(known) + 1
     place = {level: number for number, level in enumerate(known)}
-    table = np.empty((len(tables), width), dtype=dtype)
-    for column, (own, values) in enumerate(zip(levels.levels_, tables, strict=True)):
-        table[column] = values[-1]
-        table[column, [place[level] for level in own]] = values[:-1]
+    table = np.empty((len(levels.levels_), width), dtype=np.int64)
+    for column, own in enumerate(levels.levels_):
+        table[column] = len(own)
+        table[column, [place[level] for level in own]] = np.arange(len(own))
     # A LabelEncoder must know something, even where every category is too rare to be told apart.
     numbers = graph.add(
         "LabelEncoder",
@@ -75,8 +86,53 @@ def _lookup(graph: Graph, levels: Levels, tables: Sequence[npt.NDArray[Any]], dt
         values_int64s=list(range(len(known))) or [0],
         default_int64=len(known),
     )
-    offsets = graph.constant(np.arange(len(tables))[None, :] * width, np.int64)
-    return graph.add("Gather", graph.constant(table.ravel(), dtype), graph.add("Add", numbers, offsets))
+    offsets = graph.constant(np.arange(len(table))[None, :] * width, np.int64)
+    return graph.add("Gather", graph.constant(table.ravel(), np.int64), graph.add("Add", numbers, offsets))
+
+
+def _values(graph: Graph, tables: Sequence[npt.NDArray[Any]], codes: str, dtype: Any = np.float64) -> str:
+    """[N, tables]: each table's value at the code in the column of the same place."""
+    offsets = graph.constant(starts([len(table) for table in tables])[None, :], np.int64)
+    return graph.add("Gather", graph.constant(np.concatenate(tables), dtype), graph.add("Add", codes, offsets))
+
+
+def _crossed(graph: Graph, crosses: Crosses, codes: str) -> str:
+    """[N, pairs] int64: what `crosses` makes of codes; one LabelEncoder knows the pairs of all columns."""
+    pairs = np.array(crosses.pairs_, dtype=np.int64)
+    first = graph.add("Gather", codes, graph.constant(pairs[:, 0], np.int64), axis=1)
+    second = graph.add("Gather", codes, graph.constant(pairs[:, 1], np.int64), axis=1)
+    offsets = starts(crosses.spans_)
+    keys = graph.add("Mul", first, graph.constant(crosses.widths_, np.int64))
+    keys = graph.add("Add", graph.add("Add", keys, second), graph.constant(offsets[None, :], np.int64))
+    return graph.add(
+        "LabelEncoder",
+        keys,
+        domain=ML_DOMAIN,
+        keys_int64s=np.concatenate([own + start for own, start in zip(crosses.known_, offsets, strict=True)]).tolist(),
+        values_int64s=np.concatenate([np.arange(1, len(own) + 1) for own in crosses.known_]).tolist(),
+        default_int64=0,
+    )
+
+
+def _combined(graph: Graph, combinations: Combinations, values: str) -> str:
+    """[N, c]: what `combinations` makes of numbers, rounded to single precision as training saw it."""
+
+    def taken(places: npt.NDArray[np.int64]) -> str:
+        return graph.add("Gather", values, graph.constant(places, np.int64), axis=1)
+
+    parts = []
+    if len(combinations.sums_):
+        first, second = (
+            graph.add("Mul", taken(combinations.sums_[:, side]), graph.constant(combinations.weights_[:, side]))
+            for side in (0, 1)
+        )
+        parts.append(graph.add("Add", first, second))
+    if len(combinations.ratios_):
+        parts.append(graph.add("Div", taken(combinations.ratios_[:, 0]), taken(combinations.ratios_[:, 1])))
+    made = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
+    there = graph.add("LessOrEqual", graph.add("Abs", made), graph.constant(LARGEST))
+    rounded = graph.add("Cast", graph.add("Where", there, made, graph.constant(np.nan)), to=TensorProto.FLOAT)
+    return graph.add("Cast", rounded, to=TensorProto.DOUBLE)
 
 
 def _coefficients(graph: Graph, levels: Levels, coefficients: Floats) -> str:
@@ -86,6 +142,6 @@ def _coefficients(graph: Graph, levels: Levels, coefficients: Floats) -> str:
     rows = [
         np.append(np.arange(start, start + size), nothing) for start, size in zip(starts(sizes), sizes, strict=True)
     ]
-    places = _lookup(graph, levels, rows, np.int64)
+    places = _values(graph, rows, _codes(graph, levels), np.int64)
     table = graph.constant(np.vstack([coefficients, np.zeros((1, coefficients.shape[1]))]))
     return graph.add("ReduceSum", graph.add("Gather", table, places), graph.constant([1], np.int64), keepdims=0)

@@ -1,89 +1,106 @@
-"""What is learned about columns before a model sees them: which categories count, how they are ordered, what is usual.
+"""What is learned about columns before a model sees them: which categories count, what they and numbers say together.
 
 Both encoders take `Arrays` as the decode step makes them and stand first in a scikit-learn pipeline. What they do is
-simple enough to be written down exactly as ONNX nodes (`retrain.graph`): table lookups and arithmetic in double
-precision. Categories seen in too few rows, and those never seen, share one place.
+simple enough to be written down exactly as ONNX nodes (`retrain.encoder_graph`): table lookups and arithmetic in
+double precision. Categories seen in too few rows, and those never seen, share one place.
+
+The rows that an encoder is fitted on are encoded by `fit_transform`, all others by `transform`: means of the target
+are told to the former as other rows have them (`retrain.target_means`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from retrain.combinations import Combinations
+from retrain.crosses import Crosses
+from retrain.levels import Levels, starts
+from retrain.target_means import Codes, out_of_fold_means, target_columns, target_means
 from service.schema import Arrays
 
 Floats = npt.NDArray[np.float64]
+CategoryCoding = Literal["ordered", "target", "crossed"]
+NumberCoding = Literal["plain", "combined"]
 
-# One table over (column, category) serves all columns of the ONNX graph; this bounds its cells.
-TABLE_CELLS = 1_000_000
-LEVELS = 2_000
-
-
-def level_limit(columns: int) -> int:
-    """How many categories of each column are told apart, so that the graph's table stays small."""
-    return max(8, min(LEVELS, TABLE_CELLS // max(1, columns) ** 2))
-
-
-class Levels(BaseEstimator, TransformerMixin):  # type: ignore[misc]
-    """Category columns to whole numbers: 0 … k−1 for the k categories told apart, k for all others."""
-
-    def __init__(self, min_count: int = 10) -> None:
-        self.min_count = min_count
-
-    def fit(self, categories: npt.NDArray[np.object_], y: Any = None) -> Self:
-        limit = level_limit(categories.shape[1])
-        self.levels_ = [self._kept(categories[:, place], limit) for place in range(categories.shape[1])]
-        return self
-
-    def transform(self, categories: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
-        codes = np.empty(categories.shape, dtype=np.int64)
-        for place, levels in enumerate(self.levels_):
-            known = {level: code for code, level in enumerate(levels)}
-            other = len(levels)
-            codes[:, place] = [known.get(value, other) for value in categories[:, place].tolist()]
-        return codes
-
-    def _kept(self, column: npt.NDArray[np.object_], limit: int) -> list[str]:
-        """The categories seen often enough, the commonest first and equally common ones by name."""
-        counts: dict[str, int] = {}
-        for value in column.tolist():
-            counts[value] = counts.get(value, 0) + 1
-        # A share would be too strict for small data, a count too lax for large: at most 1 in 100 rows is asked for.
-        needed = max(1, min(self.min_count, len(column) // 100))
-        kept = sorted((name for name, count in counts.items() if count >= needed), key=lambda n: (-counts[n], n))
-        return kept[:limit]
+# A column of more categories than this has target means in place of an order. Below it an order serves trees as well
+# (they cut it anywhere), and takes one column where means take one for each class.
+MANY = 30
 
 
 class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
-    """Numbers as they are (missing stays NaN), then each category as its place in the order of its mean target.
+    """Numbers as they are (missing stays NaN), then what is made of categories, then sums and ratios of numbers.
 
-    The order makes one cut of a tree able to part categories that behave alike. All other categories stand where
-    their own mean puts them, or at the overall mean when training saw none of them.
+    A category is its place in the order of the mean target, so that one cut of a tree parts categories that behave
+    alike. All other categories stand where their own mean puts them, or at the overall mean when training saw none
+    of them. With `categories="target"`, columns of many categories are the mean target and the number of rows instead,
+    and with "crossed" so are pairs of columns (`retrain.crosses`). `numbers="combined"` adds sums, differences and
+    ratios of numbers (`retrain.combinations`).
     """
 
-    def __init__(self, min_count: int = 10) -> None:
+    def __init__(
+        self, min_count: int = 10, categories: CategoryCoding = "ordered", numbers: NumberCoding = "plain"
+    ) -> None:
         self.min_count = min_count
+        self.categories = categories
+        self.numbers = numbers
 
     def fit(self, x: Arrays, y: npt.NDArray[Any]) -> Self:
-        self.level_ = Levels(self.min_count).fit(x.categories)
-        codes = self.level_.transform(x.categories)
-        target = _ordering_target(y)
-        self.places_ = [
-            _places(codes[:, place], target, len(levels) + 1) for place, levels in enumerate(self.level_.levels_)
-        ]
+        self.fit_transform(x, y)
         return self
+
+    def fit_transform(self, x: Arrays, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Fits, and encodes the rows fitted on: means of the target are those over other rows."""
+        target = target_columns(y)
+        self.level_ = Levels(self.min_count, MANY if self.categories != "ordered" else None).fit(x.categories)
+        codes = self.level_.transform(x.categories)
+        self.crosses_ = None
+        if self.categories == "crossed":
+            self.crosses_ = Crosses().fit(codes, sizes=self.level_.sizes, target=target)
+            codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
+        encoded = np.concatenate([x.numbers, self._learn(codes, target, _ordering_target(y))], axis=1)
+        self.combinations_ = None
+        if self.numbers == "combined":
+            self.combinations_ = Combinations().fit(x.numbers, encoded=encoded, target=target)
+        return self._with_combinations(x, encoded)
 
     def transform(self, x: Arrays) -> npt.NDArray[np.float32]:
         codes = self.level_.transform(x.categories)
-        ordinals = np.empty(codes.shape, dtype=np.float32)
-        for place, places in enumerate(self.places_):
-            ordinals[:, place] = places[codes[:, place]]
-        return np.concatenate([x.numbers, ordinals], axis=1)
+        if self.crosses_ is not None:
+            codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
+        columns = [table[codes[:, place]] for place, table in zip(self.places_, self.tables_, strict=True)]
+        return self._with_combinations(x, np.column_stack([x.numbers, *columns]).astype(np.float32))
+
+    def _with_combinations(self, x: Arrays, encoded: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if self.combinations_ is None:
+            return encoded
+        return np.concatenate([encoded, self.combinations_.transform(x.numbers)], axis=1)
+
+    def _learn(self, codes: Codes, target: Floats, ordering: Floats) -> npt.NDArray[np.float32]:
+        """Sets `tables_`, one for each encoded column, and `places_`, the column of `codes` that it is looked up by.
+
+        Gives the encoded columns of these rows. Table values are whole in single precision, as trees take them.
+        """
+        self.tables_: list[Floats] = []
+        self.places_: list[int] = []
+        columns: list[Floats] = []
+        known = self.level_.sizes
+        for place, size in enumerate(known + (self.crosses_.sizes if self.crosses_ is not None else [])):
+            own = codes[:, place]
+            if place < len(known) and (self.categories == "ordered" or size <= MANY + 1):
+                tables = [_order(own, ordering, size)]
+                held = [tables[0][own]]
+            else:
+                tables = [*target_means(own, size, target).T, np.bincount(own, minlength=size).astype(np.float64)]
+                held = [*out_of_fold_means(own, size, target).T, tables[-1][own]]
+            self.tables_ += [table.astype(np.float32).astype(np.float64) for table in tables]
+            self.places_ += [place] * len(tables)
+            columns += held
+        return np.column_stack([np.empty((len(codes), 0)), *columns]).astype(np.float32)
 
 
 class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
@@ -127,11 +144,6 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(codes), sum(sizes)))
 
 
-def starts(sizes: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Where each of consecutive runs of these sizes begins."""
-    return np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-
-
 def _ordering_target(y: npt.NDArray[Any]) -> Floats:
     """The number whose mean orders categories: the target, the second of two classes, or the commonest of several."""
     if y.dtype.kind == "f":
@@ -141,11 +153,10 @@ def _ordering_target(y: npt.NDArray[Any]) -> Floats:
     return np.asarray(y == wanted, dtype=np.float64)
 
 
-def _places(codes: npt.NDArray[np.int64], target: Floats, size: int) -> Floats:
-    counts = np.bincount(codes, minlength=size)
-    overall = target.mean()
+def _order(codes: Codes, target: Floats, size: int) -> Floats:
+    """For each code its place in the order of mean targets."""
     # Ten rows' worth of the overall mean keeps a category of few rows from the ends of the order.
-    means = (np.bincount(codes, weights=target, minlength=size) + 10 * overall) / (counts + 10)
+    means = target_means(codes, size, target[:, None], smoothing=10)[:, 0]
     places = np.empty(size)
     places[np.lexsort((np.arange(size), means))] = np.arange(size)
     return places

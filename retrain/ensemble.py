@@ -34,7 +34,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
 
     def fit(self, x: Arrays, y: npt.NDArray[Any], sample_weight: Floats | None = None) -> Self:
         for member in self.members:
-            encoded = member.named_steps["encode"].fit(x, y).transform(x)
+            encoded = member.named_steps["encode"].fit_transform(x, y)
             fit_estimator(member.named_steps["model"], encoded, y, sample_weight)
         if y.dtype.kind != "f":
             self.classes_ = np.unique(y)

@@ -1,8 +1,8 @@
 """The families of models: which encoder and which estimator a configuration means.
 
 Models are bounded in size, so that a packaged one stays small and answers one record in microseconds. Nothing is
-scaled before trees, and gradient boosting sees categories as ordinals: single precision does not part from double
-at a threshold that way.
+scaled before trees, and what trees see of categories is whole in single precision: it does not part from double at a threshold
+that way.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from retrain.configuration import Configuration
 from retrain.encoding import LinearEncoder, TreeEncoder
 from service.schema import Task
 
+# Parameters of the encoder, not of the estimator.
+LINEAR_ENCODING = ("min_count",)
+TREE_ENCODING = ("min_count", "categories", "numbers")
+
 FOREST_TREES = 80
 # 80 trees of 400 leaves are 64,000 nodes: 1.1 MB as ONNX, 20 µs for one record.
 FOREST_LEAVES = 400
@@ -30,14 +34,15 @@ THREADS = min(2, os.cpu_count() or 1)
 
 
 def encoder(configuration: Configuration) -> LinearEncoder | TreeEncoder:
-    min_count = int(configuration.params.get("min_count", 10))
-    return LinearEncoder(min_count) if configuration.family == "linear" else TreeEncoder(min_count)
+    """The family's encoder; parameters not chosen have its own defaults."""
+    names = LINEAR_ENCODING if configuration.family == "linear" else TREE_ENCODING
+    chosen: dict[str, Any] = {name: value for name, value in configuration.params.items() if name in names}
+    return LinearEncoder(**chosen) if configuration.family == "linear" else TreeEncoder(**chosen)
 
 
 def estimator(configuration: Configuration, task: Task, seed: int) -> Any:
     """The family's estimator; parameters not chosen have this file's defaults."""
-    params = dict(configuration.params)
-    params.pop("min_count", None)
+    params = {name: value for name, value in configuration.params.items() if name not in TREE_ENCODING}
     classification = task == "classification"
     if configuration.family == "linear":
         strength = float(params.get("regularisation", 1.0))

@@ -37,11 +37,13 @@ REFERENCE_ROWS = 20_000
 
 # What estimator.skops may hold besides plain values. Fixed: never asked of the file itself.
 TRUSTED = (
-    "retrain.encoding.Levels",
+    "retrain.combinations.Combinations",
+    "retrain.crosses.Crosses",
     "retrain.encoding.LinearEncoder",
     "retrain.encoding.TreeEncoder",
     "retrain.ensemble.AsDecoded",
     "retrain.ensemble.Ensemble",
+    "retrain.levels.Levels",
     "sklearn._loss.link.HalfLogitLink",
     "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",

@@ -36,7 +36,7 @@ def dummy(task: Task) -> Pipeline:
 
 def fit(pipeline: Pipeline, x: Arrays, y: npt.NDArray[Any], weights: Floats | None = None) -> Pipeline:
     """The same pipeline, fitted; `weights` say how much each row counts to the estimator."""
-    encoded = pipeline.named_steps["encode"].fit(x, y).transform(x)
+    encoded = pipeline.named_steps["encode"].fit_transform(x, y)
     fit_estimator(pipeline.named_steps["model"], encoded, y, weights)
     return pipeline
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from retrain.configuration import Configuration, Family, Value
+from retrain.encoding import CategoryCoding, NumberCoding
 from service.schema import Task
 
 if TYPE_CHECKING:
@@ -19,19 +20,29 @@ PREFIXES: dict[Family, str] = {"gradient_boosting": "gb", "linear": "linear", "r
 # Rows that a category needs to be told apart. Few values, so that trials share their encoded columns.
 COUNTS = (5, 10, 20, 50)
 
+# What trees see of categories of many kinds, and of numbers: neither is better everywhere (docs/decisions/0016).
+CATEGORIES: tuple[CategoryCoding, ...] = ("ordered", "target", "crossed")
+NUMBERS: tuple[NumberCoding, ...] = ("plain", "combined")
+
 # More rounds than this are never chosen: what they gain over a smaller step is small, what they cost is not.
 MOST_ROUNDS = 300
 
 
 def defaults(families: Sequence[Family]) -> list[dict[str, Value]]:
-    """One set of values per family for the study to begin with, in the order of promise, then two variants."""
+    """One set of values per family for the study to begin with, in the order of promise, then variants."""
     strong: list[dict[str, Value]] = [
         {"family": "gradient_boosting", "gb.learning_rate": 0.08, "gb.max_leaf_nodes": 24,
-         "gb.min_samples_leaf": 20, "gb.l2_regularization": 0.1, "gb.max_features": 0.7, "gb.min_count": 10},
+         "gb.min_samples_leaf": 20, "gb.l2_regularization": 0.1, "gb.max_features": 0.7, "gb.min_count": 10,
+         "gb.categories": "ordered", "gb.numbers": "plain"},
         {"family": "linear", "linear.regularisation": 1.0, "linear.min_count": 10},
-        {"family": "random_forest", "forest.max_features": 0.4, "forest.min_samples_leaf": 3, "forest.min_count": 10},
+        {"family": "random_forest", "forest.max_features": 0.4, "forest.min_samples_leaf": 3, "forest.min_count": 10,
+         "forest.categories": "target", "forest.numbers": "plain"},
+        {"family": "gradient_boosting", "gb.learning_rate": 0.08, "gb.max_leaf_nodes": 24,
+         "gb.min_samples_leaf": 20, "gb.l2_regularization": 0.1, "gb.max_features": 0.7, "gb.min_count": 10,
+         "gb.categories": "target", "gb.numbers": "combined"},
         {"family": "gradient_boosting", "gb.learning_rate": 0.04, "gb.max_leaf_nodes": 10,
-         "gb.min_samples_leaf": 40, "gb.l2_regularization": 3.0, "gb.max_features": 0.5, "gb.min_count": 20},
+         "gb.min_samples_leaf": 40, "gb.l2_regularization": 3.0, "gb.max_features": 0.5, "gb.min_count": 20,
+         "gb.categories": "crossed", "gb.numbers": "plain"},
         {"family": "linear", "linear.regularisation": 30.0, "linear.min_count": 20},
     ]  # fmt: skip
     return [values for values in strong if values["family"] in families]
@@ -65,6 +76,8 @@ def suggest(trial: BaseTrial, families: Sequence[Family], task: Task) -> Configu
             "max_features": trial.suggest_float("forest.max_features", 0.15, 1.0),
             "min_samples_leaf": trial.suggest_int("forest.min_samples_leaf", 1, 40, log=True),
             "min_count": trial.suggest_categorical("forest.min_count", COUNTS),
+            "categories": trial.suggest_categorical("forest.categories", CATEGORIES),
+            "numbers": trial.suggest_categorical("forest.numbers", NUMBERS),
         }))  # fmt: skip
     return Configuration(family, _chosen({
         "learning_rate": trial.suggest_float("gb.learning_rate", 0.02, 0.3, log=True),
@@ -73,6 +86,8 @@ def suggest(trial: BaseTrial, families: Sequence[Family], task: Task) -> Configu
         "l2_regularization": trial.suggest_float("gb.l2_regularization", 1e-3, 30.0, log=True),
         "max_features": trial.suggest_float("gb.max_features", 0.3, 1.0),
         "min_count": trial.suggest_categorical("gb.min_count", COUNTS),
+        "categories": trial.suggest_categorical("gb.categories", CATEGORIES),
+        "numbers": trial.suggest_categorical("gb.numbers", NUMBERS),
     }))  # fmt: skip
 
 

@@ -163,16 +163,13 @@ class Validation:
 
     def _encode(self, configuration: Configuration, number: int) -> tuple[Any, Any]:
         chosen = encoder(configuration)
-        key = (type(chosen).__name__, chosen.min_count, number)
+        key = (type(chosen).__name__, *chosen.get_params().values(), number)
         if key not in self._encoded:
             while len(self._encoded) >= max(KEPT_ENCODINGS, len(self._folds)):
                 self._encoded.pop(next(iter(self._encoded)))
             fold = self._folds[number]
-            fitted = chosen.fit(self._data.arrays.take(fold.fit), self._data.target[fold.fit])
-            self._encoded[key] = (
-                fitted.transform(self._data.arrays.take(fold.fit)),
-                fitted.transform(self._data.arrays.take(fold.judge)),
-            )
+            learned = chosen.fit_transform(self._data.arrays.take(fold.fit), self._data.target[fold.fit])
+            self._encoded[key] = (learned, chosen.transform(self._data.arrays.take(fold.judge)))
         return self._encoded[key]
 
     def _loss(self, number: int, scores: Floats) -> float:

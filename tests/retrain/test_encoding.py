@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retrain.encoding import Levels, LinearEncoder, TreeEncoder, level_limit
+from retrain.encoding import LinearEncoder, TreeEncoder
+from retrain.levels import Levels, level_limit
 from service.schema import Arrays
 
 
@@ -65,6 +66,103 @@ def test_numbers_far_off_are_cut() -> None:
 
 def test_many_columns_bound_the_categories_told_apart() -> None:
     """So that the graph's one table stays small."""
-    assert level_limit(5) == 2_000
+    assert level_limit(5) == 10_000
     assert level_limit(100) == 100
     assert level_limit(5_000) == 8
+
+
+def test_columns_of_many_categories_become_means_that_a_row_has_no_part_in() -> None:
+    """On noise, the means that training rows are told say nothing about their targets; those of the whole would."""
+    generator = np.random.default_rng(0)
+    texts = [f"c{code}" for code in generator.integers(0, 400, 2_000)]
+    y = generator.integers(0, 2, 2_000)
+    rows = Arrays(np.empty((2_000, 0), dtype=np.float32), column(texts))
+    encoder = TreeEncoder(categories="target")
+    told = encoder.fit_transform(rows, y)[:, 0]
+    assert abs(np.corrcoef(told, y)[0, 1]) < 0.1
+    assert np.corrcoef(encoder.transform(rows)[:, 0], y)[0, 1] > 0.3
+
+
+def test_means_and_counts_of_categories() -> None:
+    """Thirty rows' worth of the overall mean draw each category's; one never seen has that mean, and no rows."""
+    texts = ["a"] * 100 + [f"c{number}" for number in range(100)]
+    y = np.array([1.0] * 100 + [0.0] * 100)
+    rows = Arrays(np.empty((200, 0), dtype=np.float32), column(texts))
+    encoder = TreeEncoder(categories="target").fit(rows, y)
+    seen = encoder.transform(Arrays(np.empty((3, 0), dtype=np.float32), column(["a", "c7", "never seen"])))
+    np.testing.assert_allclose(seen, [[115 / 130, 100], [15 / 31, 1], [0.5, 0]], rtol=1e-6)
+
+
+def test_each_of_several_classes_has_its_means() -> None:
+    """In the order of the classes; of very many, the commonest eight."""
+    y = np.repeat(np.arange(12), np.arange(20, 8, -1))
+    texts = [f"c{code}x{row % 4}" for row, code in enumerate(y)]
+    rows = Arrays(np.empty((len(y), 0), dtype=np.float32), column(texts))
+    told = TreeEncoder(categories="target").fit(rows, y).transform(rows)
+    assert told.shape == (len(y), 9)
+    assert told[y == 3, 3].min() > told[y != 3, 3].max()
+
+
+def test_columns_of_few_categories_keep_their_order() -> None:
+    """For trees it says what means say, in one column."""
+    rows = arrays([1.0] * 90, ["low", "high", "middle"] * 30)
+    y = np.array([0.0, 9.0, 5.0] * 30)
+    ordered, target = (TreeEncoder(categories=coding).fit_transform(rows, y) for coding in ("ordered", "target"))
+    np.testing.assert_array_equal(ordered, target)
+
+
+def test_a_pair_that_says_more_than_its_columns_is_told() -> None:
+    """A target that is the parity of two columns, which neither tells alone."""
+    generator = np.random.default_rng(0)
+    codes = generator.integers(0, 6, (3_000, 3))
+    texts = np.array([[f"c{code}" for code in row] for row in codes], dtype=object)
+    y = (codes[:, 0] + codes[:, 1]) % 2
+    encoder = TreeEncoder(categories="crossed").fit(Arrays(np.empty((3_000, 0), dtype=np.float32), texts), y)
+    assert encoder.crosses_ is not None
+    assert encoder.crosses_.pairs_[0] == [0, 1]
+
+
+def test_a_pair_of_few_kinds_is_left_to_the_trees() -> None:
+    """Two cuts part four kinds."""
+    codes = np.random.default_rng(0).integers(0, 2, (1_000, 2))
+    texts = np.array([[f"c{code}" for code in row] for row in codes], dtype=object)
+    rows = Arrays(np.empty((1_000, 0), dtype=np.float32), texts)
+    encoder = TreeEncoder(categories="crossed").fit(rows, codes.sum(axis=1) % 2)
+    assert encoder.crosses_ is not None
+    assert encoder.crosses_.pairs_ == []
+
+
+def test_pairs_that_say_nothing_are_left_out() -> None:
+    """What two columns say by themselves, added up, needs no pair."""
+    generator = np.random.default_rng(0)
+    codes = generator.integers(0, 8, (3_000, 2))
+    texts = np.array([[f"c{code}" for code in row] for row in codes], dtype=object)
+    y = codes.sum(axis=1) + generator.normal(size=3_000)
+    encoder = TreeEncoder(categories="crossed").fit(Arrays(np.empty((3_000, 0), dtype=np.float32), texts), y)
+    assert encoder.crosses_ is not None
+    assert encoder.crosses_.pairs_ == []
+
+
+def test_a_ratio_that_the_target_follows_is_made() -> None:
+    """And where its divisor is 0, or it is beyond single precision, it is missing."""
+    generator = np.random.default_rng(0)
+    numbers = generator.uniform(1, 100, (3_000, 3)).astype(np.float32)
+    y = (numbers[:, 0] / numbers[:, 1] > 0.4).astype(np.int64)
+    nothing = np.empty((3_000, 0), dtype=object)
+    encoder = TreeEncoder(numbers="combined").fit(Arrays(numbers, nothing), y)
+    assert encoder.combinations_ is not None
+    assert {0, 1} in [set(pair) for pair in encoder.combinations_.ratios_.tolist()]
+    odd = np.array([[3e38, 1e-30, 1], [1, 0, 1], [0, 1, 1], [np.nan, 1, 1]], dtype=np.float32)
+    place = 3 + len(encoder.combinations_.sums_) + encoder.combinations_.ratios_.tolist().index([0, 1])
+    made = encoder.transform(Arrays(odd, np.empty((4, 0), dtype=object)))[:, place]
+    np.testing.assert_array_equal(made, np.array([np.nan, np.nan, 0.0, np.nan], dtype=np.float32))
+
+
+def test_numbers_that_say_all_by_themselves_are_not_combined() -> None:
+    """Each combination is one more column to be misled by."""
+    generator = np.random.default_rng(0)
+    numbers = generator.normal(size=(3_000, 3)).astype(np.float32)
+    y = (numbers[:, 0] > 0).astype(np.int64)
+    encoder = TreeEncoder(numbers="combined").fit(Arrays(numbers, np.empty((3_000, 0), dtype=object)), y)
+    assert encoder.combinations_ is not None
+    assert encoder.combinations_.count == 0

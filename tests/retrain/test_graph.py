@@ -15,6 +15,11 @@ from retrain.pipeline import build, fit, predict
 from service.champion import OnnxScorer
 from service.schema import MISSING, Arrays, Task
 
+CODINGS = [
+    {"categories": "ordered", "numbers": "combined"},
+    {"categories": "target", "numbers": "plain"},
+    {"categories": "crossed", "numbers": "combined"},
+]
 FAMILIES: tuple[Family, ...] = ("linear", "random_forest", "gradient_boosting")
 SMALL: dict[Family, dict[str, Any]] = {
     "linear": {"min_count": 3},
@@ -60,6 +65,61 @@ def test_the_graph_gives_the_pipelines_answers(family: Family, classes: int, num
     assert got.shape == expected.shape
     scale = 1.0 if classes else 1e4
     assert np.abs(got - expected).max() / scale < 1e-9
+
+
+@pytest.mark.parametrize("family", ["random_forest", "gradient_boosting"])
+@pytest.mark.parametrize("classes", [0, 2, 4])
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize(("numbers", "categories"), [(4, 3), (4, 0), (0, 3), (1, 1)])
+def test_what_is_made_of_columns_is_in_the_graph(
+    family: Family, classes: int, coding: dict[str, Any], numbers: int, categories: int
+) -> None:
+    """Means, counts, pairs, sums and ratios are the same to the last bit: trees answer by steps of them."""
+    arrays = many_sided(900, numbers, categories)
+    task: Task = "classification" if classes else "regression"
+    configuration = Configuration(family, SMALL[family] | coding)
+    pipeline = fit(build(configuration, task, 0), arrays, crossed_target(arrays, classes))
+    encoder = pipeline.named_steps["encode"]
+    assert (encoder.crosses_ is not None and len(encoder.crosses_.pairs_) > 0) == (
+        coding["categories"] == "crossed" and categories > 1
+    )
+    assert (encoder.combinations_ is not None and encoder.combinations_.count > 0) == (
+        coding["numbers"] == "combined" and numbers > 1
+    )
+    strange = many_sided(300, numbers, categories, seed=1)
+    strange.numbers[:5] *= np.float32(1e30)
+    strange.numbers[5:9] *= np.float32(1e-40)
+    strange.numbers[9:12] = 0.0
+    strange.categories[5:10] = "never seen"
+    strange.categories[10:12] = ""
+    strange.numbers[12:14] = np.nan
+    expected = predict(pipeline, strange, classes)
+    got = OnnxScorer(to_onnx(pipeline, numbers, categories, classes)).score(strange).raw
+    scale = 1.0 if classes else 1e4
+    assert np.abs(got.reshape(expected.shape) - expected).max() / scale < 1e-9
+
+
+def many_sided(rows: int, numbers: int, categories: int, seed: int = 0) -> Arrays:
+    """Columns with more than thirty categories and some with few, and numbers near each other."""
+    held = rows_of(rows, numbers, categories, seed)
+    generator = np.random.default_rng(seed + 10)
+    for place in range(categories):
+        many = 60 if place % 2 == 0 else 8
+        held.categories[:, place] = [f"{'αβ'[place % 2]}{code}" for code in generator.integers(0, many, rows)]
+    return held
+
+
+def crossed_target(arrays: Arrays, classes: int) -> npt.NDArray[Any]:
+    """What the first two columns of a kind say together, and neither alone."""
+    raw = np.random.default_rng(3).normal(size=len(arrays)) * 0.1
+    if arrays.numbers.shape[1] > 1:
+        raw = raw + 2.0 * np.tanh(np.nan_to_num(arrays.numbers[:, 0] / arrays.numbers[:, 1]))
+    if arrays.categories.shape[1] > 1:
+        code = np.array([[int(text[1:]) for text in row[:2]] for row in arrays.categories.tolist()])
+        raw = raw + 1.0 * ((code[:, 0] + code[:, 1]) % 2)
+    if classes == 0:
+        return np.asarray(3e6 + 1e4 * raw, dtype=np.float64)
+    return np.asarray(np.searchsorted(np.quantile(raw, np.linspace(0, 1, classes + 1)[1:-1]), raw))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

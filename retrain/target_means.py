@@ -1,0 +1,58 @@
+"""What the target is on average in each category, told so that a model cannot learn a row's own target from it.
+
+A category of few rows has a mean that is mostly those rows' own targets. A model fitted to it would take noise for
+knowledge, so training rows are told a mean that was made without them (out of fold); rows to come are told the mean
+of all training rows (Micci-Barreca, "A preprocessing scheme for high-cardinality categorical attributes", 2001; with
+cross-fitting as in scikit-learn's TargetEncoder).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+# So many rows' worth of the overall mean are added to each category. Of 3, 10 and 30, the last did best on the tasks
+# with thousands of categories, and lost least where such means say little.
+SMOOTHING = 30
+FOLDS = 5
+# One column of means for each class, of the commonest so many: more widen every model and split its rows thinly.
+MOST_CLASSES = 8
+
+
+def target_columns(y: npt.NDArray[Any]) -> Floats:
+    """[n, w]: what is averaged. The value itself, membership of the second of two classes, or of each of several."""
+    if y.dtype.kind == "f":
+        return y.astype(np.float64)[:, None]
+    counts = np.bincount(y)
+    if len(counts) <= 2:
+        return np.asarray(y == 1, dtype=np.float64)[:, None]
+    commonest = np.sort(np.argsort(-counts, kind="stable")[:MOST_CLASSES])
+    return np.asarray(y[:, None] == commonest, dtype=np.float64)
+
+
+def target_means(codes: Codes, size: int, target: Floats, smoothing: float = SMOOTHING) -> Floats:
+    """[size, w]: each code's mean, drawn to the overall mean; a code of no row has that mean itself."""
+    counts = np.bincount(codes, minlength=size)
+    overall = target.mean(axis=0)
+    sums = [np.bincount(codes, weights=column, minlength=size) for column in target.T]
+    return np.asarray((np.stack(sums, axis=1) + smoothing * overall) / (counts + smoothing)[:, None])
+
+
+def out_of_fold_means(codes: Codes, size: int, target: Floats) -> Floats:
+    """[n, w]: for each row the mean of its code over the rows of other folds. The same rows give the same folds."""
+    folds = fold_numbers(len(codes))
+    means = np.empty(target.shape)
+    for fold in range(FOLDS):
+        own = folds == fold
+        means[own] = target_means(codes[~own], size, target[~own])[codes[own]]
+    return means
+
+
+def fold_numbers(rows: int) -> Codes:
+    """Rows are dealt by chance: their order may repeat itself (classes are spread evenly), as a plain count would."""
+    return np.random.default_rng(rows).permutation(rows) % FOLDS
