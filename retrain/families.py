@@ -1,8 +1,8 @@
 """The families of models: which encoder and which estimator a configuration means.
 
 Models are bounded in size, so that a packaged one stays small and answers one record in microseconds. Nothing is
-scaled before trees, and what trees see of categories is whole in single precision: it does not part from double at a threshold
-that way.
+scaled before trees, and what they see of categories is whole in single precision, which does not part from double
+at a threshold that way.
 """
 
 from __future__ import annotations
