@@ -109,7 +109,7 @@ def _run(command: list[str], folder: Path, seconds: float) -> tuple[str | None, 
     log = folder / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=HERE.parent, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             env=os.environ | {"PYTHONPATH": str(HERE.parent)} if command[1] == "-m" else None,
             preexec_fn=_two_cores if hasattr(os, "sched_setaffinity") else None,
         )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.automl_cells import Cell, Cells, missing
 from benchmarks.automl_ranks import Standing, complete, critical_difference, mean_ranks, standing, targets
 from benchmarks.automl_task import Task, split
+from benchmarks.automl_warm import FEATURES, ROWS, Warm, made_rows
 
 CELL = Cell("adult", "flaml", 0, 60, "d1", "2.7.0", score=0.9, seconds=61.0, row_ms=0.5)
 
@@ -140,3 +141,22 @@ def test_a_new_answer_takes_the_place_of_an_earlier_versions(tmp_path: Path) -> 
     assert len(kept) == 2
     assert kept.get(CELL) is None
     assert len(Cells(tmp_path / "cells.json")) == 2
+
+
+def test_a_warm_retrain_is_as_good_when_it_lacks_next_to_nothing_in_less_than_a_third_of_the_time() -> None:
+    warm = Warm("t", dummy=0.5, cold=0.9, warm=0.899, cold_seconds=60.0, warm_seconds=17.0, refused=False)
+    assert warm.behind == pytest.approx(0.0025)
+    assert warm.met
+    assert not replace(warm, warm_seconds=19.0).met
+    assert not replace(warm, warm=0.89).met
+    lower = Warm("t", dummy=10.0, cold=5.0, warm=4.5, cold_seconds=60.0, warm_seconds=17.0, refused=False)
+    assert lower.behind == pytest.approx(-0.1)  # better than the cold one
+    assert lower.met
+
+
+def test_the_rows_for_the_memory_are_as_many_after_the_holdout() -> None:
+    frame = made_rows()
+    assert frame.shape[1] == FEATURES + 1
+    codes = (frame["y"] == "yes").to_numpy()
+    assert abs(len(split(codes, True, 0)[0]) - ROWS) <= 1
+    assert 0.3 < codes.mean() < 0.7
