@@ -68,7 +68,10 @@ def answer(folder: Path, job: dict[str, Any], made: dict[str, Any], seconds: flo
     target = pd.read_parquet(folder / "train.parquet", columns=[job["target"]])[job["target"]]
     records = model.decoder.frame_records(pd.read_parquet(folder / "test.parquet"))
     np.save(folder / "predictions.npy", predict(model, records, target, job["classes"]))
-    detail = {"family": card["family"], "params": card["params"]}
+    detail = {
+        name: card[name] for name in ("family", "params", "members", "ensemble", "search_seconds") if name in card
+    }
+    detail["trials"] = len(card["trials"])
     detail["held_out"] = {name: round(held["value"], 6) for name, held in card["metrics"].items()}
     row_ms = single_row_ms(lambda one: model.score(model.decoder.decode([one])), records[:1000])
     write_answer(folder, seconds, row_ms, **detail)
