@@ -136,13 +136,13 @@ def draw(standings: Sequence[Standing], path: Path) -> None:
             markersize=8 if name == OURS else 6, alpha=0.85,
         )  # fmt: skip
     right.set_yticks(range(len(standings)), [each.task for each in standings])
-    right.invert_yaxis()
+    right.set_ylim(len(standings) - 0.5, -0.5)
     right.set_xscale("symlog", linthresh=2)
     right.set_xlim(-0.2, FAR * 115)
     right.set_xticks([0, 1, 2, 5, 10, 20, 50], ["best", "1", "2", "5", "10", "20", "≥ 50"])
     right.set_xlabel("per cent of the best system's lead over the dummy, behind it")
     right.grid(axis="x", color="#dddddd")
-    right.legend(loc="lower right")
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(ranks), frameon=False)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
