@@ -64,7 +64,7 @@ class GroupCommit:
     ) -> None:
         self._log = log
         self._waits = durability != "async"
-        # To wait for the disk is for the thread: the loop answers others meanwhile.
+        # To wait for a disk that takes its time is for the thread: the loop answers others meanwhile.
         self._syncs = durability == "fsync"
         self._queue_rows = queue_rows
         self._patience_seconds = patience_seconds
@@ -134,7 +134,7 @@ class GroupCommit:
             self._queue.put(_Waiting(batch, None))
             version = batch.model_version
             answered.set_result([Answer(e.id, version, e.prediction, e.probabilities, 0, False) for e in batch.entries])
-        elif rows <= INLINE_ROWS and (self._pending or self._thread_rests(rows)):
+        elif rows <= INLINE_ROWS and (self._pending or self._loop_commits(rows)):
             if not self._pending:
                 loop.call_soon(self._commit_pending, loop, loop.time() + INLINE_SECONDS)
             self._pending.append(_Waiting(batch, answered))
@@ -142,9 +142,12 @@ class GroupCommit:
             self._queue.put(_Waiting(batch, answered))
         return answered
 
-    def _thread_rests(self, arriving: int) -> bool:
-        """Whether the thread has nothing to write: while it has, the next group gathers behind it."""
-        return not self._away and self.depth() == arriving
+    def _loop_commits(self, arriving: int) -> bool:
+        """Whether it is for the loop: not while the thread writes, behind which the next group gathers.
+
+        Unless the thread does nothing but wait for a disk that the loop finds quick.
+        """
+        return not self._away and (self.depth() == arriving or (self._syncs and self._log.syncs_now))
 
     def _take_pending(self) -> list[_Waiting]:
         with self._taking:
@@ -161,9 +164,9 @@ class GroupCommit:
         if outcomes is not None:
             self._rows_inline += rows
             if self._syncs:
-                self._leave_to_sync(group, outcomes)
-                return
-            self._answer_here(group, outcomes)
+                self._answer_synced(group, outcomes)
+            else:
+                self._answer_here(group, outcomes)
             self._took(time.perf_counter() - started, rows)
         elif self._thread is None:
             self._rows_inline += rows
@@ -175,6 +178,18 @@ class GroupCommit:
         else:
             for waiting in group:
                 self._queue.put(waiting)
+
+    def _answer_synced(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+        """Once the disk has them."""
+        if not self._log.syncs_now:
+            self._leave_to_sync(group, outcomes)
+            return
+        try:
+            self._log.sync_now()
+        except LogUnavailable as error:
+            self._answer_here(group, [error] * len(group))
+        else:
+            self._answer_here(group, outcomes)
 
     def _leave_to_sync(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
         """To the thread, which waits for the disk once for all that were committed meanwhile, here and elsewhere."""

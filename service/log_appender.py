@@ -64,8 +64,8 @@ class SqliteAppender:
         self._follows = follows_requests
         self._waits = patience_seconds > 0
         self._connection: sqlite3.Connection = database.connect_raw(patience_seconds)
-        if not self._waits:
-            self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._syncs = self._waits and database.durability == "fsync"
         assert database.path is not None
         self._path = database.path
         self._inode = os.stat(self._path).st_ino
@@ -79,6 +79,8 @@ class SqliteAppender:
             except BaseException:
                 self._roll_back()
                 raise
+        if self._syncs:  # beside the lock: others commit meanwhile, and share this wait or the next
+            self.sync()
         return made.outcomes
 
     def sync(self) -> None:

@@ -144,6 +144,10 @@ class SlowDisk(PredictionLog):
         self.syncs = 0
         self.error: Exception | None = None
 
+    @property
+    def syncs_now(self) -> bool:
+        return False
+
     def sync(self) -> None:
         assert self.gate.wait(10)
         self.syncs += 1
@@ -152,8 +156,58 @@ class SlowDisk(PredictionLog):
         super().sync()
 
 
+class QuickDisk(PredictionLog):
+    """Fails where it is told to, and must not be waited for by the thread."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, SystemClock(), WINDOW)
+        self.synced: list[set[str]] = []  # what was in the log each time
+        self.error: LogUnavailable | None = None
+        self._own = database
+
+    @property
+    def syncs_now(self) -> bool:
+        return True
+
+    def sync_now(self) -> None:
+        if self.error is not None:
+            raise self.error
+        super().sync_now()
+        self.synced.append(logged(self._own))
+
+    def sync(self) -> None:
+        raise AssertionError("the loop waits for a quick disk itself")
+
+
+class TestQuickDisk:
+    """Under durability "fsync" the loop waits itself for a disk that has lately been quick."""
+
+    def test_what_is_answered_was_synced(self, sqlite_database: Database) -> None:
+        log = QuickDisk(sqlite_database)
+        commits = GroupCommit(log, durability="fsync")
+        commits.start()
+        outcomes = submit(commits, *(batch(id) for id in "abc"))
+        commits.stop()
+        assert [outcome[0].id for outcome in outcomes if isinstance(outcome, list)] == ["a", "b", "c"]
+        assert log.synced[-1] == {"a", "b", "c"}
+        assert commits.depth() == 0
+
+    def test_a_disk_that_fails_answers_nobody(self, sqlite_database: Database) -> None:
+        log = QuickDisk(sqlite_database)
+        log.error = LogUnavailable("the disk is gone")
+        commits = GroupCommit(log, durability="fsync")
+        commits.start()
+        (outcome,) = submit(commits, batch("a"))
+        assert isinstance(outcome, LogUnavailable)
+        log.error = None
+        ((again,),) = submit(commits, batch("a"))  # type: ignore[misc]
+        commits.stop()
+        assert again.repeated
+        assert log.synced == [{"a"}]
+
+
 class TestFsync:
-    """Under durability "fsync" the loop commits, and the thread waits for the disk."""
+    """Under durability "fsync" the loop commits, and the thread waits for a disk that takes its time."""
 
     def test_an_answer_waits_for_the_disk_and_others_commit_meanwhile(self, sqlite_database: Database) -> None:
         log = SlowDisk(sqlite_database)
