@@ -14,14 +14,21 @@ from typing import Final
 
 from service.database import Database
 
-# Commits between two rounds: some 25 kB of log each.
+# Commits of single predictions between two rounds: some 20 kB of log each.
 COMMITS: Final = 1000
+# So many rows of a batch, which lie beside each other, are as much log as one that is committed alone.
+_ROWS_OF_A_COMMIT: Final = 32
 LONGEST_SECONDS: Final = 60.0  # after the last commit
 # 32 MB: from there on the log is begun anew, which takes the writers' lock for the few pages that came meanwhile.
 LONG_FRAMES: Final = 8000
 # A round later, at the latest, by which time COMMITS of single predictions have added some 6,000.
 LONG_BYTES: Final = 64_000_000
 _STEP_BYTES: Final = 1_000_000
+
+
+def commits_worth(rows: int) -> int:
+    """How many commits of single predictions fill as much of the log as one commit of `rows`."""
+    return max(1, rows // _ROWS_OF_A_COMMIT)
 
 
 class Checkpointer:
@@ -52,7 +59,7 @@ class Checkpointer:
             os.fsync(file.fileno())
 
     def due(self, commits: int) -> bool:
-        """Whether a round is worth it, `commits` having been made so far by this process."""
+        """Whether a round is worth it: this process has made so many `commits` so far, by `commits_worth`."""
         made = commits - self._commits
         return made >= COMMITS or (made > 0 and time.monotonic() - self._at > LONGEST_SECONDS)
 

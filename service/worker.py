@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from service.auth import Gate, Refusal
 from service.bodies import BodyReader
 from service.champion import Champion, LoadRefused, Switched
-from service.checkpoint import Checkpointer
+from service.checkpoint import Checkpointer, commits_worth
 from service.clock import machine_now
 from service.errors import RingsideError
 from service.events import AccessRefused, RecordsRefused
@@ -190,8 +190,8 @@ class Worker:
         self.deadlines.sweep()
         self.commits.look()
 
-    def _committed(self, seconds: float, _rows: int) -> None:
-        self._commits += 1
+    def _committed(self, seconds: float, rows: int) -> None:
+        self._commits += commits_worth(rows)
         self.metrics.commits.observe(seconds)
 
     async def _checkpoint(self) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from service import checkpoint
-from service.checkpoint import COMMITS, Checkpointer
+from service.checkpoint import COMMITS, Checkpointer, commits_worth
+from service.clock import SystemClock
 from service.database import Database
+from service.prediction_log import Batch, LogEntry, PredictionLog, new_ids
 
 
 @pytest.fixture
@@ -74,3 +77,26 @@ def test_a_round_is_due_after_enough_commits(embedded: Database) -> None:
     assert checkpointer.due(COMMITS)
     checkpointer.run(COMMITS)
     assert not checkpointer.due(COMMITS + 1)
+
+
+@pytest.mark.parametrize("rows", [100, 1000])
+def test_a_batch_counts_as_the_commits_whose_log_it_fills(embedded: Database, rows: int) -> None:
+    """Else a client of large batches would fill the log between two rounds, and SQLite move it within a commit."""
+    log = PredictionLog(embedded, SystemClock(), timedelta(days=1))
+    single = _log_bytes(embedded, log, rows=1, commits=50)
+    batch = _log_bytes(embedded, log, rows=rows, commits=5)
+    assert 0.5 < batch / single / commits_worth(rows) < 2
+
+
+def _log_bytes(database: Database, log: PredictionLog, rows: int, commits: int) -> float:
+    """What one commit of so many predictions adds to the write-ahead log."""
+    assert database.path is not None
+    record = '{"carrier":"UA","distance":2475.0,"note":"' + "x" * 200 + '"}'
+    connection = database.connect_raw(1)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for _ in range(commits):
+        entries = [LogEntry(id, b"d" * 16, record, '"late"', None, None, 3) for id in new_ids(rows)]
+        log.append([Batch(entries, "v1", None, False)])
+    size = database.path.with_name(database.path.name + "-wal").stat().st_size
+    database.disconnect_raw(connection)
+    return size / commits
