@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Family = Literal["linear", "random_forest", "gradient_boosting"]
+Family = Literal["linear", "random_forest", "extra_trees", "gradient_boosting", "lightgbm", "perceptron"]
 Kind = Family | Literal["ensemble"]
 Value = float | int | str
 

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, numpy_helper
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from retrain.encoder_graph import linear_scores, tree_features
 from retrain.encoding import LinearEncoder
 from retrain.ensemble import Ensemble
+from retrain.light_boosting import LightBoosting
 from retrain.nodes import ML_DOMAIN, Graph
-from retrain.trees import Forest, boosted, grown
+from retrain.trees import Forest, boosted, grown, written
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,7 +23,9 @@ def answers(graph: Graph, encoder: Any, model: Any, numbers: int, categories: in
     """Probabilities [N, classes], or values [N, 1] of a regression."""
     if isinstance(model, Ensemble):
         return _mean(graph, model, numbers, categories, classes)
-    if isinstance(encoder, LinearEncoder):
+    if isinstance(model, MLPClassifier | MLPRegressor):
+        raw = _perceptron(graph, encoder, model, numbers, categories)
+    elif isinstance(encoder, LinearEncoder):
         coefficients = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64)).T
         intercept = np.asarray(model.intercept_, dtype=np.float64)
         raw = linear_scores(graph, encoder, coefficients, intercept, numbers, categories)
@@ -41,8 +45,20 @@ def _mean(graph: Graph, ensemble: Ensemble, numbers: int, categories: int, class
     return total
 
 
+def _perceptron(graph: Graph, encoder: LinearEncoder, model: Any, numbers: int, categories: int) -> str:
+    """Raw scores [N, targets] of the last layer."""
+    held = linear_scores(graph, encoder, model.coefs_[0], model.intercepts_[0], numbers, categories)
+    for coefficients, intercept in zip(model.coefs_[1:], model.intercepts_[1:], strict=True):
+        held = graph.add("Relu" if model.activation == "relu" else "Tanh", held)
+        held = graph.add("Add", graph.add("MatMul", held, graph.constant(coefficients)), graph.constant(intercept))
+    return held
+
+
 def _trees(graph: Graph, features: str, model: Any) -> str:
     """Raw scores [N, targets] of a forest or of boosted trees."""
+    if isinstance(model, LightBoosting):
+        forest = written(model.text_)
+        return _tree_ensemble(graph, features, forest, forest.leaf_values[:, 0])
     if hasattr(model, "_predictors"):
         forest = boosted(model)
         scores = _tree_ensemble(graph, features, forest, forest.leaf_values[:, 0])

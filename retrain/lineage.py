@@ -7,7 +7,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = ("numpy", "onnx", "onnxruntime", "optuna", "pandas", "scikit-learn", "skops")
+LIBRARIES = ("lightgbm", "numpy", "onnx", "onnxruntime", "optuna", "pandas", "scikit-learn", "skops")
 
 
 def library_versions() -> dict[str, str]:

@@ -44,6 +44,7 @@ TRUSTED = (
     "retrain.ensemble.AsDecoded",
     "retrain.ensemble.Ensemble",
     "retrain.levels.Levels",
+    "retrain.light_boosting.LightBoosting",
     "sklearn._loss.link.HalfLogitLink",
     "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",

@@ -7,15 +7,31 @@ from typing import TYPE_CHECKING, Any, cast
 
 from retrain.configuration import Configuration, Family, Value
 from retrain.encoding import CategoryCoding, NumberCoding
+from retrain.families import SMOOTH
 from service.schema import Task
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-# The usual winner on tables first, then the cheapest, so that a search cut short has seen the best bets.
-ORDER: tuple[Family, ...] = ("gradient_boosting", "linear", "random_forest")
+# The usual winner on tables first, then the cheapest, then what errs otherwise: a search cut short has seen the best
+# bets, and an ensemble of few trials has members that differ.
+ORDER: tuple[Family, ...] = (
+    "lightgbm",
+    "linear",
+    "extra_trees",
+    "gradient_boosting",
+    "perceptron",
+    "random_forest",
+)
 
-PREFIXES: dict[Family, str] = {"gradient_boosting": "gb", "linear": "linear", "random_forest": "forest"}
+PREFIXES: dict[Family, str] = {
+    "gradient_boosting": "gb",
+    "lightgbm": "lgbm",
+    "linear": "linear",
+    "random_forest": "forest",
+    "extra_trees": "extra",
+    "perceptron": "mlp",
+}
 
 # Rows that a category needs to be told apart. Few values, so that trials share their encoded columns.
 COUNTS = (5, 10, 20, 50)
@@ -24,28 +40,38 @@ COUNTS = (5, 10, 20, 50)
 CATEGORIES: tuple[CategoryCoding, ...] = ("ordered", "target", "crossed")
 NUMBERS: tuple[NumberCoding, ...] = ("plain", "combined")
 
-# More rounds than this are never chosen: what they gain over a smaller step is small, what they cost is not.
-MOST_ROUNDS = 300
-
 
 def defaults(families: Sequence[Family]) -> list[dict[str, Value]]:
     """One set of values per family for the study to begin with, in the order of promise, then variants."""
-    strong: list[dict[str, Value]] = [
-        {"family": "gradient_boosting", "gb.learning_rate": 0.08, "gb.max_leaf_nodes": 24,
-         "gb.min_samples_leaf": 20, "gb.l2_regularization": 0.1, "gb.max_features": 0.7, "gb.min_count": 10,
-         "gb.categories": "ordered", "gb.numbers": "plain"},
-        {"family": "linear", "linear.regularisation": 1.0, "linear.min_count": 10},
-        {"family": "random_forest", "forest.max_features": 0.4, "forest.min_samples_leaf": 3, "forest.min_count": 10,
-         "forest.categories": "target", "forest.numbers": "plain"},
-        {"family": "gradient_boosting", "gb.learning_rate": 0.08, "gb.max_leaf_nodes": 24,
-         "gb.min_samples_leaf": 20, "gb.l2_regularization": 0.1, "gb.max_features": 0.7, "gb.min_count": 10,
-         "gb.categories": "target", "gb.numbers": "combined"},
-        {"family": "gradient_boosting", "gb.learning_rate": 0.04, "gb.max_leaf_nodes": 10,
-         "gb.min_samples_leaf": 40, "gb.l2_regularization": 3.0, "gb.max_features": 0.5, "gb.min_count": 20,
-         "gb.categories": "crossed", "gb.numbers": "plain"},
-        {"family": "linear", "linear.regularisation": 30.0, "linear.min_count": 20},
-    ]  # fmt: skip
-    return [values for values in strong if values["family"] in families]
+    lightgbm = {"learning_rate": 0.05, "max_leaf_nodes": 31, "min_samples_leaf": 20, "l2_regularization": 1.0,
+                "max_features": 0.7, "subsample": 0.8, "min_count": 10}  # fmt: skip
+    slow = {"learning_rate": 0.03, "max_leaf_nodes": 12, "min_samples_leaf": 40, "l2_regularization": 5.0,
+            "max_features": 0.5, "subsample": 0.7, "min_count": 20}  # fmt: skip
+    large = {"learning_rate": 0.05, "max_leaf_nodes": 96, "min_samples_leaf": 10, "l2_regularization": 1.0,
+             "max_features": 0.6, "subsample": 0.8, "min_count": 5}  # fmt: skip
+    boosting = {"learning_rate": 0.08, "max_leaf_nodes": 24, "min_samples_leaf": 20, "l2_regularization": 0.1,
+                "max_features": 0.7, "min_count": 10}  # fmt: skip
+    small = {"learning_rate": 0.04, "max_leaf_nodes": 10, "min_samples_leaf": 40, "l2_regularization": 3.0,
+             "max_features": 0.5, "min_count": 20}  # fmt: skip
+    perceptron = {"units": 64, "layers": 2, "learning_rate_init": 0.003, "alpha": 0.001, "activation": "relu",
+                  "min_count": 10}  # fmt: skip
+    plain, target = {"categories": "ordered", "numbers": "plain"}, {"categories": "target", "numbers": "plain"}
+    combined, crossed = {"categories": "target", "numbers": "combined"}, {"categories": "crossed", "numbers": "plain"}
+    strong: list[tuple[Family, dict[str, Any]]] = [
+        ("lightgbm", {**lightgbm, **plain}),
+        ("linear", {"regularisation": 1.0, "min_count": 10}),
+        ("extra_trees", {"max_features": 0.6, "min_samples_leaf": 2, "min_count": 10, **target}),
+        ("gradient_boosting", {**boosting, **plain}),
+        ("perceptron", perceptron),
+        ("random_forest", {"max_features": 0.4, "min_samples_leaf": 2, "min_count": 10, **target}),
+        ("lightgbm", {**lightgbm, **combined}),
+        ("lightgbm", {**slow, **crossed}),
+        ("lightgbm", {**large, **target}),
+        ("gradient_boosting", {**boosting, **combined}),
+        ("gradient_boosting", {**small, **crossed}),
+        ("linear", {"regularisation": 30.0, "min_count": 20}),
+    ]
+    return [values_of(Configuration(family, params)) for family, params in strong if family in families]
 
 
 def values_of(configuration: Configuration) -> dict[str, Value]:
@@ -65,37 +91,45 @@ def suggest(trial: BaseTrial, families: Sequence[Family], task: Task) -> Configu
     """One point of the space."""
     present = [family for family in ORDER if family in families]
     family = cast(Family, trial.suggest_categorical("family", present))
+    prefix = PREFIXES[family]
+    params: dict[str, Any] = _estimator(trial, family, prefix, task)
+    params["min_count"] = trial.suggest_categorical(f"{prefix}.min_count", COUNTS)
+    if family not in SMOOTH:
+        params["categories"] = trial.suggest_categorical(f"{prefix}.categories", CATEGORIES)
+        params["numbers"] = trial.suggest_categorical(f"{prefix}.numbers", NUMBERS)
+    return Configuration(family, _chosen(params))
+
+
+def _estimator(trial: BaseTrial, family: Family, prefix: str, task: Task) -> dict[str, Any]:
     if family == "linear":
         low, high = (1e-2, 1e3) if task == "classification" else (1e-3, 1e4)
-        return Configuration(family, _chosen({
-            "regularisation": trial.suggest_float("linear.regularisation", low, high, log=True),
-            "min_count": trial.suggest_categorical("linear.min_count", COUNTS),
-        }))  # fmt: skip
-    if family == "random_forest":
-        return Configuration(family, _chosen({
-            "max_features": trial.suggest_float("forest.max_features", 0.15, 1.0),
-            "min_samples_leaf": trial.suggest_int("forest.min_samples_leaf", 1, 40, log=True),
-            "min_count": trial.suggest_categorical("forest.min_count", COUNTS),
-            "categories": trial.suggest_categorical("forest.categories", CATEGORIES),
-            "numbers": trial.suggest_categorical("forest.numbers", NUMBERS),
-        }))  # fmt: skip
-    return Configuration(family, _chosen({
-        "learning_rate": trial.suggest_float("gb.learning_rate", 0.02, 0.3, log=True),
-        "max_leaf_nodes": trial.suggest_int("gb.max_leaf_nodes", 4, 64, log=True),
-        "min_samples_leaf": trial.suggest_int("gb.min_samples_leaf", 3, 100, log=True),
-        "l2_regularization": trial.suggest_float("gb.l2_regularization", 1e-3, 30.0, log=True),
-        "max_features": trial.suggest_float("gb.max_features", 0.3, 1.0),
-        "min_count": trial.suggest_categorical("gb.min_count", COUNTS),
-        "categories": trial.suggest_categorical("gb.categories", CATEGORIES),
-        "numbers": trial.suggest_categorical("gb.numbers", NUMBERS),
-    }))  # fmt: skip
+        return {"regularisation": trial.suggest_float(f"{prefix}.regularisation", low, high, log=True)}
+    if family in ("random_forest", "extra_trees"):
+        return {
+            "max_features": trial.suggest_float(f"{prefix}.max_features", 0.15, 1.0),
+            "min_samples_leaf": trial.suggest_int(f"{prefix}.min_samples_leaf", 1, 40, log=True),
+        }
+    if family == "perceptron":
+        return {
+            "units": trial.suggest_int(f"{prefix}.units", 16, 128, log=True),
+            "layers": trial.suggest_int(f"{prefix}.layers", 1, 3),
+            "learning_rate_init": trial.suggest_float(f"{prefix}.learning_rate_init", 5e-4, 2e-2, log=True),
+            "alpha": trial.suggest_float(f"{prefix}.alpha", 1e-6, 1.0, log=True),
+            "activation": trial.suggest_categorical(f"{prefix}.activation", ("relu", "tanh")),
+        }
+    light = family == "lightgbm"
+    params = {
+        "learning_rate": trial.suggest_float(f"{prefix}.learning_rate", 0.02, 0.2 if light else 0.3, log=True),
+        "max_leaf_nodes": trial.suggest_int(f"{prefix}.max_leaf_nodes", 4, 128 if light else 64, log=True),
+        "min_samples_leaf": trial.suggest_int(f"{prefix}.min_samples_leaf", 2, 100, log=True),
+        "l2_regularization": trial.suggest_float(f"{prefix}.l2_regularization", 1e-3, 30.0, log=True),
+        "max_features": trial.suggest_float(f"{prefix}.max_features", 0.3, 1.0),
+    }
+    if light:
+        params["subsample"] = trial.suggest_float(f"{prefix}.subsample", 0.5, 1.0)
+    return params
 
 
 def _chosen(params: dict[str, Any]) -> dict[str, Value]:
     """Four significant digits: a card can be read, and typed in again."""
     return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in params.items()}
-
-
-def rounds(learning_rate: float) -> int:
-    """How many rounds of boosting are tried: enough for the step size, within bounds."""
-    return max(60, min(MOST_ROUNDS, round(12 / learning_rate)))

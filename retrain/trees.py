@@ -1,4 +1,4 @@
-"""scikit-learn's trees as flat arrays, the shape of ONNX's TreeEnsemble: inner nodes, leaves, and one root per tree."""
+"""Trees of scikit-learn and LightGBM as ONNX's TreeEnsemble has them: inner nodes, leaves, one root per tree."""
 
 from __future__ import annotations
 
@@ -53,6 +53,17 @@ def boosted(model: Any) -> Forest:
     return _joined(trees, targets, max(targets) + 1)
 
 
+def written(text: str) -> Forest:
+    """The trees of a model as LightGBM writes it down; tree j of an iteration adds to raw score j.
+
+    Where a column had no gaps while the trees were grown, LightGBM takes a gap for 0.
+    """
+    head, *blocks = text.split("\nTree=")
+    per_iteration = int(_line(head, "num_tree_per_iteration"))
+    trees = [_of_block(block) for block in blocks]
+    return _joined(trees, [number % per_iteration for number in range(len(trees))], per_iteration)
+
+
 def grown(model: Any) -> Forest:
     """The trees of a random forest, each leaf's values divided by the number of trees.
 
@@ -76,6 +87,36 @@ def _of_predictor(nodes: npt.NDArray[Any]) -> Tree:
         missing_left=nodes["missing_go_to_left"].astype(bool),
         values=nodes["value"].astype(np.float64)[:, None],
     )
+
+
+def _of_block(block: str) -> Tree:
+    """Inner nodes come first, then the leaves, whose numbers LightGBM writes as −1, −2, …"""
+    leaves = np.array(_line(block, "leaf_value").split(), dtype=np.float64)
+    inner = len(leaves) - 1
+    if inner == 0:
+        nothing = np.zeros(1, dtype=np.int64)
+        return Tree(nothing - 1, nothing - 1, nothing, np.zeros(1), nothing.astype(bool), leaves[:, None])
+    left, right, features, kinds = (
+        np.array(_line(block, name).split(), dtype=np.int64)
+        for name in ("left_child", "right_child", "split_feature", "decision_type")
+    )
+    thresholds = np.array(_line(block, "threshold").split(), dtype=np.float64)
+    none = np.full(len(leaves), -1)
+    # Bit 1: gaps go left; bits 2 and 3: what counts as a gap, 2 being NaN.
+    missing_left = np.where((kinds >> 2) & 3 == 2, (kinds & 2) > 0, thresholds >= 0.0)
+    return Tree(
+        left=np.concatenate([np.where(left >= 0, left, inner + ~left), none]),
+        right=np.concatenate([np.where(right >= 0, right, inner + ~right), none]),
+        features=np.concatenate([features, np.zeros_like(none)]),
+        thresholds=np.concatenate([thresholds, np.zeros(len(leaves))]),
+        missing_left=np.concatenate([missing_left, np.zeros(len(leaves), dtype=bool)]),
+        values=np.concatenate([np.zeros(inner), leaves])[:, None],
+    )
+
+
+def _line(block: str, name: str) -> str:
+    start = block.index(f"\n{name}=") + len(name) + 2
+    return block[start : block.index("\n", start)]
 
 
 def _of_tree(tree: Any, count: int) -> Tree:

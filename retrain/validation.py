@@ -21,7 +21,7 @@ from retrain.dataset import Dataset
 from retrain.families import encoder, estimator
 from retrain.fitting import fit_estimator, predict_encoded
 from retrain.losses import log_losses
-from retrain.search_space import rounds
+from retrain.rounds import IN_ROUNDS, Rows, Watched, most_rounds, watch
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,7 +29,6 @@ ONE_SLICE_ROWS = 8_000
 VALIDATION_SHARE = 0.25
 # A forest's rank among forests shows with fewer trees than the packaged one gets.
 TRIAL_TREES = 40
-ROUNDS_OF_PATIENCE = 25
 KEPT_ENCODINGS = 12
 
 
@@ -95,10 +94,10 @@ class Validation:
 
     def judge(self, configuration: Configuration, cancelled: Callable[[], bool] = lambda: False) -> Judged:
         """Raises TimeoutError between folds once `cancelled` says so."""
-        if configuration.family == "gradient_boosting":
+        if configuration.family in IN_ROUNDS:
             return self._judge_rounds(configuration, cancelled)
         tried = configuration
-        if configuration.family == "random_forest":
+        if configuration.family in ("random_forest", "extra_trees"):
             tried = replace(configuration, params={**configuration.params, "n_estimators": TRIAL_TREES})
         answers: list[Floats] = []
         for number in range(len(self._folds)):
@@ -114,42 +113,24 @@ class Validation:
 
     def _judge_rounds(self, configuration: Configuration, cancelled: Callable[[], bool]) -> Judged:
         """Fits rounds as long as they help, and settles on the number that did best."""
-        models: list[Any] = []
-        curves: list[Floats] = []
+        seen: list[Watched] = []
         for number in range(len(self._folds)):
-            if curves and cancelled():
+            if seen and cancelled():
                 raise TimeoutError("the budget ended between two folds")
-            model, curve = self._boosted(configuration, number)
-            models.append(model)
-            curves.append(curve)
-        longest = max(len(curve) for curve in curves)
-        curve = np.mean([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves], axis=0)
+            seen.append(self._watched(configuration, number))
+        longest = max(len(held.curve) for held in seen)
+        curve = np.mean([np.pad(held.curve, (0, longest - len(held.curve)), mode="edge") for held in seen], axis=0)
         best = int(np.nanargmin(curve)) + 1 if np.isfinite(curve).any() else 1
         settled = replace(configuration, params={**configuration.params, "max_iter": best})
-        answers = []
-        for number, model in enumerate(models):
-            model._predictors = model._predictors[:best]
-            answers.append(predict_encoded(model, self._encode(configuration, number)[1], self._data.classes))
-        return self._judged(settled, answers)
+        return self._judged(settled, [held.answers(best) for held in seen])
 
-    def _boosted(self, configuration: Configuration, number: int) -> tuple[Any, Floats]:
-        """A model of all rounds that may help, and its loss on the fold's later rows after each of them.
-
-        scikit-learn cannot watch a class that it was not fitted on: the curve is that of the other rows.
-        """
-        most = rounds(float(configuration.params["learning_rate"]))
-        tried = replace(configuration, params={**configuration.params, "max_iter": most})
-        fold = self._folds[number]
-        y, later_y = self._data.target[fold.fit], self._data.target[fold.judge]
+    def _watched(self, configuration: Configuration, number: int) -> Watched:
+        most = {**configuration.params, "max_iter": most_rounds(configuration)}
+        tried = replace(configuration, params=most)
         x, later_x = self._encode(tried, number)
-        known = np.isin(later_y, y) if self._data.classes else np.ones(len(later_y), dtype=bool)
-        if not known.any():
-            raise ValueError("no class among the judged rows is among those fitted on")
-        model = estimator(tried, self._data.schema.problem.task, self._seed)
-        model.set_params(early_stopping=True, scoring="loss", n_iter_no_change=ROUNDS_OF_PATIENCE, tol=0.0)
-        model.fit(x, y, sample_weight=self._weights_of(fold), X_val=later_x[known], y_val=later_y[known])
-        losses = -np.asarray(model.validation_score_[1:], dtype=np.float64)  # the first is of no round at all
-        return model, losses if self._data.classes else np.sqrt(2.0 * losses)  # a regression's is half the mean square
+        fold, y = self._folds[number], self._data.target
+        rows = Rows(x, y[fold.fit], self._weights_of(fold), later_x, y[fold.judge], self._data.classes)
+        return watch(tried.family, estimator(tried, self._data.schema.problem.task, self._seed), rows)
 
     def _fitted(self, configuration: Configuration, number: int) -> tuple[Any, Any]:
         """The estimator fitted on the fold's rows, and the encoded rows to judge it by."""

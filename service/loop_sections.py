@@ -10,7 +10,7 @@ from pydantic import Field
 from service.setting_types import Count, Cron, Flag, Name, Real, Section, Several, Share
 from service.units import Duration, PositiveDuration, Size
 
-Family = Literal["linear", "random_forest", "gradient_boosting"]
+Family = Literal["linear", "random_forest", "extra_trees", "gradient_boosting", "lightgbm", "perceptron"]
 
 Notable = Literal[
     "drift_detected",
@@ -85,9 +85,7 @@ class RetrainSettings(Section):
         description='Memory of a run ("2GB"): from 70 % on it does with less, beyond it it is ended.',
     )
     seed: Count = Field(0, description="The one seed that is passed down.")
-    families: tuple[Family, ...] = Field(
-        ("linear", "random_forest", "gradient_boosting"), min_length=1, description="What the search may choose from."
-    )
+    families: tuple[Family, ...] = Field(get_args(Family), min_length=1, description="What the search may choose from.")
     max_rows: Count = Field(0, description="The newest rows that are trained on; 0: all.")
     holdout: Annotated[Real, Field(gt=0, lt=0.9)] = Field(
         0.2, description="The newest part of the rows, held out to judge candidates."

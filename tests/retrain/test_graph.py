@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from retrain.configuration import Configuration, Family
+from retrain.configuration import FAMILIES, Configuration, Family
 from retrain.graph import to_onnx
 from retrain.pipeline import build, fit, predict
 from service.champion import OnnxScorer
@@ -20,11 +22,13 @@ CODINGS = [
     {"categories": "target", "numbers": "plain"},
     {"categories": "crossed", "numbers": "combined"},
 ]
-FAMILIES: tuple[Family, ...] = ("linear", "random_forest", "gradient_boosting")
 SMALL: dict[Family, dict[str, Any]] = {
     "linear": {"min_count": 3},
     "random_forest": {"n_estimators": 12, "min_count": 3},
+    "extra_trees": {"n_estimators": 12, "min_count": 3},
     "gradient_boosting": {"max_iter": 15, "min_count": 3},
+    "lightgbm": {"max_iter": 15, "min_count": 3},
+    "perceptron": {"max_iter": 3, "units": 8, "layers": 2, "min_count": 3},
 }
 
 
@@ -67,7 +71,7 @@ def test_the_graph_gives_the_pipelines_answers(family: Family, classes: int, num
     assert np.abs(got - expected).max() / scale < 1e-9
 
 
-@pytest.mark.parametrize("family", ["random_forest", "gradient_boosting"])
+@pytest.mark.parametrize("family", ["extra_trees", "gradient_boosting", "lightgbm"])
 @pytest.mark.parametrize("classes", [0, 2, 4])
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize(("numbers", "categories"), [(4, 3), (4, 0), (0, 3), (1, 1)])
@@ -129,7 +133,8 @@ def test_a_model_that_learned_nothing_is_packaged_too(family: Family) -> None:
     arrays.numbers[:] = 1.0
     arrays.categories[:, 0] = [f"only {row}" for row in range(40)]
     y = np.arange(40) % 2
-    params = {"linear": {}, "random_forest": {"n_estimators": 3, "min_samples_leaf": 30}}.get(family, {"max_iter": 3})
+    forest = {"n_estimators": 3, "min_samples_leaf": 30}
+    params = {"linear": {}, "random_forest": forest, "extra_trees": forest}.get(family, {"max_iter": 3})
     pipeline = fit(build(Configuration(family, params), "classification", 0), arrays, y)
     got = OnnxScorer(to_onnx(pipeline, 1, 1, 2)).score(arrays).raw
     assert np.abs(got - predict(pipeline, arrays, 2)).max() < 1e-12
@@ -153,3 +158,37 @@ def test_the_graph_passes_the_checker_of_onnx() -> None:
     for family in FAMILIES:
         pipeline = fit(build(Configuration(family, SMALL[family]), "classification", 0), arrays, target_of(arrays, 4))
         onnx.checker.check_model(onnx.load_from_string(to_onnx(pipeline, 3, 2, 4)), full_check=True)
+
+
+@given(
+    family=st.sampled_from(FAMILIES),
+    classes=st.sampled_from([0, 2, 3]),
+    rows=st.integers(30, 120),
+    numbers=st.integers(0, 4),
+    categories=st.integers(0, 3),
+    gaps=st.floats(0.0, 0.9),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_learned_the_graph_says_the_same(
+    family: Family, classes: int, rows: int, numbers: int, categories: int, gaps: float, seed: int
+) -> None:
+    """On gaps where training had none, on none where it had, at thresholds, and far beyond what was seen."""
+    assume(numbers + categories > 0)
+    generator = np.random.default_rng(seed)
+    arrays = rows_of(rows, numbers, categories, seed)
+    arrays.numbers[generator.random(arrays.numbers.shape) < gaps] = np.nan
+    if numbers:
+        arrays.numbers[:, 0] = np.nan_to_num(arrays.numbers[:, 0]).round(-1)
+    y = target_of(arrays, classes, seed)
+    assume(classes == 0 or len(np.unique(y)) == classes)
+    task: Task = "classification" if classes else "regression"
+    pipeline = fit(build(Configuration(family, SMALL[family]), task, seed), arrays, y)
+    strange = rows_of(100, numbers, categories, seed + 1)
+    strange.numbers[:20] = strange.numbers[:20].round(-1)
+    strange.numbers[20:30] *= 1e25
+    strange.numbers[30:40] = np.nan
+    strange.categories[40:50] = "never seen"
+    expected = predict(pipeline, strange, classes)
+    got = OnnxScorer(to_onnx(pipeline, numbers, categories, classes)).score(strange).raw
+    assert np.abs(got.reshape(expected.shape) - expected).max() / (1.0 if classes else 1e4) < 1e-9

@@ -12,7 +12,7 @@ import skops.io
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from retrain.configuration import Configuration, Family
+from retrain.configuration import FAMILIES, Configuration, Family
 from retrain.dataset import Dataset, load
 from retrain.gate import PARITY_TOLERANCE
 from retrain.package import measure_latency_ms, package, prove_parity, read_estimator
@@ -26,7 +26,10 @@ from tests.retrain.problems import Kind, make_frame, write_settings
 SMALL: dict[Family, dict[str, float]] = {
     "linear": {},
     "random_forest": {"n_estimators": 10},
+    "extra_trees": {"n_estimators": 10},
     "gradient_boosting": {"max_iter": 10},
+    "lightgbm": {"max_iter": 10},
+    "perceptron": {"max_iter": 3},
 }
 
 
@@ -45,7 +48,7 @@ def fitted(data: Dataset, family: Family = "gradient_boosting") -> Pipeline:
     return fit(build(Configuration(family, SMALL[family]), task, 0), data.arrays, data.target)
 
 
-@pytest.mark.parametrize("family", ["linear", "random_forest", "gradient_boosting"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["binary", "several", "regression"])
 def test_a_package_is_served_as_it_was_judged(tmp_path: Path, family: Family, kind: Kind) -> None:
     """Loaded as the service loads it: hashes, schema and golden answers checked; the same answers for records."""
@@ -63,7 +66,7 @@ def test_a_package_is_served_as_it_was_judged(tmp_path: Path, family: Family, ki
     assert prove_parity(model, pipeline, data, None if data.classes else 2e4).max_difference < 1e-9
 
 
-@pytest.mark.parametrize("family", ["linear", "random_forest", "gradient_boosting"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["binary", "several", "regression"])
 def test_an_estimator_is_read_by_a_fixed_list_of_types(tmp_path: Path, family: Family, kind: Kind) -> None:
     """And answers as before, to the bit."""

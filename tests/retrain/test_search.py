@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrain.configuration import Configuration, Family
+from retrain.configuration import FAMILIES, Configuration
 from retrain.dataset import Dataset, load
 from retrain.problem import problem_schema
 from retrain.search import Limits, SearchReport, search
+from retrain.search_space import ORDER
 from retrain.study import study_of, warm_start
 from retrain.trial_record import TrialRecord
 from retrain.validation import folds
 from service.errors import DataError
 from tests.retrain.problems import Kind, make_frame, write_settings
 
-ALL: tuple[Family, ...] = ("linear", "random_forest", "gradient_boosting")
+ALL = FAMILIES
 
 
 def learnable(folder: Path, kind: Kind, rows: int = 400) -> Dataset:
@@ -51,8 +52,8 @@ def test_the_same_seed_and_trials_find_the_same(tmp_path: Path, kind: Kind) -> N
 
 def test_every_family_is_tried_first_by_its_default(tmp_path: Path) -> None:
     """A search cut short has seen the best bets."""
-    report = search(learnable(tmp_path, "binary", 200), ALL, Limits(3, 0.0), 0, told)
-    assert [trial.configuration.family for trial in report.trials] == ["gradient_boosting", "linear", "random_forest"]
+    report = search(learnable(tmp_path, "binary", 200), ALL, Limits(len(ALL), 0.0), 0, told)
+    assert [trial.configuration.family for trial in report.trials] == list(ORDER)
 
 
 def test_only_the_families_named_are_tried(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_class_that_comes_late_is_no_obstacle(tmp_path: Path) -> None:
     data = learnable(tmp_path, "several", 300)
     data.target[data.target == 2] = 1
     data.target[-10:] = 2
-    report = search(data, ALL, Limits(3, 0.0), 0, told)
+    report = search(data, ALL, Limits(len(ALL), 0.0), 0, told)
     assert all(trial.loss is not None for trial in report.trials)
 
 
@@ -171,10 +172,10 @@ def test_a_warm_search_begins_with_what_is_known(tmp_path: Path) -> None:
     cold = search(data, ALL, Limits(12, 0.0), 5, told)
     card = {**cold.best.configuration.to_json(), "study": study_of(cold)}
     known = warm_start(json.loads(json.dumps(card)))
-    assert known[0] == cold.best.configuration
-    warm = search(data, ALL, Limits(8, 0.0), 5, told, warm=known)
+    assert known[0] == cold.best.configuration.parts[0]
+    warm = search(data, ALL, Limits(11, 0.0), 5, told, warm=known)
     assert [trial.configuration for trial in warm.trials[: len(known)]] == list(known)
-    assert warm.trials[0].loss == cold.best.loss
+    assert warm.trials[0].loss == next(t.loss for t in cold.trials if t.configuration == known[0])
     assert {trial.configuration.family for trial in warm.trials} == set(ALL)
 
 
@@ -183,7 +184,7 @@ def test_a_card_of_another_time_is_no_obstacle(tmp_path: Path) -> None:
     foreign = [
         Configuration("linear", {"regularisation": 1e9, "min_count": 10}),
         Configuration("linear", {"strength": 1.0}),
-        Configuration("random_forest", {"max_features": 0.4, "min_samples_leaf": 3, "min_count": 10}),
+        Configuration("random_forest", {"max_features": 0.4, "min_samples_leaf": 2, "min_count": 10}),
     ]
     report = search(learnable(tmp_path, "binary", 200), ("linear",), Limits(1, 0.0), 0, told, warm=foreign)
     assert report.best.configuration.params == {"regularisation": 1.0, "min_count": 10}
