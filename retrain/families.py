@@ -32,6 +32,7 @@ TREE_ENCODING = ("min_count", "categories", "numbers")
 # Families that see numbers standardised and categories one-hot; the others see what trees see.
 SMOOTH: frozenset[Family] = frozenset({"linear", "perceptron"})
 
+FORESTS: frozenset[Family] = frozenset({"random_forest", "extra_trees"})
 FOREST_TREES = 100
 # 100 trees of 2,000 leaves are 400,000 nodes: 20 MB as ONNX, 0.1 ms for one record.
 FOREST_LEAVES = 2_000
@@ -54,7 +55,7 @@ def estimator(configuration: Configuration, task: Task, seed: int) -> Any:
         if not classification:
             return Ridge(alpha=strength, solver="auto", tol=1e-6, random_state=seed)
         return LogisticRegression(C=1.0 / strength, max_iter=300, tol=1e-4, random_state=seed)
-    if configuration.family in ("random_forest", "extra_trees"):
+    if configuration.family in FORESTS:
         held: dict[str, Any] = {"max_features": 0.4, "min_samples_leaf": 3, "max_leaf_nodes": FOREST_LEAVES}
         return _FORESTS[configuration.family, task](**held | {"n_estimators": FOREST_TREES} | params, random_state=seed)
     if configuration.family == "perceptron":

@@ -29,10 +29,11 @@ from retrain.problem import problem_schema
 from retrain.recipe import Recipe
 from retrain.report import render_report
 from retrain.rows import read_rows
-from retrain.search import Limits, SearchReport, search
+from retrain.search import SearchReport, search
 from retrain.study import warm_start
 from retrain.telling import Progress, Teller
 from retrain.thinning import thinned
+from retrain.trial import Limits
 from retrain.trial_record import TrialRecord, forget_runs, run_folder
 from service.champion import ServedModel
 from service.errors import DataError
@@ -179,8 +180,9 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
     if record.kept:
         log_line("search goes on", run_id=job.run.run_id, trials=len(record.kept))
     found = search(
-        learn, settings.families, limits, settings.seed, job.tell.trial, warm=warm, record=record, memory=job.memory
-    )
+        learn, settings.families, limits, settings.seed, job.tell.trial, warm=warm, record=record, memory=job.memory,
+        processes=min(settings.processes, os.cpu_count() or 1),
+    )  # fmt: skip
     fail_point("retrain.searched")
     return found
 

@@ -12,7 +12,8 @@ from retrain.division import divide
 from retrain.examination import Champion
 from retrain.mode import ModeDecision, ModeFacts, choose_mode, refused_without_search, without_continuing
 from retrain.recipe import Origin, champions_configuration
-from retrain.search import SearchReport, TrialReport
+from retrain.search import SearchReport
+from retrain.trial import TrialReport
 from service.events import RetrainRequested
 from service.log_lines import log_line
 from service.loop_sections import RetrainSettings

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from retrain.configuration import Configuration
 from retrain.dataset import Dataset
-from retrain.families import encoder, estimator
+from retrain.families import FORESTS, encoder, estimator
 from retrain.fitting import fit_estimator, predict_encoded
 from retrain.losses import log_losses
 from retrain.rounds import IN_ROUNDS, Rows, Watched, most_rounds, watch
@@ -97,7 +97,7 @@ class Validation:
         if configuration.family in IN_ROUNDS:
             return self._judge_rounds(configuration, cancelled)
         tried = configuration
-        if configuration.family in ("random_forest", "extra_trees"):
+        if configuration.family in FORESTS:
             tried = replace(configuration, params={**configuration.params, "n_estimators": TRIAL_TREES})
         answers: list[Floats] = []
         for number in range(len(self._folds)):

@@ -86,6 +86,7 @@ class RetrainSettings(Section):
     )
     seed: Count = Field(0, description="The one seed that is passed down.")
     families: tuple[Family, ...] = Field(get_args(Family), min_length=1, description="What the search may choose from.")
+    processes: Several = Field(2, description="Trials side by side, each on a core; the result is the same for any.")
     max_rows: Count = Field(0, description="The newest rows that are trained on; 0: all.")
     holdout: Annotated[Real, Field(gt=0, lt=0.9)] = Field(
         0.2, description="The newest part of the rows, held out to judge candidates."

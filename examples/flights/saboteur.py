@@ -21,7 +21,8 @@ from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.problem import problem_schema
 from retrain.recipe import Recipe
 from retrain.report import render_report
-from retrain.search import Limits, search
+from retrain.search import search
+from retrain.trial import Limits
 from service.record import Record, open_record
 from service.settings import Settings, load_settings
 

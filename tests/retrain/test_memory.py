@@ -7,7 +7,8 @@ from pathlib import Path
 from retrain.dataset import load
 from retrain.memory import BYTES_PER_VALUE, SHARE, Memory
 from retrain.problem import problem_schema
-from retrain.search import Limits, search
+from retrain.search import search
+from retrain.trial import Limits
 from tests.retrain.problems import make_frame, write_settings
 
 

@@ -1,0 +1,218 @@
+"""The trials of a search: proposed by Optuna, judged side by side, told of in order.
+
+Each proposal follows from the seed, the trial's number and the trials some way before it, so that neither the number
+of processes nor a break (`retrain.trial_record`) changes what is proposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+
+from retrain.configuration import Configuration, Family
+from retrain.dataset import Dataset
+from retrain.families import FOREST_TREES, FORESTS
+from retrain.memory import Memory
+from retrain.search_space import suggest
+from retrain.selection import Candidate
+from retrain.trial import Limits, Stopwatch, Told, TrialReport, best_loss
+from retrain.trial_record import TrialRecord
+from retrain.validation import TRIAL_TREES, Validation
+from retrain.workers import Alone, Crew, Order, Outcome, crew
+from service.failpoint import fail_point
+
+Floats = npt.NDArray[np.float64]
+
+# Proposals by chance before the sampler models what it has seen, the defaults among them.
+RANDOM_TRIALS = 8
+# The trials that an ensemble is selected from: the members of a good one are among the best.
+POOL = 24
+# How far proposals run ahead of what is known, so that a slow trial does not hold up the others. The same for any
+# number of processes: proposals follow from it.
+AHEAD = 3
+# What is under way when the time is over may still end within this.
+GRACE_SECONDS = 1.0
+
+
+class Trials:
+    """The trials of one search. They are told of in the order of their numbers, whichever ends first."""
+
+    def __init__(
+        self,
+        judge: Validation,
+        first: Sequence[Mapping[str, Any]],
+        families: Sequence[Family],
+        data: Dataset,
+        limits: Limits,
+        seed: int,
+        told: Told,
+        record: TrialRecord | None,
+        memory: Memory | None,
+    ) -> None:
+        self._judge, self._first, self._families = judge, first, families
+        self._task, self._seed, self._told = data.schema.problem.task, seed, told
+        self._limits, self._record, self._memory = limits, record, memory
+        self._kept = {held["trial"]["number"]: held for held in (record.kept if record else ())}
+        self._study = optuna.create_study(direction="minimize")
+        self._asked: list[optuna.trial.Trial] = []
+        self._configurations: list[Configuration] = []
+        self._ended: dict[int, tuple[TrialReport, Floats | None]] = {}  # before an earlier one
+        self.reports: list[TrialReport] = []
+        self.pool = Pool(len(data) / judge.fitted_rows)
+        self.watch = Stopwatch(limits, max((held["elapsed"] for held in self._kept.values()), default=0.0))
+
+    def run(self, processes: int) -> None:
+        held = crew(self._judge, processes)
+        self._say()
+        try:
+            while True:
+                if self._wanted() and held.free():
+                    if self._pressed():
+                        held = _alone(held, self._judge)
+                        if self._given_up():
+                            return
+                    self._ask(held)
+                elif len(self.reports) < len(self._asked):
+                    self._hear(held.outcomes(self._patience()))
+                    if self._overdue():
+                        return
+                else:
+                    return
+        finally:
+            held.dismiss()
+
+    def _wanted(self) -> bool:
+        """Whether to begin another trial now: not too far ahead of what is known."""
+        asked = len(self._asked)
+        if asked == 0:
+            return True
+        if asked > len(self.reports) + AHEAD:
+            return False
+        return asked < self._limits.trials if self._limits.trials is not None else not self.watch.over(self.reports)
+
+    def _ask(self, held: Crew) -> None:
+        number = len(self._asked)
+        known = self._kept.get(number)
+        self._study.sampler = _sampler(self._seed, number)
+        if known is not None:
+            self._study.enqueue_trial(known["values"])
+        elif number < len(self._first):
+            self._study.enqueue_trial(dict(self._first[number]))
+        trial = self._study.ask()
+        self._asked.append(trial)
+        self._configurations.append(suggest(trial, self._families, self._task))
+        if known is None:
+            until = self.watch.until() if number else None
+            held.give(Order(number, self._configurations[number], until))
+            return
+        report = TrialReport.from_json(known["trial"])
+        self._end(report, _kept_answers(self._record, known, report, self._judge))
+
+    def _hear(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            judged, number = outcome.judged, outcome.number
+            if judged is None:
+                report = TrialReport(number, self._configurations[number], None, outcome.seconds, outcome.error)
+            else:
+                report = TrialReport(number, judged.configuration, judged.loss, outcome.seconds)
+            answers = judged.answers if judged else None
+            if self._record:
+                values = self._asked[number].params
+                self._record.append(_kept(report, values, self.watch.elapsed()), answers)
+            self._end(report, answers)
+
+    def _end(self, report: TrialReport, answers: Floats | None) -> None:
+        self._ended[report.number] = (report, answers)
+        while len(self.reports) in self._ended:
+            report, answers = self._ended.pop(len(self.reports))
+            if report.loss is None:
+                self._study.tell(self._asked[report.number], state=optuna.trial.TrialState.FAIL)
+            else:
+                self._study.tell(self._asked[report.number], report.loss)
+            self.reports.append(report)
+            self.pool.add(report, answers)
+            if report.number not in self._kept:
+                fail_point("search.trial")
+                self._say()
+            elif report.number == max(self._kept):
+                self._say()
+
+    def _say(self) -> None:
+        if not self.reports and self._kept:
+            return
+        self._told(len(self.reports), self._limits.trials, best_loss(self.reports), self.watch.left())
+
+    def _patience(self) -> float | None:
+        """How long to wait for a trial: to the end of the time, where there is something to show by then."""
+        if self._limits.trials is not None or best_loss(self.reports) is None:
+            return None
+        return max(0.0, (self.watch.left() or 0.0) + GRACE_SECONDS)
+
+    def _overdue(self) -> bool:
+        return self.watch.overdue(GRACE_SECONDS) and best_loss(self.reports) is not None
+
+    def _pressed(self) -> bool:
+        return self._memory is not None and bool(self.reports) and self._memory.room() <= 0
+
+    def _given_up(self) -> bool:
+        """Whether memory is short all the same."""
+        assert self._memory is not None
+        if not self._memory.pressed():
+            return False
+        self._memory.economies.append("search: ended early")
+        return True
+
+
+def _alone(held: Crew, judge: Validation) -> Crew:
+    """Without workers, and without what is kept for later trials; what was under way is begun anew."""
+    alone = Alone(judge)
+    for order in sorted(held.dismiss(), key=lambda order: order.number):
+        alone.give(order)
+    return alone
+
+
+class Pool:
+    """The best trials so far, with their answers on the judged rows: what an ensemble is selected from."""
+
+    def __init__(self, more_rows: float) -> None:
+        """A final fit is of so many times the rows that a trial's models were fitted on."""
+        self._more_rows = more_rows
+        self._held: list[tuple[float, Candidate]] = []
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        return [candidate for _, candidate in self._held]
+
+    def add(self, trial: TrialReport, answers: Floats | None) -> None:
+        if trial.loss is None or answers is None:
+            return
+        seconds = trial.seconds * self._more_rows
+        if trial.configuration.family in FORESTS:
+            seconds *= FOREST_TREES / TRIAL_TREES
+        candidate = Candidate(trial.number, trial.configuration, answers, seconds)
+        self._held.append((trial.loss, candidate))
+        self._held.sort(key=lambda held: (held[0], held[1].number))
+        del self._held[POOL:]
+
+
+def _kept_answers(
+    record: TrialRecord | None, held: Mapping[str, Any], trial: TrialReport, judge: Validation
+) -> Floats | None:
+    """As the trial gave them; given again where they cannot be read."""
+    if record is None or trial.loss is None:
+        return None
+    answers = record.answers(held)
+    return judge.judge(trial.configuration).answers if answers is None else answers
+
+
+def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    return optuna.samplers.TPESampler(seed=own, n_startup_trials=RANDOM_TRIALS)
+
+
+def _kept(trial: TrialReport, values: Mapping[str, Any], elapsed: float) -> dict[str, Any]:
+    return {"values": dict(values), "elapsed": elapsed, "trial": trial.to_json()}
