@@ -34,6 +34,8 @@ def fit_estimator(model: Any, x: Any, y: npt.NDArray[Any], weights: Floats | Non
         few = len(y) <= FOREST_SAMPLE
         random = isinstance(model, RandomForestClassifier | RandomForestRegressor)
         model.set_params(bootstrap=random or not few, max_samples=None if few else FOREST_SAMPLE)
+        if weights is not None:  # a leaf of rows that hardly count would know nothing of those that do
+            model.set_params(min_weight_fraction_leaf=min(0.5, model.min_samples_leaf / len(y)))
     if isinstance(model, _PERCEPTRONS):
         return _fit_perceptron(model, x, y, weights)
     with warnings.catch_warnings():
