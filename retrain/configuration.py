@@ -10,6 +10,9 @@ Family = Literal["linear", "random_forest", "extra_trees", "gradient_boosting", 
 Kind = Family | Literal["ensemble"]
 Value = float | int | str
 
+# What validation settles itself, beside what is proposed: rounds or epochs, and a logarithm's factor.
+SETTLED = ("max_iter", "factor")
+
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 

@@ -13,6 +13,7 @@ from retrain.encoder_graph import linear_scores, tree_features
 from retrain.encoding import LinearEncoder
 from retrain.ensemble import Ensemble
 from retrain.light_boosting import LightBoosting
+from retrain.log_target import LogTarget
 from retrain.nodes import ML_DOMAIN, Graph
 from retrain.trees import Forest, boosted, grown, written
 
@@ -23,6 +24,8 @@ def answers(graph: Graph, encoder: Any, model: Any, numbers: int, categories: in
     """Probabilities [N, classes], or values [N, 1] of a regression."""
     if isinstance(model, Ensemble):
         return _mean(graph, model, numbers, categories, classes)
+    if isinstance(model, LogTarget):
+        return _exponential(graph, model, answers(graph, encoder, model.model, numbers, categories, classes))
     if isinstance(model, MLPClassifier | MLPRegressor):
         raw = _perceptron(graph, encoder, model, numbers, categories)
     elif isinstance(encoder, LinearEncoder):
@@ -43,6 +46,11 @@ def _mean(graph: Graph, ensemble: Ensemble, numbers: int, categories: int, class
         share = graph.add("Mul", held, graph.constant([[weight]]))
         total = graph.add("Add", total, share) if total else share
     return total
+
+
+def _exponential(graph: Graph, model: LogTarget, logs: str) -> str:
+    held = graph.add("Exp", graph.add("Clip", logs, graph.constant(model.low_), graph.constant(model.high_)))
+    return graph.add("Mul", graph.add("Sub", held, graph.constant([[model.shift_]])), graph.constant([[model.factor]]))
 
 
 def _perceptron(graph: Graph, encoder: LinearEncoder, model: Any, numbers: int, categories: int) -> str:

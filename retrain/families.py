@@ -7,6 +7,7 @@ at a threshold that way.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sklearn.ensemble import (
@@ -23,6 +24,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from retrain.configuration import Configuration, Family
 from retrain.encoding import LinearEncoder, TreeEncoder
 from retrain.light_boosting import LightBoosting
+from retrain.log_target import LogTarget
 from service.schema import Task
 
 # Parameters of the encoder, not of the estimator.
@@ -47,8 +49,15 @@ def encoder(configuration: Configuration) -> LinearEncoder | TreeEncoder:
 
 
 def estimator(configuration: Configuration, task: Task, seed: int) -> Any:
-    """The family's estimator; parameters not chosen have this file's defaults."""
+    """The family's estimator, of the target or of its logarithm; parameters not chosen have this file's defaults."""
     params = {name: value for name, value in configuration.params.items() if name not in TREE_ENCODING}
+    target, factor = params.pop("target", "plain"), float(params.pop("factor", 1.0))
+    model = _estimator(replace(configuration, params=params), task, seed)
+    return LogTarget(model, factor) if target == "log" else model
+
+
+def _estimator(configuration: Configuration, task: Task, seed: int) -> Any:
+    params = dict(configuration.params)
     classification = task == "classification"
     if configuration.family == "linear":
         strength = float(params.get("regularisation", 1.0))

@@ -17,6 +17,8 @@ from sklearn.ensemble import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from retrain.log_target import LogTarget
+
 Floats = npt.NDArray[np.float64]
 
 # What one tree of a forest is grown on, at most: more rows change it little and cost time.
@@ -30,6 +32,9 @@ _PERCEPTRONS = (MLPClassifier, MLPRegressor)
 
 def fit_estimator(model: Any, x: Any, y: npt.NDArray[Any], weights: Floats | None = None) -> Any:
     """The same estimator, fitted. A model that has not quite converged is used as it is."""
+    if isinstance(model, LogTarget):
+        fit_estimator(model.model, x, model.learn(y), weights)
+        return model
     if isinstance(model, _FORESTS):
         few = len(y) <= FOREST_SAMPLE
         random = isinstance(model, RandomForestClassifier | RandomForestRegressor)

@@ -47,11 +47,11 @@ from service.settings import Settings
 ACTOR = "retrain"
 
 # Of the budget; the rest is for reading, judging, refitting and packaging.
-SEARCH_SHARE = 0.85
+SEARCH_SHARE = 0.8
 # The result is fitted twice, before the holdout and on all rows: what one fit may take for a run to end within 1.1
 # budgets and ten seconds.
 FIT_SHARE = 0.1
-FIT_SECONDS = 2.0
+FIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ TRUSTED = (
     "retrain.ensemble.Ensemble",
     "retrain.levels.Levels",
     "retrain.light_boosting.LightBoosting",
+    "retrain.log_target.LogTarget",
     "sklearn._loss.link.HalfLogitLink",
     "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",

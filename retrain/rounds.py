@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from retrain.configuration import Configuration, Family
 from retrain.families import MOST_EPOCHS
 from retrain.fitting import dense, predict_encoded
+from retrain.log_target import LogTarget
 from retrain.losses import log_losses
 
 Floats = npt.NDArray[np.float64]
@@ -62,6 +63,11 @@ def most_rounds(configuration: Configuration) -> int:
 
 def watch(family: str, model: Any, rows: Rows) -> Watched:
     """The unfitted model, fitted in rounds and watched."""
+    if isinstance(model, LogTarget):
+        logs = model.learn(rows.y)
+        later = np.log(np.maximum(rows.later_y + model.shift_, np.exp(model.low_)))
+        watched = watch(family, model.model, replace(rows, y=logs, later_y=later))
+        return Watched(watched.curve, lambda rounds: model.answers(watched.answers(rounds)))
     if family == "perceptron":
         return _perceptron(model, rows)
     return _light_boosting(model, rows) if family == "lightgbm" else _boosting(model, rows)

@@ -13,7 +13,7 @@ import optuna
 from retrain.configuration import Configuration, Family
 from retrain.dataset import Dataset
 from retrain.memory import Memory
-from retrain.search_space import defaults, suggest, values_of
+from retrain.search_space import Target, defaults, suggest, targets, values_of
 from retrain.search_trials import Trials
 from retrain.selection import Selection, select
 from retrain.trial import Limits, Told, TrialReport
@@ -62,14 +62,15 @@ def search(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     judge = Validation(data, seed, _most_rows(data, limits, memory))
-    first = first_values(families, warm, data.schema.problem.task)
+    first = first_values(families, warm, data.schema.problem.task, targets(data.target))
     held = Trials(judge, first, families, data, limits, seed, told, record, memory)
     held.run(_processes(processes, memory))
     finished = [trial for trial in held.reports if trial.loss is not None]
     if not finished:
         raise DataError(f"no model could be fitted: {held.reports[0].error}")
-    best = min(finished, key=lambda trial: (trial.loss or 0.0, trial.number))
     fit_seconds = math.inf if limits.trials is not None else limits.fit_seconds
+    quick = [trial for trial in finished if held.pool.fit_seconds(trial) <= fit_seconds]
+    best = min(quick or finished, key=lambda trial: (trial.loss or 0.0, trial.number))
     selection = select(held.pool.candidates, judge.judged, data.classes, fit_seconds)
     if selection.pays:
         best = TrialReport(len(held.reports), Configuration("ensemble", {}, selection.members), selection.loss, 0.0)
@@ -88,21 +89,23 @@ def _processes(asked: int, memory: Memory | None) -> int:
     return asked
 
 
-def first_values(families: Sequence[Family], warm: Sequence[Configuration], task: Task) -> list[dict[str, Any]]:
+def first_values(
+    families: Sequence[Family], warm: Sequence[Configuration], task: Task, targets: Sequence[Target] = ("plain",)
+) -> list[dict[str, Any]]:
     """What is tried before the sampler proposes: each set of values once, and none that the space does not hold."""
     held: list[dict[str, Any]] = []
-    for values in [*(values_of(configuration) for configuration in warm), *defaults(families)]:
-        if values["family"] in families and values not in held and _in_space(values, families, task):
+    for values in [*(values_of(configuration) for configuration in warm), *defaults(families, targets)]:
+        if values["family"] in families and values not in held and _in_space(values, families, task, targets):
             held.append(values)
     return held
 
 
-def _in_space(values: dict[str, Any], families: Sequence[Family], task: Task) -> bool:
+def _in_space(values: dict[str, Any], families: Sequence[Family], task: Task, targets: Sequence[Target]) -> bool:
     """A card of another version of this product may know other values."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Optuna takes what is out of range, and warns
-            suggest(optuna.trial.FixedTrial(values), families, task)
+            suggest(optuna.trial.FixedTrial(values), families, task, targets)
     except (ValueError, UserWarning):
         return False
     return True

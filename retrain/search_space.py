@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from retrain.configuration import Configuration, Family, Value
+import numpy.typing as npt
+
+from retrain.configuration import SETTLED, Configuration, Family, Value
 from retrain.encoding import CategoryCoding, NumberCoding
 from retrain.families import SMOOTH
+from retrain.log_target import worth_a_logarithm
 from service.schema import Task
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
+
+Target = Literal["plain", "log"]
 
 # The usual winner on tables first, then the cheapest, then what errs otherwise: a search cut short has seen the best
 # bets, and an ensemble of few trials has members that differ.
@@ -41,7 +46,12 @@ CATEGORIES: tuple[CategoryCoding, ...] = ("ordered", "target", "crossed")
 NUMBERS: tuple[NumberCoding, ...] = ("plain", "combined")
 
 
-def defaults(families: Sequence[Family]) -> list[dict[str, Value]]:
+def targets(y: npt.NDArray[Any]) -> Sequence[Target]:
+    """What a model may be fitted to: the target, or its logarithm where that is less skewed."""
+    return ("plain", "log") if y.dtype.kind == "f" and worth_a_logarithm(y) else ("plain",)
+
+
+def defaults(families: Sequence[Family], targets: Sequence[Target] = ("plain",)) -> list[dict[str, Value]]:
     """One set of values per family for the study to begin with, in the order of promise, then variants."""
     lightgbm = {"learning_rate": 0.05, "max_leaf_nodes": 31, "min_samples_leaf": 20, "l2_regularization": 1.0,
                 "max_features": 0.7, "subsample": 0.8, "min_count": 10}  # fmt: skip
@@ -71,14 +81,19 @@ def defaults(families: Sequence[Family]) -> list[dict[str, Value]]:
         ("gradient_boosting", {**small, **crossed}),
         ("linear", {"regularisation": 30.0, "min_count": 20}),
     ]
+    if "log" in targets:
+        smooth = [(family, params) for family, params in strong[:5] if family != "gradient_boosting"]
+        logs = [(family, {**params, "target": "log"}) for family, params in smooth]
+        strong = [*logs[:2], *((family, {**params, "target": "plain"}) for family, params in strong)]
+        strong[8:8] = logs[2:]
     return [values_of(Configuration(family, params)) for family, params in strong if family in families]
 
 
 def values_of(configuration: Configuration) -> dict[str, Value]:
-    """The study's values that give this configuration, without what validation settles itself (rounds)."""
+    """The study's values that give this configuration, without what validation settles itself."""
     assert configuration.family != "ensemble"
     prefix = PREFIXES[configuration.family]
-    held = {f"{prefix}.{name}": value for name, value in configuration.params.items() if name != "max_iter"}
+    held = {f"{prefix}.{name}": value for name, value in configuration.params.items() if name not in SETTLED}
     return {"family": configuration.family, **held}
 
 
@@ -87,7 +102,9 @@ def linear_default() -> Configuration:
     return Configuration("linear", {"regularisation": 1.0, "min_count": 10})
 
 
-def suggest(trial: BaseTrial, families: Sequence[Family], task: Task) -> Configuration:
+def suggest(
+    trial: BaseTrial, families: Sequence[Family], task: Task, targets: Sequence[Target] = ("plain",)
+) -> Configuration:
     """One point of the space."""
     present = [family for family in ORDER if family in families]
     family = cast(Family, trial.suggest_categorical("family", present))
@@ -97,6 +114,8 @@ def suggest(trial: BaseTrial, families: Sequence[Family], task: Task) -> Configu
     if family not in SMOOTH:
         params["categories"] = trial.suggest_categorical(f"{prefix}.categories", CATEGORIES)
         params["numbers"] = trial.suggest_categorical(f"{prefix}.numbers", NUMBERS)
+    if len(targets) > 1:
+        params["target"] = trial.suggest_categorical(f"{prefix}.target", targets)
     return Configuration(family, _chosen(params))
 
 

@@ -17,7 +17,7 @@ from retrain.configuration import Configuration, Family
 from retrain.dataset import Dataset
 from retrain.families import FOREST_TREES, FORESTS
 from retrain.memory import Memory
-from retrain.search_space import suggest
+from retrain.search_space import suggest, targets
 from retrain.selection import Candidate
 from retrain.trial import Limits, Stopwatch, Told, TrialReport, best_loss
 from retrain.trial_record import TrialRecord
@@ -55,6 +55,7 @@ class Trials:
     ) -> None:
         self._judge, self._first, self._families = judge, first, families
         self._task, self._seed, self._told = data.schema.problem.task, seed, told
+        self._targets = targets(data.target)
         self._limits, self._record, self._memory = limits, record, memory
         self._kept = {held["trial"]["number"]: held for held in (record.kept if record else ())}
         self._study = optuna.create_study(direction="minimize")
@@ -104,7 +105,7 @@ class Trials:
             self._study.enqueue_trial(dict(self._first[number]))
         trial = self._study.ask()
         self._asked.append(trial)
-        self._configurations.append(suggest(trial, self._families, self._task))
+        self._configurations.append(suggest(trial, self._families, self._task, self._targets))
         if known is None:
             until = self.watch.until() if number else None
             held.give(Order(number, self._configurations[number], until))
@@ -118,7 +119,9 @@ class Trials:
             if judged is None:
                 report = TrialReport(number, self._configurations[number], None, outcome.seconds, outcome.error)
             else:
-                report = TrialReport(number, judged.configuration, judged.loss, outcome.seconds)
+                report = TrialReport(
+                    number, judged.configuration, judged.loss, outcome.seconds, spared_seconds=judged.spared_seconds
+                )
             answers = judged.answers if judged else None
             if self._record:
                 values = self._asked[number].params
@@ -187,13 +190,15 @@ class Pool:
     def candidates(self) -> list[Candidate]:
         return [candidate for _, candidate in self._held]
 
+    def fit_seconds(self, trial: TrialReport) -> float:
+        """What a final fit may take, encoding included."""
+        trees = FOREST_TREES / TRIAL_TREES if trial.configuration.family in FORESTS else 1.0
+        return (trial.seconds * trees + trial.spared_seconds) * self._more_rows
+
     def add(self, trial: TrialReport, answers: Floats | None) -> None:
         if trial.loss is None or answers is None:
             return
-        seconds = trial.seconds * self._more_rows
-        if trial.configuration.family in FORESTS:
-            seconds *= FOREST_TREES / TRIAL_TREES
-        candidate = Candidate(trial.number, trial.configuration, answers, seconds)
+        candidate = Candidate(trial.number, trial.configuration, answers, self.fit_seconds(trial))
         self._held.append((trial.loss, candidate))
         self._held.sort(key=lambda held: (held[0], held[1].number))
         del self._held[POOL:]

@@ -25,16 +25,18 @@ class TrialReport:
     loss: float | None
     seconds: float
     error: str | None = None
+    spared_seconds: float = 0.0  # that encoding would have taken besides, had it not been done before
 
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> TrialReport:
         """The report whose `to_json` this is."""
         chosen = Configuration.from_json(held)
         assert chosen is not None
-        return cls(held["number"], chosen, held["loss"], held["seconds"], held.get("error"))
+        return cls(held["number"], chosen, held["loss"], held["seconds"], held.get("error"), held.get("spared", 0.0))
 
     def to_json(self) -> dict[str, Any]:
         held = {"number": self.number, **self.configuration.to_json(), "loss": self.loss}
+        held |= {"spared": round(self.spared_seconds, 3)} if self.spared_seconds else {}
         return held | {"seconds": round(self.seconds, 3)} | ({"error": self.error} if self.error else {})
 
 
