@@ -89,7 +89,7 @@ class Trials:
     def _wanted(self) -> bool:
         """Whether to begin another trial now: not too far ahead of what is known."""
         asked = len(self._asked)
-        if asked == 0:
+        if asked == 0 or asked in self._kept:
             return True
         if asked > len(self.reports) + AHEAD:
             return False

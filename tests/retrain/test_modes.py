@@ -19,7 +19,7 @@ from service.database import Database
 from service.errors import DataError, UnknownVersion
 from tests.retrain.problems import Project, make_frame, make_project, write_settings
 
-BOOSTING: Mapping[str, Any] = {"trials": 2, "families": ["gradient_boosting"]}
+BOOSTING: Mapping[str, Any] = {"trials": 1, "families": ["gradient_boosting"]}
 
 
 def carry_out(project: Project) -> RunResult:
