@@ -59,6 +59,7 @@ class Trials:
         self._limits, self._record, self._memory = limits, record, memory
         self._kept = {held["trial"]["number"]: held for held in (record.kept if record else ())}
         self._study = optuna.create_study(direction="minimize")
+        self._taught = 0
         self._asked: list[optuna.trial.Trial] = []
         self._configurations: list[Configuration] = []
         self._ended: dict[int, tuple[TrialReport, Floats | None]] = {}  # before an earlier one
@@ -98,6 +99,7 @@ class Trials:
     def _ask(self, held: Crew) -> None:
         number = len(self._asked)
         known = self._kept.get(number)
+        self._teach(max(0, number - AHEAD))
         self._study.sampler = _sampler(self._seed, number)
         if known is not None:
             self._study.enqueue_trial(known["values"])
@@ -112,6 +114,15 @@ class Trials:
             return
         report = TrialReport.from_json(known["trial"])
         self._end(report, _kept_answers(self._record, known, report, self._judge))
+
+    def _teach(self, known: int) -> None:
+        """The study learns of the first so many trials, and of no others that may have ended: see `AHEAD`."""
+        for report in self.reports[self._taught : known]:
+            if report.loss is None:
+                self._study.tell(self._asked[report.number], state=optuna.trial.TrialState.FAIL)
+            else:
+                self._study.tell(self._asked[report.number], report.loss)
+        self._taught = max(self._taught, known)
 
     def _hear(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -132,10 +143,6 @@ class Trials:
         self._ended[report.number] = (report, answers)
         while len(self.reports) in self._ended:
             report, answers = self._ended.pop(len(self.reports))
-            if report.loss is None:
-                self._study.tell(self._asked[report.number], state=optuna.trial.TrialState.FAIL)
-            else:
-                self._study.tell(self._asked[report.number], report.loss)
             self.reports.append(report)
             self.pool.add(report, answers)
             if report.number not in self._kept:

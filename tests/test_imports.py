@@ -19,7 +19,7 @@ DOORS = {
     "evidently": {"monitoring/drift.py"},
     "apprise": {"monitoring/notifier.py"},
     "apscheduler": {"monitoring/scheduler.py"},
-    "optuna": {"retrain/search.py", "retrain/search_space.py"},
+    "optuna": {"retrain/search.py", "retrain/search_space.py", "retrain/search_trials.py"},
 }
 UNPICKLERS = {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"}
 
