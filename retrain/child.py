@@ -221,6 +221,7 @@ def tree_bytes(pid: int) -> int:
     """Resident memory of a process and all its descendants; those that end meanwhile count nothing.
 
     Reserved addresses do not count (RLIMIT_AS would count them: libraries reserve gigabytes that they never touch).
+    What several of them share, as workers do with the run that they are forks of, counts once.
     """
     total = 0
     try:
@@ -230,10 +231,23 @@ def tree_bytes(pid: int) -> int:
         return 0
     for member in members:
         try:
-            total += member.memory_info().rss
+            total += _resident(member, shares=len(members) > 1)
         except psutil.Error:
             continue
     return total
+
+
+def _resident(process: psutil.Process, shares: bool) -> int:
+    """Resident memory; what it shares with others is divided among them, where the system tells."""
+    if shares:
+        try:
+            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        except OSError:  # it has ended, or there is no such file on this system
+            lines = []
+        for line in lines:
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    return int(process.memory_info().rss)
 
 
 def end_group(pid: int) -> None:

@@ -125,7 +125,7 @@ def test_a_run_that_is_short_of_memory_finishes_with_less(
     tmp_path: Path, sqlite_database: Database, started: list[RetrainChild]
 ) -> None:
     """The limit is below what the whole job takes; the run ends well, says what it gave up, and can be made again."""
-    rows, retrain = 120_000, {"trials": 2, "families": ["linear"]}
+    rows, retrain = 120_000, {"trials": 2, "families": ["linear"], "processes": 1}
     project = make_project(tmp_path, sqlite_database, rows=rows, more={"retrain": retrain})
     whole, whole_id = start(project, started)
     wait_until(lambda: whole.poll() is not None, 200)
@@ -167,10 +167,10 @@ def kept_trials(project: Project, run_id: str) -> list[dict[str, Any]]:
 def test_a_run_that_is_killed_in_the_middle_keeps_its_trials(
     tmp_path: Path, sqlite_database: Database, sqlite_template: Path, started: list[RetrainChild]
 ) -> None:
-    """kill −9 loses the trial under way, at most; the run goes on in another process, and registers the same model
+    """kill −9 loses the trials under way, at most; the run goes on in another process, and registers the same model
     as a run that was left alone."""
-    more = {"retrain": {"trials": 30, "families": ["gradient_boosting", "linear"]}}
-    project = make_project(tmp_path, sqlite_database, rows=3_000, more=more)
+    more = {"retrain": {"trials": 16, "families": ["lightgbm", "linear"]}}
+    project = make_project(tmp_path, sqlite_database, rows=1_500, more=more)
     child, run_id = start(project, started)
     first = child.pid
     wait_until(lambda: len(kept_trials(project, run_id)) >= 3, 60)
@@ -182,15 +182,15 @@ def test_a_run_that_is_killed_in_the_middle_keeps_its_trials(
     ended = project.record.runs.get(run_id)
     assert (ended.state, ended.version) == ("succeeded", "v1")
     card = project.record.registry.version("v1").card
-    assert card["trials"][: len(kept)] == kept  # with the seconds that each took then
-    assert len(card["trials"]) == 30
+    assert [held for held in kept if held not in card["trials"]] == []  # with the seconds that each took then
+    assert [held["number"] for held in card["trials"]] == list(range(16))
     resumed = project.record.events.latest("retrain_resumed")
     assert resumed is not None
     assert (resumed.data["run_id"], resumed.data["resumes"]) == (run_id, 1)
     assert not run_folder(project.settings.store.artifacts, run_id).exists()
     folder = alone(tmp_path)
     shutil.copyfile(sqlite_template, folder / "record.db")
-    other = make_project(folder, Database(f"sqlite:///{folder / 'record.db'}"), rows=3_000, more=more)
+    other = make_project(folder, Database(f"sqlite:///{folder / 'record.db'}"), rows=1_500, more=more)
     run(other.settings, other.record, other.request(), fence=None, progress=lambda _: None)
     models = [held.record.registry.directory("v1") / "model.onnx" for held in (project, other)]
     assert models[0].read_bytes() == models[1].read_bytes()
