@@ -23,6 +23,7 @@ from service.priority import yield_session
 from service.record import Record, open_record
 from service.runs import Run
 from service.settings import Settings, load_settings
+from service.terminal import progress_shown
 
 DONE, NO, USAGE = 0, 1, 2
 
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.run is None:
             return _by_hand(settings, record, given.reason)
         if given.parent_pipe is None and _orphaned(record, given.run):
-            return _told(run_supervised(settings, record, given.run, _print_progress))
+            return _supervised(settings, record, given.run)
         fence = Fence(given.lease_name, given.lease_token) if given.lease_token is not None else None
         return _as_child(settings, record, given.run, fence)
     finally:
@@ -69,7 +70,7 @@ def _by_hand(settings: Settings, record: Record, reason: str) -> int:
     except Conflict as active:
         print(f"error: {active.message}", file=sys.stderr)
         return NO
-    return _told(run_supervised(settings, record, run_id, _print_progress))
+    return _supervised(settings, record, run_id)
 
 
 def _orphaned(record: Record, run_id: str) -> bool:
@@ -78,8 +79,10 @@ def _orphaned(record: Record, run_id: str) -> bool:
     return run_id in {run.run_id for run in silent}
 
 
-def _told(ended: Run) -> int:
-    """Prints how the run ended, as one JSON object; the exit code."""
+def _supervised(settings: Settings, record: Record, run_id: str) -> int:
+    """Shows the run's progress, and prints how it ended as one JSON object; the exit code."""
+    with progress_shown() as show:
+        ended = run_supervised(settings, record, run_id, show)
     print(
         json.dumps({"run_id": ended.run_id, "state": ended.state, "version": ended.version, "outcome": ended.outcome})
     )
@@ -139,11 +142,6 @@ def _stop(run_id: str) -> None:
     """The run was ended by somebody else: nothing that this process would write can count."""
     log_line("run ended elsewhere", run_id=run_id)
     os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
-def _print_progress(progress: Mapping[str, Any]) -> None:
-    shown = " ".join(f"{name} {value}" for name, value in progress.items() if value is not None)
-    print(shown, file=sys.stderr, flush=True)
 
 
 def _actor() -> str:

@@ -30,7 +30,7 @@ from retrain.recipe import Recipe
 from retrain.report import render_report
 from retrain.rows import read_rows
 from retrain.search import SearchReport, search
-from retrain.study import warm_start
+from retrain.study import best_of_families, warm_start
 from retrain.telling import Progress, Teller
 from retrain.thinning import thinned
 from retrain.trial import Limits
@@ -76,7 +76,8 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
         # Before the source is read: where it changes meanwhile, the next look at it finds another one.
         origin = {"source": source_digest(settings), "code": code_digest(settings)}
         memory = Memory(settings.retrain.memory_limit, lambda: tree_bytes(os.getpid()))
-        job = _Job(settings, record, record.runs.get(run_id), fence, Teller(progress), time.monotonic(), origin, memory)
+        tell = Teller(progress, settings.problem.task)
+        job = _Job(settings, record, record.runs.get(run_id), fence, tell, time.monotonic(), origin, memory)
         job.tell("read")
         forget_runs(settings.store.artifacts, but=run_id)
         champion = read_champion(record)
@@ -259,6 +260,7 @@ def _refused(job: _Job, candidate: _Candidate) -> RunResult:
         "gate": decision.to_json(),
         **candidate.found.best.configuration.to_json(),
         "metrics": {name: interval.value for name, interval in candidate.judged.candidate.metrics.items()},
+        "trials": best_of_families(candidate.found),
         "origin": job.origin,
         "mode": candidate.plan.decided.to_json(),
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retrain.configuration import Configuration
-from retrain.search import SearchReport
+from retrain.search import SearchReport, TrialReport
 
 # The champion's configuration and the few behind it: more would crowd out the defaults of the other families, which
 # guard against data that has changed beyond them.
@@ -22,6 +22,18 @@ def study_of(found: SearchReport) -> list[Mapping[str, Any]]:
         key=lambda trial: (trial.loss or 0.0, trial.number),
     )
     return [trial.to_json() for trial in finished[:KEPT_TRIALS]]
+
+
+def best_of_families(found: SearchReport) -> list[Mapping[str, Any]]:
+    """Each family's best trial, and how many of it were `tried`: what a refused run leaves of its study."""
+    held: dict[str, list[TrialReport]] = {}
+    for trial in found.trials:
+        held.setdefault(trial.configuration.family, []).append(trial)
+    return [
+        min(own, key=lambda trial: (trial.loss is None, trial.loss or 0.0, trial.number)).to_json()
+        | {"tried": len(own)}
+        for own in held.values()
+    ]
 
 
 def warm_start(card: Mapping[str, Any]) -> Sequence[Configuration]:

@@ -183,6 +183,19 @@ class RetrainStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RetrainProgressed(Event):
+    """A run has come to another stage: read, search, judge, refit, package. `best` is the search's, in `metric`."""
+
+    kind: ClassVar[str] = "retrain_progressed"
+    run_id: str
+    trigger: str
+    stage: str
+    trials: int = 0
+    metric: str | None = None
+    best: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RetrainResumed(Event):
     """A run whose process was killed goes on in another one; `resumes` counts this time."""
 
@@ -351,6 +364,7 @@ KnownEvent = (
     | RetrainRequested
     | RetrainDeclined
     | RetrainStarted
+    | RetrainProgressed
     | RetrainResumed
     | RetrainSucceeded
     | RetrainFailed

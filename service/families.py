@@ -208,6 +208,12 @@ _TABLE: Final = (
         ("outcome",),
         "samples",
     ),
+    Family(
+        "ringside_tracking_waiting_events",
+        "gauge",
+        "Events about runs and models that MLflow has not been told of yet.",
+        source="samples",
+    ),
     Family("ringside_shadow_pairs", "gauge", "Pairs in the leading challenger's bout.", source="samples"),
     Family("ringside_shadow_evidence", "gauge", "The leading challenger's e-value.", source="samples"),
     Family(
@@ -221,6 +227,13 @@ _TABLE: Final = (
     Family("ringside_shadow_failures_total", "counter", "Requests that a challenger failed on.", source="samples"),
     Family("ringside_runs_total", "counter", "Ended retrain runs.", ("trigger", "outcome"), "record"),
     Family("ringside_run_active", "gauge", "1 while a retrain run is requested or running.", source="record"),
+    Family("ringside_run_trials", "gauge", "Trials that the active run has finished; 0 without one.", source="record"),
+    Family(
+        "ringside_run_seconds_left",
+        "gauge",
+        "Time that the active run's search has left, while known.",
+        source="record",
+    ),
     Family(
         "ringside_run_duration_seconds", "histogram", "Duration of ended retrain runs.", source="record", buckets=RUNS
     ),

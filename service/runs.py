@@ -18,6 +18,7 @@ from service.event_log import EventLog
 from service.events import (
     RetrainDeclined,
     RetrainFailed,
+    RetrainProgressed,
     RetrainRequested,
     RetrainResumed,
     RetrainStarted,
@@ -84,6 +85,7 @@ class Runs:
         self._events = events
         self._clock = clock
         self._machine_now = machine_clock
+        self._stage: tuple[str, str] | None = None  # the run and its stage that were told last
 
     def request(
         self,
@@ -163,8 +165,28 @@ class Runs:
         self._touch(run_id, {"pid": pid, "host": socket.gethostname()})
 
     def progress(self, run_id: str, progress: Mapping[str, Any]) -> bool:
-        """Shows how far it is, and that it lives; False when the run is not running any more."""
-        return self._touch(run_id, {"progress": plain(progress)})
+        """Shows how far it is, and that it lives; False when the run is not running any more.
+
+        A stage that this process has not told of yet is an event.
+        """
+        held, stage = plain(progress), progress.get("stage")
+        if stage is None or self._stage == (run_id, stage):
+            return self._touch(run_id, {"progress": held})
+        at = self._clock.now()
+        with self._events.writing() as connection:
+            if not self._touch(run_id, {"progress": held}, connection):
+                return False
+            event = RetrainProgressed(
+                run_id=run_id,
+                trigger=_read(connection, run_id).trigger,
+                stage=stage,
+                trials=held.get("done") or 0,
+                metric=held.get("metric"),
+                best=held.get("best"),
+            )
+            self._events.append(event, actor="retrain", at=at, connection=connection)
+        self._stage = run_id, stage
+        return True
 
     def beat(self, run_id: str) -> bool:
         """Shows that it lives; False when the run is not running any more: its process should end."""
@@ -182,7 +204,8 @@ class Runs:
         """running → succeeded. `version` None: the job worked, and its gate refused the candidate."""
         at = self._clock.now()
         with self._events.writing(connection) as joined:
-            values = self._ending("succeeded", at) | {"version": version, "outcome": plain(outcome)}
+            # What it was doing last says nothing any more; of a failed run it says where it failed.
+            values = self._ending("succeeded", at) | {"version": version, "outcome": plain(outcome), "progress": None}
             run = _change(joined, run_id, ("running",), values)
             event = RetrainSucceeded(
                 run_id=run_id,
@@ -267,9 +290,9 @@ class Runs:
         self._events.append(event, actor=actor, at=at, connection=connection)
         return run
 
-    def _touch(self, run_id: str, values: Mapping[str, Any]) -> bool:
+    def _touch(self, run_id: str, values: Mapping[str, Any], joining: sa.Connection | None = None) -> bool:
         beating = sa.update(runs).where(runs.c.run_id == run_id, runs.c.state == "running")
-        with self._database.write() as connection:
+        with self._database.write(joining) as connection:
             return connection.execute(beating.values(heartbeat_at=self._machine_now(), **values)).rowcount == 1
 
     def _ending(self, state: RunState, at: datetime) -> dict[str, Any]:

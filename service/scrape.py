@@ -150,9 +150,11 @@ def _ended_runs(connection: sa.Connection) -> Iterator[Metric]:
     columns = (runs.c.trigger, runs.c.state, runs.c.version, runs.c.machine_started_at, runs.c.machine_finished_at)
     counts: dict[tuple[str, ...], float] = {}
     active, seconds = 0, []
-    for row in connection.execute(sa.select(*columns)):
+    progress: dict[str, Any] = {}
+    for row in connection.execute(sa.select(*columns, runs.c.progress)):
         if row.state in ("requested", "running"):
             active += 1
+            progress = row.progress or {}
             continue
         outcome = row.state if row.state != "succeeded" else "registered" if row.version else "refused"
         counts[(row.trigger, outcome)] = counts.get((row.trigger, outcome), 0) + 1
@@ -160,6 +162,9 @@ def _ended_runs(connection: sa.Connection) -> Iterator[Metric]:
             seconds.append((row.machine_finished_at - row.machine_started_at).total_seconds())
     yield _filled("ringside_runs_total", counts)
     yield _filled("ringside_run_active", {(): active})
+    yield _filled("ringside_run_trials", {(): progress.get("done") or 0})
+    left = progress.get("seconds_left")
+    yield _filled("ringside_run_seconds_left", {} if left is None else {(): left})
     durations = _metric(FAMILIES["ringside_run_duration_seconds"])
     steps = [(str(bound), sum(s <= bound for s in seconds)) for bound in RUNS]
     durations.add_metric([], [*steps, ("+Inf", len(seconds))], sum(seconds))

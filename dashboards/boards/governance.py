@@ -99,6 +99,20 @@ RETRAINING = Row(
             ((None, "blue"), (1, "purple")),
         ),
         Panel(
+            "Trials of the run",
+            "Trials that the active run has finished.",
+            "short",
+            (Query("max(ringside_run_trials)", "trials"),),
+            (events("Its stages", "retrain_progressed"),),
+        ),
+        Panel(
+            "Search: time left",
+            "What the active run's search has left, by its budget or by the pace of its trials.",
+            "s",
+            (Query("max(ringside_run_seconds_left)", "left"),),
+            (Link("Status: its progress", "/status"),),
+        ),
+        Panel(
             "Run duration",
             "Mean duration of retrains. The search takes retrain.budget (10 minutes); all of it, retrain.deadline.",
             "s",
@@ -178,6 +192,13 @@ TRAILS = Row(
             (Query("max by (outcome) (increase(ringside_notifications_total[1h]))", "{{outcome}}"),),
             (events("Messages", "notification_sent"),),
             alert="RingsideNotificationsFailing",
+        ),
+        Panel(
+            "Behind in MLflow",
+            "Events about runs and models that MLflow has not been told of yet; more than a few: it does not answer.",
+            "short",
+            (Query("max(ringside_tracking_waiting_events)", "events"),),
+            (events("Runs", "retrain_succeeded"),),
         ),
     ),
 )

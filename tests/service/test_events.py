@@ -48,7 +48,7 @@ def test_every_kind_of_the_contract_is_there() -> None:
         "retrain_succeeded, retrain_failed, model_registered, bout_opened, bout_decided, bout_voided, "
         "model_promoted, model_rejected, model_rolled_back, alert_received, settings_changed, access_refused, "
         "quality_checked, concept_drift_detected, labels_stopped, labels_resumed, notification_sent, "
-        "records_refused, retrain_resumed"
+        "records_refused, retrain_resumed, retrain_progressed"
     )
     assert sorted(KINDS) == sorted(contract.split(", "))
 

@@ -40,6 +40,23 @@ def running(record: Record) -> Run:
     return record.runs.start(run.run_id, START, 4242)
 
 
+def test_each_stage_of_a_run_is_an_event(record: Record) -> None:
+    """Once, however often its progress is told; none for a run that has ended."""
+    run_id = running(record).run_id
+    for stage, done in (("read", 0), ("search", 0), ("search", 1), ("search", 2), ("judge", 2)):
+        held = {"stage": stage, "done": done, "metric": "log_loss", "best": 0.5 if done else None}
+        assert record.runs.progress(run_id, held)
+    told = [event.data for event in record.events.page(kind="retrain_progressed")[0]]
+    assert [(data["stage"], data["trials"], data["best"]) for data in told] == [
+        ("read", 0, None),
+        ("search", 0, None),
+        ("judge", 2, 0.5),
+    ]
+    record.runs.fail(run_id, "reaped")
+    assert not record.runs.progress(run_id, {"stage": "refit"})
+    assert len(record.events.page(kind="retrain_progressed")[0]) == 3
+
+
 def test_a_run_from_request_to_success(record: Record, machine: ManualClock) -> None:
     """Each step changes the state, keeps both clocks' times, and is told."""
     run = record.runs.request("drift", "watcher", "wind has drifted", numbers={"score": 0.3})
@@ -53,6 +70,7 @@ def test_a_run_from_request_to_success(record: Record, machine: ManualClock) -> 
     assert (run.progress, run.heartbeat_at) == ({"step": "search", "best": None}, machine.at)
     run = record.runs.succeed(run.run_id, "v2", {"gate": {"passed": True}})
     assert (run.state, run.version, run.seconds, run.finished_at) == ("succeeded", "v2", 60.0, START)
+    assert run.progress is None  # it is past
     assert record.runs.active() is None
     assert record.runs.recent() == [run]
     assert told(record) == ["retrain_requested", "retrain_started", "retrain_succeeded"]
