@@ -22,7 +22,7 @@ def parse_body(body: bytes | bytearray | memoryview) -> Any:
     try:
         return _DECODE(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return _parse_slowly(bytes(body), str(error))
+        return _parse_slowly(bytes(body), str(error).removeprefix("JSON is malformed: "))
     except RecursionError:
         raise InvalidJson("the body is nested too deeply to be read; expected a few levels") from None
 

@@ -73,3 +73,9 @@ def test_any_bytes(body: bytes) -> None:
         parse_body(body)
     except InvalidJson:
         return
+
+
+def test_a_body_that_is_no_json_is_told_so_once() -> None:
+    """And where it stops being JSON."""
+    with pytest.raises(InvalidJson, match=r"^the body is not JSON: invalid character \(byte 6\)$"):
+        parse_body(b'{"a": }')
