@@ -109,7 +109,7 @@ def init(
     if output.exists() and not force:
         raise SettingsError(f"{output} is there already; expected another --output, or --force to write over it")
     inspection = inspect(data, target)
-    source = os.path.relpath(data.absolute(), output.absolute().parent)
+    source = str(data) if data.is_absolute() else os.path.relpath(data.absolute(), output.absolute().parent)
     output.write_text(render_toml(inspection, source), encoding="utf-8")
     print(f"{inspection.rows} rows, {len(inspection.columns)} columns, {inspection.task} of {target!r}")
     for finding in inspection.findings:

@@ -107,6 +107,22 @@ def test_init_writes_settings_that_load_and_never_over_others(run: Run, tmp_path
     assert "there already" in err
 
 
+def test_init_writes_a_path_as_it_was_given(run: Run, tmp_path: Path) -> None:
+    """An absolute one stays so; a relative one is as seen from the settings file."""
+    rows = "\n".join(f"{n},{n % 2}" for n in range(200))
+    (tmp_path / "orders.csv").write_text(f"price,returned\n{rows}\n")
+    (tmp_path / "home").mkdir()
+    for data, written in (
+        ("orders.csv", "../orders.csv"),
+        (str(tmp_path / "orders.csv"), str(tmp_path / "orders.csv")),
+    ):
+        assert run("init", data, "--target", "returned", "--output", "home/ringside.toml", "--force")[0] == 0
+        assert f'source = "{written}"' in (tmp_path / "home" / "ringside.toml").read_text()
+        source = load_settings(tmp_path / "home" / "ringside.toml").data.source
+        assert source is not None
+        assert Path(source).exists()
+
+
 def test_init_names_a_target_that_is_not_there(run: Run, tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("price,returned\n1,0\n2,1\n")
     code, _, err = run("init", "orders.csv", "--target", "returnd")
