@@ -84,13 +84,22 @@ def lines(value: Any) -> list[str]:
 
 
 def short(value: Any) -> str:
+    """A value on one line; what is nested in it stands in brackets, so that one sees what belongs to what."""
     if isinstance(value, float):
         return f"{value:.5g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {short(item)}" for name, item in value.items()) or "none"
+        return ", ".join(f"{name} {_nested(item)}" for name, item in value.items()) or "none"
     if isinstance(value, list | tuple):
-        return ", ".join(map(short, value)) or "none"
+        return ", ".join(map(_nested, value)) or "none"
     return "-" if value is None else str(value)
+
+
+def _nested(value: Any) -> str:
+    if isinstance(value, Mapping) and value:
+        return f"{{{short(value)}}}"
+    if isinstance(value, list | tuple) and value:
+        return f"[{short(value)}]"
+    return short(value)
 
 
 @contextmanager

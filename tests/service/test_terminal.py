@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.terminal import progress_facts, progress_shown
+from service.terminal import lines, progress_facts, progress_shown, short
 
 
 def test_progress_into_a_file_is_lines_and_few(capfd: pytest.CaptureFixture[str]) -> None:
@@ -27,3 +27,16 @@ def test_progress_into_a_file_is_lines_and_few(capfd: pytest.CaptureFixture[str]
 def test_time_left_is_in_words() -> None:
     assert progress_facts({"seconds_left": 61.4}) == "61 s left"
     assert progress_facts({"seconds_left": 754.0}) == "12 min 34 s left"
+
+
+def test_what_is_nested_stands_in_brackets() -> None:
+    """Else nobody sees where the numbers end and the next fact begins."""
+    data = {
+        "numbers": {"a": 1, "b": [0.5, 2]},
+        "reason": "late",
+        "none": {},
+        "pairs": [[1, 2], [3, 4]],
+        "version": None,
+    }
+    assert short(data) == ("numbers {a 1, b [0.5, 2]}, reason late, none none, pairs [[1, 2], [3, 4]], version -")
+    assert lines({"quality": {"auc": 0.75, "brier": 0.2}}) == ["quality: auc 0.75, brier 0.2"]
