@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from service.events import SettingsChanged
-from service.leases import Fence
 from service.log_lines import log_line
 from service.record import Record
 from service.settings import Settings
@@ -32,18 +30,3 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
     if not chain.valid:
         log_line("audit trail is broken", broken_at=chain.broken_at)
     record.samples.put([(CHAIN_VALID, {}, float(chain.valid))], as_of)
-
-
-def say_settings(record: Record, settings: Settings, fence: Fence) -> None:
-    """Settings that are not those of the last watcher are an event, so that decisions can be understood later."""
-    digest, cursor, last = settings.digest(), None, None
-    while True:
-        page, cursor = record.events.page(kind=SettingsChanged.kind, limit=1000, cursor=cursor)
-        last = page[-1].data["digest"] if page else last
-        if cursor is None:
-            break
-    if last == digest:
-        return
-    with record.events.writing() as connection:
-        fence.check(connection)
-        record.events.append(SettingsChanged(digest=digest), actor="watcher", connection=connection)

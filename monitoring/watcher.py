@@ -12,12 +12,13 @@ from monitoring.agenda import JobName, job_name, plan_jobs
 from monitoring.bout import open_due_bouts, settle_bouts
 from monitoring.drift_check import DriftCheck
 from monitoring.facts import asks_of_checks
-from monitoring.housekeeping import keep_house, say_settings
+from monitoring.housekeeping import keep_house
 from monitoring.label_watch import LabelWatch
 from monitoring.leadership import Leadership
 from monitoring.quality_check import QualityCheck
 from monitoring.retraining import Retraining
 from monitoring.schedule import Schedule
+from monitoring.settings_trail import say_settings
 from service.bout import Bout
 from service.clock import EPOCH, MICROSECOND
 from service.errors import StaleLease

@@ -324,7 +324,7 @@ class AlertReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class SettingsChanged(Event):
-    """`changed` holds key → [before, after]; a token or a password is never written."""
+    """`changed` holds key → [before, after], None for the default; of what may hold a secret, digits of its hash."""
 
     kind: ClassVar[str] = "settings_changed"
     digest: str

@@ -518,7 +518,9 @@ def test_changed_settings_are_an_event_once(tmp_path: Path, house: WatchHouse) -
         watcher = house.leader()
         house.look(watcher)
         watcher.stop()
-    assert [event.data["digest"] for event in house.events("settings_changed")] == [house.settings.digest()]
+    (event,) = house.events("settings_changed")
+    assert event.data["digest"] == house.settings.digest()
+    assert event.data["changed"]["problem.target"] == [None, "late"]
 
 
 def test_without_a_champion_nothing_is_checked_and_nothing_fails(house: WatchHouse) -> None:
