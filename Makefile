@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENTS := .venv-clients
 CLIENTS_STAMP := $(CLIENTS)/.installed
+MLFLOW := .venv-mlflow
+MLFLOW_STAMP := $(MLFLOW)/.installed
 DATA ?=
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --quiet
 # What the integration tests want from Debian; without root or apt, those tests skip and say so.
 PACKAGES := prometheus prometheus-alertmanager postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients packages demo test test-data test-docker check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows bench-quality bench-automl
+.PHONY: help setup clients mlflow packages demo test test-data test-docker check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows bench-quality bench-automl
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +40,14 @@ $(CLIENTS_STAMP): requirements-clients.lock | $(STAMP)
 	$(BIN)/uv pip sync --quiet --python $(CLIENTS)/bin/python --require-hashes requirements-clients.lock
 	@touch $(CLIENTS_STAMP)
 
+mlflow: $(MLFLOW_STAMP)
+
+# The MLflow server that the tests log to; MLflow 3 wants other versions than the service runs on.
+$(MLFLOW_STAMP): requirements-mlflow.lock | $(STAMP)
+	test -x $(MLFLOW)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(MLFLOW)
+	$(BIN)/uv pip sync --quiet --python $(MLFLOW)/bin/python --require-hashes requirements-mlflow.lock
+	@touch $(MLFLOW_STAMP)
+
 packages:
 	@missing=""; \
 	command -v prometheus >/dev/null && command -v promtool >/dev/null || missing=1; \
@@ -54,7 +64,7 @@ packages:
 demo: setup  ## Run the whole loop live on a year of New York flights (about five minutes)
 	$(BIN)/ringside demo $(ARGS)
 
-test: setup clients packages  ## Run the tests
+test: setup clients mlflow packages  ## Run the tests
 	$(BIN)/pytest -n 2 --dist loadfile -m "not data and not docker" $(ARGS)
 
 test-data: setup  ## Run the tests on real datasets: make test-data DATA=folder
@@ -103,9 +113,10 @@ bench-quality: setup  ## Hold estimated quality against the labels that come lat
 bench-automl: setup  ## Rank the retrain job beside AutoML peers (an hour for ours alone): make bench-automl DATA=folder
 	$(BIN)/python -m benchmarks.automl --data "$(DATA)" --write $(ARGS)
 
-lock:  ## Resolve the dependencies anew: everything, what the image runs, what only serves, the tests' clients
+lock:  ## Resolve the dependencies anew: everything, what the image runs, what only serves, what the tests call
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements.lock
 	$(COMPILE) --constraint requirements.lock --all-extras --group image pyproject.toml -o requirements-run.lock
 	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-serve.lock
 	$(COMPILE) --upgrade --group clients -o requirements-clients.lock
-	@! grep -nE '://|^ringside' requirements.lock requirements-run.lock requirements-serve.lock requirements-clients.lock
+	$(COMPILE) --upgrade --group mlflow -o requirements-mlflow.lock
+	@! grep -nE '://|^ringside' requirements*.lock

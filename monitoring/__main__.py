@@ -17,6 +17,7 @@ from monitoring.notifier import Notifier
 from monitoring.retraining import Retraining
 from monitoring.scheduler import Cron, Ticker
 from monitoring.shadow_pool import ShadowPool
+from monitoring.tracker import Tracker
 from monitoring.watcher import Watcher, tick_every
 from service.errors import RingsideError
 from service.log_lines import log_line, write_json_lines
@@ -25,6 +26,7 @@ from service.settings import Settings, load_settings
 
 STOP_SECONDS = 10.0  # a check under way may end; a hanging one may not hold the process
 ONCE_SECONDS = 3600.0
+TELL_SECONDS = 60.0  # with --once, for what happened to reach people, and MLflow
 
 
 def compose(settings: Settings, record: Record) -> Watcher:
@@ -38,7 +40,7 @@ def compose(settings: Settings, record: Record) -> Watcher:
         Retraining(settings, record, lambda run, fence: RetrainChild.start(settings, record, run, fence)),
         ShadowPool(settings, record),
         agenda(settings, Cron),
-        notices=Notifier.of(settings, record),
+        followers=(Notifier.of(settings, record), Tracker.of(settings, record)),
     )
 
 
@@ -63,6 +65,7 @@ def watch_once(watcher: Watcher, stopped: threading.Event) -> bool:
         watcher.beat()
         watcher.tick()
     led = watcher.leads
+    watcher.finish(TELL_SECONDS)
     watcher.stop()
     return led
 

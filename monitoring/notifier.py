@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,8 @@ from datetime import datetime
 from typing import Any
 
 from monitoring.notifications import Message, compose
-from service.errors import RingsideError, SettingsError
+from monitoring.rounds import Rounds
+from service.errors import SettingsError
 from service.event_log import RecordedEvent
 from service.events import NotificationSent
 from service.leases import Fence
@@ -65,8 +65,7 @@ class Notifier:
         self._targets = targets
         self._stopwatch = stopwatch
         self._fence: Fence | None = None
-        self._round: threading.Thread | None = None
-        self._began = float("-inf")
+        self._rounds = Rounds("notifier", self._go_round, ROUND_SECONDS, stopwatch)
 
     @classmethod
     def of(cls, settings: Settings, record: Record) -> Notifier:
@@ -75,35 +74,25 @@ class Notifier:
 
     def keep(self, fence: Fence) -> None:
         """Begins a round where there are targets, none is under way, and the last began some seconds ago."""
-        if not self._targets or (self._round is not None and self._round.is_alive()):
-            return
-        if self._stopwatch() - self._began < ROUND_SECONDS:
-            return
-        self._began = self._stopwatch()
-        self._round = threading.Thread(target=self._go_round, args=(fence,), name="notifier", daemon=True)
-        self._round.start()
+        if self._targets:
+            self._rounds.keep(fence)
+
+    def finish(self, fence: Fence, seconds: float) -> bool:
+        """Tells what has not been told yet; whether that ended within these seconds."""
+        return not self._targets or self._rounds.finish(fence, seconds)
 
     def wait(self, seconds: float) -> bool:
         """Whether the round under way ended within these seconds."""
-        if self._round is None:
-            return True
-        self._round.join(seconds)
-        return not self._round.is_alive()
+        return self._rounds.wait(seconds)
 
     def _go_round(self, fence: Fence) -> None:
-        try:
-            if fence != self._fence:  # somebody else may have led, and told, meanwhile
-                self._remember()
-                self._fence = fence
-            for target in self._targets:
-                if self._stopwatch() >= target.next_try:
-                    self._tell(target, fence)
-        except RingsideError as error:
-            self._fence = None
-            log_line("notifications not sent", reason=error.message)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the watch goes on
-            self._fence = None
-            log_line("notifications not sent", level=logging.ERROR, error=type(error).__name__)
+        led, self._fence = self._fence, None  # until the round has ended well, the trail is read anew each time
+        if fence != led:  # somebody else may have led, and told, meanwhile
+            self._remember()
+        for target in self._targets:
+            if self._stopwatch() >= target.next_try:
+                self._tell(target, fence)
+        self._fence = fence
 
     def _remember(self) -> None:
         """How far each target was told, from the trail."""

@@ -46,10 +46,14 @@ class Shadows(Protocol):
     def stop(self) -> None: ...
 
 
-class Notices(Protocol):
-    """Whoever tells people; never waits, never raises."""
+class Follower(Protocol):
+    """Whoever tells others what the trail says: people, MLflow. Never raises."""
 
-    def keep(self, fence: Fence) -> None: ...
+    def keep(self, fence: Fence) -> None:
+        """Called often; returns at once."""
+
+    def finish(self, fence: Fence, seconds: float) -> bool:
+        """Tells what is left, and waits for it; whether that took no longer than these seconds."""
 
 
 class Watcher:
@@ -70,11 +74,11 @@ class Watcher:
         shadows: Shadows,
         jobs: Mapping[JobName, Schedule],
         *,
-        notices: Notices | None = None,
+        followers: Sequence[Follower] = (),
         stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._notices = notices
+        self._followers = followers
         self._record = record
         self._leadership = leadership
         self._retraining = retraining
@@ -127,6 +131,12 @@ class Watcher:
             return False
         return self._settled >= now or not self._follows_requests  # the machine's time goes on by itself
 
+    def finish(self, seconds: float) -> None:
+        """Lets the followers tell what has happened, each for so long at most."""
+        for follower in self._followers:
+            if self._led is not None and not follower.finish(self._led, seconds):
+                log_line("left before all was told", follower=type(follower).__name__)
+
     def stop(self) -> None:
         """Ends the children and gives the lease back."""
         self._follow()
@@ -169,8 +179,8 @@ class Watcher:
         if self._stopwatch() - self._kept_house >= HOUSEKEEPING_SECONDS:
             self._kept_house = self._stopwatch()
             self._guarded("housekeeping", lambda: keep_house(self._record, self._settings, now))
-        if self._notices is not None:
-            self._notices.keep(fence)
+        for follower in self._followers:
+            follower.keep(fence)
         self._looked = self._stopwatch()
         if self._unsettled is None and self._worth_saying(now):
             self._unsettled = now

@@ -188,4 +188,11 @@ class NotifySettings(Section):
 class TrackingSettings(Section):
     """Where runs are also written down."""
 
-    mlflow_uri: str | None = Field(None, examples=["http://127.0.0.1:5000"], description="An MLflow tracking server.")
+    mlflow_uri: Annotated[str, Field(pattern=r"^https?://[^/\s]+")] | None = Field(
+        None,
+        examples=["http://127.0.0.1:5000"],
+        description="An MLflow tracking server: runs, models and their aliases are written there, too.",
+    )
+    timeout: PositiveDuration = Field(
+        timedelta(seconds=10), description="A silent MLflow server is given up after it, and tried again."
+    )
