@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from service.clock import machine_now
 from service.errors import Conflict, NotFound, RingsideError, SettingsError, StaleLease
 from service.leases import Fence
 from service.log_lines import log_line, write_json_lines
-from service.priority import yield_session
+from service.priority import lower_thread, yield_session
 from service.record import Record, open_record
 from service.runs import Run
 from service.settings import Settings, load_settings
@@ -29,7 +30,9 @@ DONE, NO, USAGE = 0, 1, 2
 
 # A run that shows no sign of life for the watcher's lease is taken for dead; this is well within it.
 BEAT_SECONDS = 2.0
-NICE = 10  # the predict path comes first
+# Of the session, and of the thread that works in it: a tenth of a processor that answers want, all of one that they
+# leave. Not the most: a run has to end by its deadline, whatever else the machine does.
+NICE = 10
 
 EPILOG = """\
 example:
@@ -90,8 +93,11 @@ def _supervised(settings: Settings, record: Record, run_id: str) -> int:
 
 
 def _as_child(settings: Settings, record: Record, run_id: str, fence: Fence | None) -> int:
-    """Runs what is running in the record already, and sees to it that it ends there."""
-    os.nice(NICE)
+    """Runs what is running in the record already, and sees to it that it ends there.
+
+    The work is done on a thread that gives way to answers. What is written to the record is written on one that does
+    not: it holds a lock that answers wait for.
+    """
     yield_session(NICE)
     try:
         run = record.runs.get(run_id)
@@ -101,10 +107,28 @@ def _as_child(settings: Settings, record: Record, run_id: str, fence: Fence | No
         print(f"error: {error.message}", file=sys.stderr)
         return USAGE
     _keep_beating(record, run)
+    with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+        writer.submit(int).result()  # its thread is begun here: one that the job began would be as nice as the job
+
+        def show(progress: Mapping[str, Any]) -> None:
+            writer.submit(_show, record, run_id, progress)
+
+        with ThreadPoolExecutor(1, thread_name_prefix="job", initializer=lower_thread, initargs=(NICE,)) as worker:
+            return worker.submit(_work, settings, record, run_id, fence, show, writer).result()
+
+
+def _work(
+    settings: Settings,
+    record: Record,
+    run_id: str,
+    fence: Fence | None,
+    show: Callable[[Mapping[str, Any]], None],
+    writer: ThreadPoolExecutor,
+) -> int:
     try:
         from retrain.job import run as run_job  # after the first sign of life: its libraries take seconds to import
 
-        result = run_job(settings, record, run_id, fence=fence, progress=lambda held: _show(record, run_id, held))
+        result = run_job(settings, record, run_id, fence=fence, progress=show, writer=writer)
     except RingsideError as error:
         return _fail(record, run_id, error.message)
     except Exception as error:  # noqa: BLE001 - whatever it was, the run must not stay running
@@ -120,8 +144,11 @@ def _fail(record: Record, run_id: str, reason: str) -> int:
 
 
 def _show(record: Record, run_id: str, progress: Mapping[str, Any]) -> None:
-    if not record.runs.progress(run_id, progress):
-        _stop(run_id)
+    try:
+        if not record.runs.progress(run_id, progress) and record.runs.get(run_id).state == "failed":
+            _stop(run_id)
+    except Exception as error:  # noqa: BLE001 - a busy database is no reason to give up
+        log_line("no progress told", run_id=run_id, error=str(error))
 
 
 def _keep_beating(record: Record, run: Run) -> None:

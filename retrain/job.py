@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,8 @@ from service.settings import Settings
 
 ACTOR = "retrain"
 
+Written = TypeVar("Written")
+
 # Of the budget; the rest is for reading, judging, refitting and packaging.
 SEARCH_SHARE = 0.8
 # The result is fitted twice, before the holdout and on all rows: what one fit may take for a run to end within 1.1
@@ -63,8 +66,18 @@ class RunResult:
     seconds: float
 
 
-def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None, progress: Progress) -> RunResult:
+def run(
+    settings: Settings,
+    record: Record,
+    run_id: str,
+    *,
+    fence: Fence | None,
+    progress: Progress,
+    writer: Executor | None = None,
+) -> RunResult:
     """Trains, judges and registers, and ends the run in the record; the run is running when this is called.
+
+    The record is written by `writer`, where the calling thread is too nice to hold a lock that others wait for.
 
     Raises DataError for data that cannot be learned from; the run is then still running, for the caller to fail.
 
@@ -77,7 +90,7 @@ def run(settings: Settings, record: Record, run_id: str, *, fence: Fence | None,
         origin = {"source": source_digest(settings), "code": code_digest(settings)}
         memory = Memory(settings.retrain.memory_limit, lambda: tree_bytes(os.getpid()))
         tell = Teller(progress, settings.problem.task)
-        job = _Job(settings, record, record.runs.get(run_id), fence, tell, time.monotonic(), origin, memory)
+        job = _Job(settings, record, record.runs.get(run_id), fence, tell, time.monotonic(), origin, memory, writer)
         job.tell("read")
         forget_runs(settings.store.artifacts, but=run_id)
         champion = read_champion(record)
@@ -115,9 +128,14 @@ class _Job:
     origin: Mapping[str, str | None]
     memory: Memory
 
+    writer: Executor | None
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
+
+    def write(self, call: Callable[[], Written]) -> Written:
+        """What the call returns or raises, made where the record is written."""
+        return call() if self.writer is None else self.writer.submit(call).result()
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
@@ -216,20 +234,23 @@ def _packaged(job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, 
     except BaseException:
         record.artifacts.discard(stage)
         raise
-    version = record.registry.register(
-        stage,
-        run_id=job.run.run_id,
-        parent=parent,
-        card=card,
-        read_until_seq=read_until,
-        data_until=data.data_until,
-        actor=ACTOR,
-        lease=job.fence,
-        finish=_ending(job, candidate),
-        as_champion=champion is None,
+    version = job.write(
+        lambda: record.registry.register(
+            stage,
+            run_id=job.run.run_id,
+            parent=parent,
+            card=card,
+            read_until_seq=read_until,
+            data_until=data.data_until,
+            actor=ACTOR,
+            lease=job.fence,
+            finish=_ending(job, candidate),
+            as_champion=champion is None,
+        )
     )
     forget_runs(settings.store.artifacts)
-    record.reports.add("model", record.registry.directory(version.version) / "report.html", version.version)
+    report = record.registry.directory(version.version) / "report.html"
+    job.write(lambda: record.reports.add("model", report, version.version))
     log_line("version registered", run_id=job.run.run_id, version=version.version, family=card["family"])
     return RunResult(version.version, decision, job.seconds())
 
@@ -264,7 +285,7 @@ def _refused(job: _Job, candidate: _Candidate) -> RunResult:
         "origin": job.origin,
         "mode": candidate.plan.decided.to_json(),
     }
-    job.record.runs.succeed(job.run.run_id, None, outcome)
+    job.write(lambda: job.record.runs.succeed(job.run.run_id, None, outcome))
     forget_runs(job.settings.store.artifacts)
     log_line("candidate refused", run_id=job.run.run_id, reasons=list(decision.reasons))
     return RunResult(None, decision, job.seconds())

@@ -21,6 +21,17 @@ def yield_thread() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
+def lower_thread(nice: int) -> None:
+    """The calling thread, and those that it starts, are so much nicer than the process; on Linux alone.
+
+    For work that has to get on beside whatever else the machine does: an idle thread (`yield_thread`) gets nothing
+    while anybody computes, however nicely: beside a dozen neighbours at nice 19 it ran 1.4 of 83 seconds.
+    """
+    if sys.platform.startswith("linux"):  # there, niceness is a thread's own
+        with suppress(OSError):
+            os.nice(nice)
+
+
 def yield_session(nice: int) -> None:
     """The calling process's whole session gives way to other sessions, as `nice` would among its own.
 

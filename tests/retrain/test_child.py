@@ -18,6 +18,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from retrain.__main__ import NICE
 from retrain.child import RetrainChild, run_supervised, tree_bytes
 from retrain.job import run
 from retrain.reproduction import reproduce
@@ -217,6 +218,20 @@ def test_a_command_goes_on_with_a_run_that_lost_its_process(tmp_path: Path, sqli
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, json.loads(done.stdout)["version"]) == (0, "v1")
     assert project.record.events.latest("retrain_resumed") is not None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere niceness is the whole process's")
+def test_a_run_gives_way_to_answers_and_writes_like_anybody(endless: Project, started: list[RetrainChild]) -> None:
+    """What computes is nice, with the threads that it starts; what holds the record's lock is not."""
+    child, run_id = start(endless, started)
+    wait_until(lambda: searching(endless, run_id), 60)
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    threads = [int(path.name) for path in Path(f"/proc/{child.pid}/task").iterdir()]
+    levels = [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads]
+    assert min(19, usual + NICE) in levels
+    assert os.getpriority(os.PRIO_PROCESS, child.pid) == usual  # the main thread, and so those that write
+    if usual < 19 - NICE:
+        assert levels.count(usual) >= 3  # main, beat, writer
 
 
 def test_a_run_that_was_ended_elsewhere_stops(endless: Project, started: list[RetrainChild]) -> None:
