@@ -14,6 +14,7 @@ from retrain.lineage import git_commit, library_versions
 from retrain.mode import ModeDecision
 from retrain.search import SearchReport
 from retrain.study import study_of
+from retrain.window import WindowDecision
 from service.clock import machine_now
 from service.settings import Settings
 
@@ -41,6 +42,7 @@ def write_card(
     mode: ModeDecision,
     as_of: datetime | None,
     searched: Mapping[str, Any],
+    window: WindowDecision | None = None,
 ) -> dict[str, Any]:
     """The card without its `version`, which registration gives."""
     best = found.best.configuration
@@ -78,6 +80,7 @@ def write_card(
         "study": study_of(found),
         **searched,
         "mode": mode.to_json(),
+        "window": window.to_json() if window else None,
         "economies": list(economies),
         "ensemble": found.selection.to_json() if found.selection else None,
         "search_rows": found.rows,
@@ -88,7 +91,9 @@ def write_card(
             "git_commit": git_commit(settings.folder),
             "seed": settings.retrain.seed,
             "as_of": _text(as_of),
-            "rows": settings.retrain.model_dump(mode="json", include=ROWS) | _kept(data, economies),
+            "rows": settings.retrain.model_dump(mode="json", include=ROWS)
+            | (window.window.to_settings() if window else {})
+            | _kept(data, economies),
             "libraries": library_versions(),
             "parent": parent,
             "chain_head": chain_head,

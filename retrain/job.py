@@ -98,6 +98,7 @@ def run(
         if job.memory.economies:
             give_back()
         plan = make_plan(settings.retrain, record, job.run, data, champion)
+        data = plan.final(data)
         found = find(job, plan.learn, champion) if plan.decided.mode == "full" else known(champion)
         recipe = Recipe(found.best.configuration, settings.retrain.seed, plan.origin)
         job.tell("judge", found)
@@ -127,15 +128,15 @@ class _Job:
     started: float
     origin: Mapping[str, str | None]
     memory: Memory
-
     writer: Executor | None
+
     def seconds(self) -> float:
         return time.monotonic() - self.started
-
 
     def write(self, call: Callable[[], Written]) -> Written:
         """What the call returns or raises, made where the record is written."""
         return call() if self.writer is None else self.writer.submit(call).result()
+
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
@@ -227,7 +228,7 @@ def _packaged(job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, 
             settings, data, plan.holdout, found, judged, decision, parity,
             latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
             economies=job.memory.economies, mode=plan.decided, as_of=job.run.as_of,
-            searched=_searched(job, champion, plan.decided),
+            searched=_searched(job, champion, plan.decided), window=plan.window,
         )  # fmt: skip
         (stage / "report.html").write_text(render_report(card, judged, plan.holdout), encoding="utf-8")
         fail_point("retrain.packaged")

@@ -14,6 +14,7 @@ from retrain.mode import ModeDecision, ModeFacts, choose_mode, refused_without_s
 from retrain.recipe import Origin, champions_configuration
 from retrain.search import SearchReport
 from retrain.trial import TrialReport
+from retrain.window import ALL_ROWS, WindowDecision, champions_window, choose_window, keeps
 from service.events import RetrainRequested
 from service.log_lines import log_line
 from service.loop_sections import RetrainSettings
@@ -23,12 +24,20 @@ from service.runs import Run
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`origin` is what an incremental run goes on from; the `holdout` is newer than what is learned from."""
+    """`origin` is what an incremental run goes on from; the `holdout` is newer than what is learned from.
+
+    `window` is None where the settings name one, which was applied as the rows were read.
+    """
 
     decided: ModeDecision
     origin: Origin | None
     learn: Dataset
     holdout: Dataset
+    window: WindowDecision | None = None
+
+    def final(self, data: Dataset) -> Dataset:
+        """Of all rows, those that the packaged model is fitted on."""
+        return data if self.window is None else self.window.window.of(data)
 
 
 def make_plan(settings: RetrainSettings, record: Record, run: Run, data: Dataset, champion: Champion | None) -> Plan:
@@ -43,7 +52,27 @@ def make_plan(settings: RetrainSettings, record: Record, run: Run, data: Dataset
             decided, origin = without_continuing(decided, obstacle), None
             learn, holdout = divide(data, champion, decided.mode, settings.holdout)
     log_line("mode chosen", run_id=run.run_id, mode=decided.mode, reasons=list(decided.reasons))
-    return Plan(decided, origin, learn, holdout)
+    window = _window(settings, decided, learn, holdout, champion)
+    if window is None:
+        return Plan(decided, origin, learn, holdout)
+    log_line("window chosen", run_id=run.run_id, **window.to_json())
+    return Plan(decided, origin, window.window.of(learn), holdout, window)
+
+
+def _window(
+    settings: RetrainSettings, decided: ModeDecision, learn: Dataset, holdout: Dataset, champion: Champion | None
+) -> WindowDecision | None:
+    """Chosen where the recipe is; a refit keeps its champion's, and one that goes on learns from new rows alone."""
+    if settings.window != "auto":
+        return None
+    if decided.mode == "full" or champion is None:
+        return choose_window(settings, learn, holdout, settings.seed)
+    if decided.mode == "incremental":
+        return WindowDecision(ALL_ROWS, ("it goes on with what is new",), {})
+    found = champions_window(champion.version.card)
+    if keeps(found.window, learn, holdout):
+        return found
+    return WindowDecision(ALL_ROWS, ("the champion's is too short",), {})
 
 
 def known(champion: Champion | None) -> SearchReport:

@@ -33,7 +33,10 @@ def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset)
             '<p class="dim">How much the loss rises when one feature is mixed among the holdout\'s rows.</p>'
             + bars(dict(list(found.importances.items())[:SHOWN_FEATURES]), "importance"),
         ),
-        section("What was tried", _mode(card["mode"]) + _ensemble(card["ensemble"]) + _trials(card["trials"])),
+        section(
+            "What was tried",
+            _mode(card["mode"]) + _window(card.get("window")) + _ensemble(card["ensemble"]) + _trials(card["trials"]),
+        ),
         section("Where it comes from", _facts(_origin(card))),
     ]
     return render_page(title, sections)
@@ -116,6 +119,12 @@ def _confusion(predicted: Any, y: Any, classes: Sequence[str]) -> str:
 
 def _mode(mode: Mapping[str, Any]) -> str:
     return f"<p>Mode {escape(mode['mode'])}: {escape('; '.join(mode['reasons']))}.</p>"
+
+
+def _window(window: Mapping[str, Any] | None) -> str:
+    return (
+        "" if window is None else f"<p>Window {escape(window['window'])}: {escape('; '.join(window['reasons']))}.</p>"
+    )
 
 
 def _trials(trials: Sequence[Mapping[str, Any]]) -> str:

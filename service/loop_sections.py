@@ -99,8 +99,10 @@ class RetrainSettings(Section):
         description='"full": a search each time; "refit": the champion\'s recipe on new rows; "incremental": the '
         'champion goes on with new rows; "auto": by trigger and price.',
     )
-    window: Literal["expanding", "recent", "weighted"] = Field(
-        "expanding", description="All rows, those of window_length, or all with older ones counting less (half_life)."
+    window: Literal["expanding", "recent", "weighted", "auto"] = Field(
+        "expanding",
+        description='All rows, those of window_length, or all with older ones counting less (half_life); "auto": what '
+        "does best on the newest rows.",
     )
     window_length: PositiveDuration = Field(
         timedelta(days=180), description='With window = "recent": rows no older than this before the newest.'
