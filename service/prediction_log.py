@@ -17,6 +17,7 @@ from service.database import Database
 from service.disk_pace import DiskPace
 from service.errors import InvalidLabel, InvalidRecord, LogUnavailable
 from service.log_appender import Appender, open_appender
+from service.log_counts import count_log
 from service.log_forgetting import forget_some
 from service.log_labels import add_labels, storable
 from service.log_window import even_share
@@ -274,15 +275,9 @@ class PredictionLog:
         return rows[0] if rows else None
 
     def counts(self, as_of: datetime, horizon: timedelta) -> LogCounts:
-        """Over the whole log; only `pending` depends on the time."""
-        rows = sa.select(sa.func.count()).select_from(predictions)
-        labelled = sa.select(sa.func.count()).select_from(labels).where(~labels.c.correction)
-        pending = rows.where(
-            predictions.c.requested_at > as_of - horizon,
-            ~sa.exists().where(labels.c.seq == predictions.c.seq),
-        )
+        """Over the whole log; only `pending` depends on the time. Large ones by their numbers: see `log_counts`."""
         with self._database.read() as connection:
-            return LogCounts(*(connection.execute(query).scalar_one() for query in (rows, labelled, pending)))
+            return count_log(connection, as_of, horizon)
 
     def labelled(self, as_of: datetime, horizon: timedelta, *, after: datetime | None = None) -> int:
         """How many requests with after < requested_at ≤ as_of − horizon got a label within `horizon`."""

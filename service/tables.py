@@ -109,6 +109,7 @@ labels = sa.Table(
     sa.Column("correction", sa.Boolean, nullable=False),
     sa.Index("labels_seq", "seq", "label_seq"),
     sa.Index("labels_received_at", "received_at"),
+    sa.Index("labels_corrections", "seq", sqlite_where=sa.text("correction"), postgresql_where=sa.text("correction")),
     sqlite_autoincrement=True,
 )
 

@@ -86,7 +86,7 @@ def test_a_record_of_newer_code_is_refused_untouched(empty_database: Database) -
     with empty_database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(
-        SettingsError, match="revision 9999, which this version of Ringside does not know; expected 0001"
+        SettingsError, match="revision 9999, which this version of Ringside does not know; expected 0002"
     ):
         empty_database.migrate()
 
