@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +28,7 @@ from tests.monitoring.arena import START, TOML
 from tests.monitoring.watch_house import WatchHouse
 
 DAY = timedelta(days=1)
+ROOT = Path(__file__).parents[2]
 SECRET = "s3cr3t-t0k3n"
 KINDS: dict[str, type[Event]] = {
     kind.kind: kind for kind in (BoutDecided, LabelsStopped, ModelPromoted, QualityDeclined, RetrainFailed)
@@ -247,6 +251,18 @@ def test_only_the_kinds_that_are_asked_for_are_told(tmp_path: Path, receiver: Re
     office.go(office.notifier())
     assert [body["title"] for body in receiver.bodies] == ["ringside: model promoted (v2)"]
     house.record.close()
+
+
+def test_a_watch_that_looks_once_ends_when_people_were_told(tmp_path: Path, receiver: Receiver) -> None:
+    """Of what had happened, and of what it did itself: the message under way is waited for."""
+    house = WatchHouse(tmp_path, toml=f'{TOML}[notify]\nurls = ["{receiver.url}"]\n')
+    house.record.events.append(RetrainFailed(run_id="run-1", trigger="alert", error="no disk"), actor="retrain")
+    house.record.close()
+    environment = os.environ | {"RINGSIDE_CONFIG": str(house.settings.path)}
+    command = [sys.executable, "-m", "monitoring", "--once"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [body["title"] for body in receiver.bodies] == ["ringside: retrain failed"]
 
 
 def test_two_bouts_of_one_day_are_two_pieces_of_news() -> None:
