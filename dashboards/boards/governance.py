@@ -111,6 +111,7 @@ RETRAINING = Row(
             "s",
             (Query("max(ringside_run_seconds_left)", "left"),),
             (Link("Status: its progress", "/status"),),
+            above(1200, 2400),
         ),
         Panel(
             "Run duration",
