@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from service.logged import LogCounts
 from service.tables import labels, predictions
 
-COUNTED = 100_000  # about 10 ms
+COUNTED = 100_000  # tens of milliseconds; a million took .7 s
 
 
 def count_log(connection: sa.Connection, as_of: datetime, horizon: timedelta) -> LogCounts:
@@ -24,10 +24,11 @@ def count_log(connection: sa.Connection, as_of: datetime, horizon: timedelta) ->
     return LogCounts(rows, told - _corrections(connection), _pending(connection, as_of - horizon))
 
 
-def _rows(connection: sa.Connection, number: sa.Column[Any], since: int | None = None) -> int:
+def _rows(connection: sa.Connection, number: sa.Column[Any], since: int = 0) -> int:
     """How many rows of the number's table there are, from the number `since` on."""
-    numbers = sa.select(sa.func.min(number), sa.func.max(number))
-    lowest, highest = connection.execute(numbers if since is None else numbers.where(number >= since)).one()
+    # One by one: SQLite reads the whole table where one query asks for both.
+    lowest = connection.execute(sa.select(sa.func.min(number)).where(number >= since)).scalar()
+    highest = connection.execute(sa.select(sa.func.max(number))).scalar()
     if lowest is None:
         return 0
     if highest - lowest >= COUNTED:
@@ -37,7 +38,8 @@ def _rows(connection: sa.Connection, number: sa.Column[Any], since: int | None =
 
 
 def _corrections(connection: sa.Connection, since: int = 0) -> int:
-    query = sa.select(sa.func.count()).select_from(labels).where(labels.c.correction, labels.c.seq >= since)
+    # In the words of the index `labels_corrections`: SQLite uses it for no others.
+    query = sa.select(sa.func.count()).select_from(labels).where(sa.text("correction"), labels.c.seq >= since)
     return int(connection.execute(query).scalar_one())
 
 
