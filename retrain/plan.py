@@ -70,9 +70,7 @@ def _window(
     if decided.mode == "incremental":
         return WindowDecision(ALL_ROWS, ("it goes on with what is new",), {})
     found = champions_window(champion.version.card)
-    if keeps(found.window, learn, holdout):
-        return found
-    return WindowDecision(ALL_ROWS, ("the champion's is too short",), {})
+    return found if keeps(found.window, learn, holdout) else choose_window(settings, learn, holdout, settings.seed)
 
 
 def known(champion: Champion | None) -> SearchReport:
