@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients mlflow packages demo test test-data test-docker check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-windows bench-quality bench-automl
+.PHONY: help setup clients mlflow packages demo test test-data test-docker check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ bench-evidence: setup  ## Simulate the evidence rule: false and missed promotion
 bench-alarms: setup  ## Measure false and missed drift alarms beside rivals (ten minutes): ARGS="--data folder"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.alarms --write $(ARGS)
+
+bench-retrain-load: setup  ## Measure the predict path during a retrain, with hey (three minutes)
+	$(BIN)/python -m benchmarks.retrain_load --write $(ARGS)
 
 bench-windows: setup  ## Measure drift checks of a million rows and of 200 columns (about ten minutes)
 	$(BIN)/python -m benchmarks.windows --write $(ARGS)
