@@ -119,7 +119,7 @@ def init(
 
 @app.command()
 def train(config: ConfigOption = None, reason: ReasonOption = "asked for", as_json: JsonOption = False) -> None:
-    """Train a model now. The first becomes champion, each later one a challenger. Exit code 1: the gate refused it.
+    """Train a model now. The first becomes champion, each later one a challenger. Exit code 1: none was made.
 
     Example: ringside train --config ringside.toml
     """

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from retrain.child import end_with_parent, run_supervised
+from retrain.finding import Finding
 from service.clock import machine_now
 from service.errors import Conflict, NotFound, RingsideError, SettingsError, StaleLease
 from service.leases import Fence
@@ -39,8 +40,8 @@ example:
   python -m retrain --config ringside.toml --reason "new prices since Monday"
   python -m retrain --config ringside.toml --run run-20261121-5f1c2d3e     # goes on with a run that was killed
 
-exit code 0: a version was registered; 1: the gate refused the candidate, or the run failed (the reason is printed
-and recorded); 2: bad usage or settings.
+exit code 0: a version was registered; 1: a guard refused the data, the gate the candidate, or the run failed (the
+reason is printed and recorded); 2: bad usage or settings.
 """
 
 
@@ -130,15 +131,15 @@ def _work(
 
         result = run_job(settings, record, run_id, fence=fence, progress=show, writer=writer)
     except RingsideError as error:
-        return _fail(record, run_id, error.message)
+        return _fail(record, run_id, error.message, getattr(error, "findings", ()))
     except Exception as error:  # noqa: BLE001 - whatever it was, the run must not stay running
         log_line("run failed", run_id=run_id, exc_info=True)
         return _fail(record, run_id, f"{type(error).__name__}: {error}")
     return DONE if result.version is not None else NO
 
 
-def _fail(record: Record, run_id: str, reason: str) -> int:
-    record.runs.fail(run_id, reason)
+def _fail(record: Record, run_id: str, reason: str, findings: Sequence[Finding] = ()) -> int:
+    record.runs.fail(run_id, reason, findings=[finding.to_json() for finding in findings])
     log_line("run failed", run_id=run_id, reason=reason)
     return NO
 

@@ -9,6 +9,7 @@ from typing import Any
 from retrain.dataset import Dataset
 from retrain.evaluation import Metrics
 from retrain.examination import Examination
+from retrain.finding import Finding
 from retrain.gate import GateDecision, Parity
 from retrain.lineage import git_commit, library_versions
 from retrain.mode import ModeDecision
@@ -42,6 +43,7 @@ def write_card(
     mode: ModeDecision,
     as_of: datetime | None,
     searched: Mapping[str, Any],
+    findings: Sequence[Finding],
     window: WindowDecision | None = None,
 ) -> dict[str, Any]:
     """The card without its `version`, which registration gives."""
@@ -83,6 +85,7 @@ def write_card(
         "window": window.to_json() if window else None,
         "economies": list(economies),
         "ensemble": found.selection.to_json() if found.selection else None,
+        "findings": [finding.to_json() for finding in findings],
         "search_rows": found.rows,
         "search_seconds": round(found.seconds, 3),
         "lineage": {

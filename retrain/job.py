@@ -20,7 +20,9 @@ from retrain.card import write_card
 from retrain.child import tree_bytes
 from retrain.dataset import Dataset
 from retrain.examination import Champion, Examination, examine
+from retrain.finding import Finding
 from retrain.gate import GateDecision
+from retrain.guards import GuardContext, inspect_data, refuse
 from retrain.memory import Memory, give_back
 from retrain.mode import ModeDecision
 from retrain.origin import code_digest, source_digest
@@ -29,6 +31,7 @@ from retrain.plan import Plan, known, make_plan
 from retrain.problem import problem_schema
 from retrain.recipe import Recipe
 from retrain.report import render_report
+from retrain.representation import read_populations
 from retrain.rows import read_rows
 from retrain.search import SearchReport, search
 from retrain.study import best_of_families, warm_start
@@ -98,6 +101,7 @@ def run(
         if job.memory.economies:
             give_back()
         plan = make_plan(settings.retrain, record, job.run, data, champion)
+        findings = guard(job, data, len(plan.holdout))
         data = plan.final(data)
         found = find(job, plan.learn, champion) if plan.decided.mode == "full" else known(champion)
         recipe = Recipe(found.best.configuration, settings.retrain.seed, plan.origin)
@@ -109,7 +113,7 @@ def run(
             recipe, found = replace(recipe, configuration=chosen), found.of(chosen)
         judged = examine(fitted, plan.learn, plan.holdout, champion, settings.promotion.loss, settings.retrain.seed)
         decision = gate.decide(finite=judged.candidate.finite, dummy=judged.dummy, champion=judged.champion)
-        candidate = _Candidate(plan, found, judged, decision)
+        candidate = _Candidate(plan, findings, found, judged, decision)
         if not decision.passed:
             return _refused(job, candidate)
         job.tell("refit", found)
@@ -143,6 +147,7 @@ class _Candidate:
     """What came of a run, and what the gate says of it."""
 
     plan: Plan
+    findings: tuple[Finding, ...]
     found: SearchReport
     judged: Examination
     decision: GateDecision
@@ -173,6 +178,18 @@ def fitting(job: _Job, data: Dataset) -> Dataset:
     kept = data.take(np.arange(len(data) - rows, len(data)))
     log_line("fewer rows for want of memory", run_id=job.run.run_id, rows=rows, of=len(data))
     return kept
+
+
+def guard(job: _Job, data: Dataset, held: int) -> tuple[Finding, ...]:
+    """What is wrong with the data, none of it an error; raises DataRefused where one is."""
+    job.tell("guard")
+    as_of = job.run.as_of or job.record.clock.now()
+    populations = read_populations(job.settings, job.record, as_of)
+    findings = inspect_data(data, GuardContext(job.settings.guards, held, populations))
+    for finding in findings:
+        log_line("data finding", run_id=job.run.run_id, severity=finding.severity, finding=str(finding))
+    refuse(findings)
+    return findings
 
 
 def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
@@ -228,7 +245,7 @@ def _packaged(job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, 
             settings, data, plan.holdout, found, judged, decision, parity,
             latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
             economies=job.memory.economies, mode=plan.decided, as_of=job.run.as_of,
-            searched=_searched(job, champion, plan.decided), window=plan.window,
+            searched=_searched(job, champion, plan.decided), window=plan.window, findings=candidate.findings,
         )  # fmt: skip
         (stage / "report.html").write_text(render_report(card, judged, plan.holdout), encoding="utf-8")
         fail_point("retrain.packaged")
@@ -259,8 +276,8 @@ def _packaged(job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, 
 def _ending(job: _Job, candidate: _Candidate) -> Callable[[sa.Connection, str], None]:
     """Ends the run in the transaction that registers its version."""
     family = candidate.found.best.configuration.family
-    outcome = {"gate": candidate.decision.to_json(), "family": family, "origin": job.origin}
-    outcome["mode"] = candidate.plan.decided.to_json()
+    outcome: dict[str, Any] = {"gate": candidate.decision.to_json(), "family": family, "origin": job.origin}
+    outcome |= {"mode": candidate.plan.decided.to_json(), "findings": _plain(candidate.findings)}
 
     def end(connection: sa.Connection, version: str) -> None:
         job.record.runs.succeed(job.run.run_id, version, outcome, connection)
@@ -285,11 +302,16 @@ def _refused(job: _Job, candidate: _Candidate) -> RunResult:
         "trials": best_of_families(candidate.found),
         "origin": job.origin,
         "mode": candidate.plan.decided.to_json(),
+        "findings": _plain(candidate.findings),
     }
     job.write(lambda: job.record.runs.succeed(job.run.run_id, None, outcome))
     forget_runs(job.settings.store.artifacts)
     log_line("candidate refused", run_id=job.run.run_id, reasons=list(decision.reasons))
     return RunResult(None, decision, job.seconds())
+
+
+def _plain(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
+    return [finding.to_json() for finding in findings]
 
 
 def _read_until(job: _Job, data: Dataset) -> int:

@@ -20,6 +20,8 @@ td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 svg { width: 100%; height: auto; max-width: 40rem; font: 11px system-ui, sans-serif; fill: var(--ink); }
 svg .dim { fill: var(--dim); } .mark { fill: var(--mark); } .line { fill: none; stroke: var(--mark); stroke-width: 2; }
 .axis { fill: none; stroke: var(--dim); } .guide { stroke: var(--line); stroke-dasharray: 4 4; }
+.error, .warning { border-radius: .3rem; padding: 0 .5rem; font-size: .8rem; color: #fff; }
+.error { background: #c0392b; } .warning { background: #b7791f; } .finding { margin: .3rem 0; }
 .passed::before { content: "✓ "; } .refused::before { content: "✗ "; font-weight: bold; }
 """
 

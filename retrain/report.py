@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from retrain.charts import bars, calibration_points, curve, roc_points, scatter
+from retrain.data_section import findings_list
 from retrain.dataset import Dataset
 from retrain.evaluation import LOWER_IS_BETTER
 from retrain.examination import Examination
@@ -27,6 +28,7 @@ def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset)
         section("How good it is", _metrics(card)),
         section("Against the champion", _champion(card)),
         section("The gate", _gate(card["gate"])),
+        section("What the guards found", findings_list(card["findings"])),
         section("On the holdout", _pictures(found, holdout)),
         section(
             "What it looks at",

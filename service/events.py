@@ -224,6 +224,7 @@ class RetrainFailed(Event):
     trigger: str
     error: str
     seconds: float | None = None
+    findings: Sequence[Mapping[str, Any]] = ()  # of the guards, where they refused the data
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,34 @@ class RetrainSettings(Section):
     )
 
 
+# "certain": what is certain to spoil a model is an error and stops the run, what only looks so is a warning.
+GuardLevel = Literal["error", "certain", "warning", "off"]
+
+
+class GuardSettings(Section):
+    """What is looked for in a run's data: "error" stops it, "certain" where beyond doubt, "warning" never; "off"."""
+
+    leakage: GuardLevel = Field("certain", description="Columns that know the target.")
+    duplicates: GuardLevel = Field("certain", description="Rows held out that are learned from, too.")
+    constant: GuardLevel = Field("warning", description="Columns with one value.")
+    identifier: GuardLevel = Field("warning", description="Columns that name the row.")
+    label_noise: GuardLevel = Field("warning", description="Signs that labels are not what they seem.")
+    class_size: GuardLevel = Field("certain", description="Classes with too few rows.")
+    target_drift: GuardLevel = Field("certain", description="Newest targets unlike those before.")
+    representation: GuardLevel = Field(
+        "certain", description="Groups (problem.protected, quality.slices) rarer than in the population."
+    )
+    population: dict[Name, dict[Name, Share]] = Field(
+        {},
+        examples=[{"sex": {"female": 0.51, "male": 0.49}}],
+        description="Groups' shares in the population of a column; else they are those of the requests.",
+    )
+
+    def levels(self) -> dict[str, GuardLevel]:
+        """Of every guard, by its name."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "population"}
+
+
 class PromotionSettings(Section):
     """When a challenger wins."""
 

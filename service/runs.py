@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -218,13 +218,18 @@ class Runs:
             fail_point("run.succeeded")
         return run
 
-    def fail(self, run_id: str, error: str, *, actor: str = "retrain") -> Run:
-        """requested or running → failed. A run that has ended stays as it is: the first reason is the true one."""
+    def fail(
+        self, run_id: str, error: str, *, findings: Sequence[Mapping[str, Any]] = (), actor: str = "retrain"
+    ) -> Run:
+        """requested or running → failed. A run that has ended stays as it is: the first reason is the true one.
+
+        `findings` are what was wrong with the data, where that is the reason.
+        """
         at = self._clock.now()
         with self._events.writing() as connection:
             if _read(connection, run_id).active is None:
                 return _read(connection, run_id)
-            return self._failed(connection, run_id, error, actor, at)
+            return self._failed(connection, run_id, error, actor, at, findings)
 
     def decline(
         self,
@@ -283,10 +288,21 @@ class Runs:
             names = connection.execute(silent).scalars().all()
             return [self._failed(connection, run_id, error, actor, at) for run_id in names]
 
-    def _failed(self, connection: sa.Connection, run_id: str, error: str, actor: str, at: datetime) -> Run:
-        values = self._ending("failed", at) | {"outcome": {"error": clean_text(error)}}
+    def _failed(
+        self,
+        connection: sa.Connection,
+        run_id: str,
+        error: str,
+        actor: str,
+        at: datetime,
+        findings: Sequence[Mapping[str, Any]] = (),
+    ) -> Run:
+        outcome = {"error": clean_text(error)} | ({"findings": plain(findings)} if findings else {})
+        values = self._ending("failed", at) | {"outcome": outcome}
         run = _change(connection, run_id, ("requested", "running"), values)
-        event = RetrainFailed(run_id=run_id, trigger=run.trigger, error=clean_text(error), seconds=run.seconds)
+        event = RetrainFailed(
+            run_id=run_id, trigger=run.trigger, error=clean_text(error), seconds=run.seconds, findings=plain(findings)
+        )
         self._events.append(event, actor=actor, at=at, connection=connection)
         return run
 

@@ -25,6 +25,7 @@ from service.complaint import NESTED, PLACES, PREFIX, settings_error, unknown_ke
 from service.errors import SettingsError
 from service.loop_sections import (
     DriftSettings,
+    GuardSettings,
     NotifySettings,
     PromotionSettings,
     QualitySettings,
@@ -50,6 +51,7 @@ __all__ = [
     "ColumnSettings",
     "DataSettings",
     "DriftSettings",
+    "GuardSettings",
     "LogSettings",
     "NotifySettings",
     "ProblemSettings",
@@ -91,6 +93,7 @@ class Settings(BaseSettings):
     drift: DriftSettings = DriftSettings()
     quality: QualitySettings = QualitySettings()
     retrain: RetrainSettings = RetrainSettings()
+    guards: GuardSettings = GuardSettings()
     promotion: PromotionSettings = PromotionSettings()
     watch: WatchSettings = WatchSettings()
     notify: NotifySettings = NotifySettings()

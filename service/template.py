@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from service.columns import Column
 from service.loop_sections import (
     DriftSettings,
+    GuardSettings,
     NotifySettings,
     PromotionSettings,
     QualitySettings,
@@ -38,6 +39,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "drift": DriftSettings,
     "quality": QualitySettings,
     "retrain": RetrainSettings,
+    "guards": GuardSettings,
     "promotion": PromotionSettings,
     "watch": WatchSettings,
     "notify": NotifySettings,
@@ -100,6 +102,8 @@ def _shown_value(field: FieldInfo) -> Any:
 def _toml(value: Any) -> str:
     if isinstance(value, timedelta):
         return f'"{format_duration(value)}"'
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(str(name))} = {_toml(item)}" for name, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, bool | int | float):

@@ -65,8 +65,17 @@ def tell_run(run: Run, made: ModelVersion | None, as_json: bool) -> None:
         others |= {"champion": made.card["champion_metrics"]} if made.card["champion_metrics"] else {}
         rows = [_metric_row(name, own, list(others.values())) for name, own in made.card["metrics"].items()]
         tell_table(["metric", f"{made.version} (95 % interval)", *others], rows)
+    tell_findings(outcome.get("findings", []))
     for check in outcome.get("gate", {}).get("checks", []):
         print(f"gate: {'passed ' if check['passed'] else 'REFUSED'}  {check['reason']}")
+
+
+def tell_findings(findings: Sequence[Mapping[str, Any]]) -> None:
+    """What the guards found in the data, one line for each."""
+    for finding in findings:
+        about = "" if finding["column"] is None else f"{finding['column']}: "
+        said = "ERROR  " if finding["severity"] == "error" else "warning"
+        print(f"data: {said}  {finding['check']}: {about}{finding['message']}")
 
 
 def _metric_row(name: str, own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:

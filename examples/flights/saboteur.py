@@ -64,6 +64,7 @@ def enter(settings: Settings, record: Record) -> str:
             mode=ModeDecision("full", ("it only has to look like a model",)),
             as_of=None,
             searched={},
+            findings=(),
         )
         (stage / "report.html").write_text(render_report(card, judged, holdout), encoding="utf-8")
     except BaseException:

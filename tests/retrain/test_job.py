@@ -63,7 +63,13 @@ def test_the_first_version_becomes_champion(tmp_path: Path, sqlite_database: Dat
     model = ServedModel.load(registry.directory("v1"), "v1", version.digest)
     record = {"distance": 900, "seats": None, "carrier": "UA", "gate": "g0", "note": "x"}
     assert model.score(model.decoder.decode([record])).raw.shape == (1, 2)
-    assert [held["stage"] for held in told if held["stage"] != "search"] == ["read", "judge", "refit", "package"]
+    assert [held["stage"] for held in told if held["stage"] != "search"] == [
+        "read",
+        "guard",
+        "judge",
+        "refit",
+        "package",
+    ]
     assert project.record.events.verify().valid
     assert project.record.reports.recent("model")[0].model_version == "v1"
 
