@@ -271,6 +271,28 @@ def reproduce(
 
 
 @app.command()
+def explain(
+    id: Annotated[str, typer.Argument(help="The id of an answered prediction.")],
+    attribution: Annotated[
+        bool, typer.Option(help="Ask the model again for what moved the prediction; or say only what is recorded.")
+    ] = True,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain one answered prediction: who answered and why, what challengers said, the label, what moved it.
+
+    Example: ringside explain order-17
+    """
+    from service.explainer import explain as attribute
+    from service.explanation import explanation
+    from service.terminal_explanation import tell_explanation
+
+    settings, record = _opened(config)
+    told = explanation(record, settings, id, attribute if attribution else None)
+    tell_explanation(told, as_json)
+
+
+@app.command()
 def reject(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Bar a version from becoming champion. Exit code 1: it is champion.
 

@@ -72,6 +72,16 @@ class BoutLedger:
                 found.update((row.seq, ShadowScore(**row._mapping)) for row in connection.execute(query))
         return found
 
+    def said(self, bouts: Sequence[str], seq: int) -> dict[str, ShadowScore]:
+        """What was said to one request in each of these bouts, where something was."""
+        columns = [c for c in shadow_scores.c if c.name != "bout"]
+        query = sa.select(shadow_scores.c.bout, *columns).where(
+            shadow_scores.c.bout.in_(list(bouts)), shadow_scores.c.seq == seq
+        )
+        with self._database.read() as connection:
+            rows = [dict(row._mapping) for row in connection.execute(query)]
+        return {row.pop("bout"): ShadowScore(**row) for row in rows}
+
     def enter_pairs(
         self,
         bout: str,

@@ -31,6 +31,7 @@ from service.client_messages import (
     Unreachable,
     checked_batch,
     expect_success,
+    explain_path,
     label_bodies,
     predict_bodies,
     read_labels_taken,
@@ -100,6 +101,11 @@ class Client:
         held: dict[str, Any] = self._send("GET", "/status").json()
         return held
 
+    def explain(self, id: str) -> dict[str, Any]:
+        """GET /explain: one answered prediction, and what moved it; RequestRefused for an id never answered."""
+        held: dict[str, Any] = self._send("GET", explain_path(id)).json()
+        return held
+
     def _send(self, method: str, path: str, body: bytes | None = None, at: datetime | None = None) -> httpx.Response:
         attempts = Attempts(f"{method} {path}", self._patience)
         while True:
@@ -165,6 +171,11 @@ class AsyncClient:
     async def status(self) -> dict[str, Any]:
         """GET /status."""
         held: dict[str, Any] = (await self._send("GET", "/status")).json()
+        return held
+
+    async def explain(self, id: str) -> dict[str, Any]:
+        """As Client.explain."""
+        held: dict[str, Any] = (await self._send("GET", explain_path(id))).json()
         return held
 
     async def _send_all(self, path: str, bodies: Iterable[bytes], at: datetime | None) -> list[httpx.Response]:

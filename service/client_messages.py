@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import httpx
 
@@ -186,6 +187,11 @@ def read_labels_taken(response: httpx.Response) -> LabelsTaken:
     """The answer to one labels request."""
     held = response.json()
     return LabelsTaken(held["accepted"], held["duplicates"], tuple(held["conflicts"]), tuple(held["unknown"]))
+
+
+def explain_path(id: str) -> str:
+    """Where one answered prediction is explained."""
+    return f"/explain?{urlencode({'id': id})}"
 
 
 def _plain(value: Any) -> Any:

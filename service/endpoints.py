@@ -15,6 +15,8 @@ from service.bodies import expect_keys, expect_reason
 from service.decoder import Decoder
 from service.errors import InvalidLabel, InvalidRecord, NoChampion
 from service.events import plain
+from service.explainer import explain_apart
+from service.explanation import explanation
 from service.logged import LabelGiven
 from service.model_version import ModelVersion
 from service.predict import LONGEST_ID
@@ -193,6 +195,20 @@ def read_time(text: str, field: str) -> datetime:
         raise InvalidRecord(
             f'{field}: {text[:40]!r} is no time; expected RFC 3339, such as "2024-05-01T13:45:00Z"', field=field
         ) from None
+
+
+def explain(worker: Worker, call: Call) -> Reply:
+    unknown = set(call.query) - {"id", "attribution"}
+    if unknown:
+        name = min(unknown)[:60]
+        raise InvalidRecord(f"{name!r}: unknown; expected id or attribution", field=name)
+    if not call.query.get("id"):
+        raise InvalidRecord("id: missing; expected the id of an answered prediction", field="id")
+    wanted = call.query.get("attribution", "true")
+    if wanted not in ("true", "false"):
+        raise InvalidRecord(f"attribution: {wanted[:40]!r}; expected true or false", field="attribution")
+    told = explanation(worker.record, worker.settings, call.query["id"], explain_apart if wanted == "true" else None)
+    return json_reply(200, told)
 
 
 def report(worker: Worker, call: Call) -> Reply:

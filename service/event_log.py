@@ -149,6 +149,12 @@ class EventLog:
             row = connection.execute(query).one_or_none()
         return None if row is None else _recorded(row)
 
+    def get(self, seq: int) -> RecordedEvent | None:
+        """The event of that number."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(events).where(events.c.seq == seq)).one_or_none()
+        return None if row is None else _recorded(row)
+
     def head(self) -> str:
         """The digest of the newest event; sixty-four zeros before the first."""
         with self._database.read() as connection:

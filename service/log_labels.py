@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,15 @@ def judge(
             rows.append({"id": label.id, "seq": seq, "label": label.label, "correction": before is not None})
             current[seq] = label.label
     return rows, LabelOutcome(len(rows), duplicates, tuple(conflicts), tuple(unknown))
+
+
+def read_labels(connection: sa.Connection, seq: int) -> list[dict[str, Any]]:
+    """Every label of one request, oldest first; `correction` says that it replaced the one before."""
+    query = sa.select(labels.c.label, labels.c.received_at, labels.c.correction).where(labels.c.seq == seq)
+    rows = connection.execute(query.order_by(labels.c.label_seq))
+    return [
+        {"label": json.loads(row.label), "received_at": row.received_at, "correction": row.correction} for row in rows
+    ]
 
 
 def storable(id: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from service.columns import Column
 from service.events import KINDS
+from service.explanation_schema import EXPLAIN_QUERY, closed_object, explanation_schema
 from service.inference_schemas import protocol_schemas
 from service.product_version import product_version
 from service.replies import speaks_protocol
@@ -37,7 +38,7 @@ _CODES: Final = {
     422: "invalid_record or invalid_label",
     503: "no_champion, overloaded or log_unavailable",
 }
-_QUERY: Final = {
+_EVENTS: Final = {
     "kind": {"type": "string", "description": "One kind, or several with commas: " + ", ".join(KINDS)},
     "model": {"type": "string", "description": "A version, such as v3"},
     "actor": {"type": "string", "description": "A token's name, watcher or retrain"},
@@ -47,6 +48,7 @@ _QUERY: Final = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
     "cursor": {"type": "string", "pattern": "^[0-9]{1,18}$", "description": "`next` of an earlier page"},
 }
+_QUERIES: Final[Mapping[str, Mapping[str, Any]]] = {"/events": _EVENTS, "/explain": EXPLAIN_QUERY}
 
 
 def document(worker: Worker) -> dict[str, Any]:
@@ -90,10 +92,10 @@ def _operation(rule: Rule, worker: Worker) -> dict[str, Any]:
         operation["description"] = f"Needs the role `{rule.role}`."
     names = re.findall(r"\{(\w+)\}", rule.path)
     parameters = [_path_parameter(name, rule, worker) for name in names]
-    if rule.path == "/events":
-        parameters += [
-            {"name": name, "in": "query", "required": False, "schema": held} for name, held in _QUERY.items()
-        ]
+    parameters += [
+        {"name": name, "in": "query", "required": name == "id", "schema": held}
+        for name, held in _QUERIES.get(rule.path, {}).items()
+    ]
     if parameters:
         operation["parameters"] = parameters
     if rule.method == "POST":
@@ -123,6 +125,7 @@ _ANSWERS: Final = {
     "/labels": "LabelsTaken",
     "/alerts": "AlertsTaken",
     "/retrain": "RunRequested",
+    "/explain": "Explanation",
 }
 
 
@@ -187,10 +190,10 @@ def _bodies(max_batch: int) -> dict[str, Any]:
     records = {"type": "array", "items": _ref("Record"), "minItems": 1, "maxItems": max_batch}
     return {
         "Reason": _REASON,
-        "Predict": _object({"records": records, "ids": {"type": ["array", "null"], "items": _ID}}, ["records"]),
-        "Answers": _object({"model_version": _TEXT, "predictions": {"type": "array", "items": answer}}),
-        "Labels": _object({"labels": {"type": "array", "items": label}}),
-        "LabelsTaken": _object(
+        "Predict": closed_object({"records": records, "ids": {"type": ["array", "null"], "items": _ID}}, ["records"]),
+        "Answers": closed_object({"model_version": _TEXT, "predictions": {"type": "array", "items": answer}}),
+        "Labels": closed_object({"labels": {"type": "array", "items": label}}),
+        "LabelsTaken": closed_object(
             {
                 "accepted": _COUNT,
                 "duplicates": _COUNT,
@@ -203,17 +206,9 @@ def _bodies(max_batch: int) -> dict[str, Any]:
             "properties": {"version": {"const": "4"}, "alerts": {"type": "array", "items": alert}},
             "required": ["alerts"],
         },
-        "AlertsTaken": _object({"accepted": _COUNT, "duplicates": _COUNT, "ignored": _COUNT}),
-        "RunRequested": _object({"run_id": _TEXT}),
-    }
-
-
-def _object(properties: Mapping[str, Any], required: list[str] | None = None) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties) if required is None else required,
-        "additionalProperties": False,
+        "AlertsTaken": closed_object({"accepted": _COUNT, "duplicates": _COUNT, "ignored": _COUNT}),
+        "RunRequested": closed_object({"run_id": _TEXT}),
+        "Explanation": explanation_schema(),
     }
 
 

@@ -6,6 +6,7 @@ mounted application its endpoints, and `/docs.json` its words.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ from starlette.routing import Match, Route
 from service import endpoints, inference_protocol
 from service.bodies import expect_depth
 from service.endpoints import Call
-from service.errors import InvalidRecord, LogUnavailable, NotFound, RingsideError
+from service.errors import InvalidRecord, LogUnavailable, NotFound, Overloaded, RingsideError
 from service.json_body import parse_body
 from service.log_lines import log_line
 from service.metrics import OTHER
@@ -48,6 +49,8 @@ class Rule:
     answers: int = 200
     refuses: tuple[int, ...] = ()
     urgent: bool = False  # answered also when too many requests are under way
+    threads: int | None = None  # of its own, so that it takes none from others; None: the common ones
+    most_waiting: float = math.inf  # for one of those threads; further ones are refused at once
     _route: Route = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -125,11 +128,22 @@ RULES: Final[tuple[Rule, ...]] = (
         refuses=(*_BODY, 409, 422),
     ),
     Rule("GET", "/events", "read", endpoints.events, "The audit trail, oldest first", refuses=(422,)),
+    Rule(
+        "GET",
+        "/explain",
+        "read",
+        endpoints.explain,
+        "One answered prediction: record, champion, challengers, label, and what moved it",
+        refuses=(404, 422),
+        threads=1,
+        most_waiting=4,
+    ),
     Rule("GET", "/reports/{id}", "read", endpoints.report, "A drift or model report, HTML", refuses=(404,)),
     *_PROTOCOL,
     Rule("GET", "/livez", None, endpoints.livez, "Whether the process lives", urgent=True),
     Rule("GET", "/readyz", None, endpoints.readyz, "Whether a champion is loaded", urgent=True),
-    Rule("GET", "/metrics", "read", endpoints.metrics, "Prometheus's scrape", urgent=True),
+    # Threads of its own, so that a scrape tells of requests that have taken all the others.
+    Rule("GET", "/metrics", "read", endpoints.metrics, "Prometheus's scrape", urgent=True, threads=2),
     Rule("GET", "/docs.json", "read", endpoints.docs, "This service as OpenAPI 3.1"),
 )
 _EXACT: Final[Mapping[tuple[str, str], Rule]] = {
@@ -184,17 +198,22 @@ def application(worker: Worker) -> Starlette:
 
 
 def _endpoint(worker: Worker, rule: Rule, handler: Handler) -> Callable[[Request], Any]:
-    # Threads of its own, so that a scrape tells of requests that have taken all the others. None: the common ones.
-    threads = CapacityLimiter(2) if rule.urgent else None
+    threads = None if rule.threads is None else CapacityLimiter(rule.threads)
 
     async def endpoint(request: Request) -> Response:
         body = await request.body() if request.method == "POST" else None
+        if threads is not None and threads.statistics().tasks_waiting >= rule.most_waiting:
+            return _response(error_reply(Overloaded(f"{rule.path} has as much to do as it may; try again soon")))
         reply = await to_thread.run_sync(answer, worker, handler, request, body, limiter=threads)
-        response = Response(reply.body, reply.status)
-        response.raw_headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
-        return response
+        return _response(reply)
 
     return endpoint
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.body, reply.status)
+    response.raw_headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+    return response
 
 
 def answer(worker: Worker, handler: Handler, request: Request, body: bytes | None) -> Reply:

@@ -111,6 +111,19 @@ def test_status_is_the_services(client: Any) -> None:
     assert client.status()["champion"]["version"] == "v1"
 
 
+@pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
+def test_an_answer_is_explained_by_its_id(live: LiveService, kind: str) -> None:
+    """With patience: on a crowded machine an explanation gives way to everything."""
+    with opened(kind, live.url, token=SECRETS["predictor"], patience=200.0) as client:
+        one = client.predict_one(RECORDS[1], f"what & why, {kind}?")
+        told = client.explain(one.id)
+        assert (told["id"], told["prediction"], told["model_version"]) == (one.id, one.prediction, one.model_version)
+        moved = sum(each["contribution"] for each in told["attribution"]["contributions"])
+        assert one.probabilities["late"] == pytest.approx(told["attribution"]["base"] + moved)
+        with pytest.raises(ringside.RequestRefused, match="not_found"):
+            client.explain("never-asked")
+
+
 def test_what_is_refused_says_so_at_once(client: Any) -> None:
     with pytest.raises(ringside.RequestRefused, match=r"422 invalid_record: records\[0\].distance: missing") as caught:
         client.predict_one({"carrier": "AA", "note": None})
