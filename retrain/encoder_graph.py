@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +24,7 @@ def tree_features(graph: Graph, encoder: TreeEncoder, numbers: int, categories: 
     if numbers:
         parts.append(values)
     if categories:
-        codes = _codes(graph, encoder.level_)
-        if encoder.crosses_ is not None and encoder.crosses_.pairs_:
-            codes = graph.add("Concat", codes, _crossed(graph, encoder.crosses_, codes), axis=1)
+        codes = _all_codes(graph, encoder)
         if encoder.places_ != list(range(categories)):
             codes = graph.add("Gather", codes, graph.constant(encoder.places_, np.int64), axis=1)
         parts.append(_values(graph, encoder.tables_, codes))
@@ -44,25 +41,53 @@ def linear_scores(
     The one-hot columns are never made: each category's coefficients are looked up.
     """
     targets = coefficients.shape[1]
-    marked = len(encoder.marked_)
+    made, marked = len(encoder.mean_), len(encoder.marked_)
     score = graph.constant(np.broadcast_to(intercept, (1, targets)))
     if numbers:
         values = graph.add("Cast", "numbers", to=TensorProto.DOUBLE)
         missing = graph.add("IsNaN", values)
         filled = graph.add("Where", missing, graph.constant(encoder.usual_), values)
-        centred = graph.add("Sub", filled, graph.constant(encoder.mean_))
-        standard = graph.add("Div", centred, graph.constant(encoder.scale_))
-        cut = graph.add("Clip", standard, graph.constant(-encoder.clip), graph.constant(encoder.clip))
-        share = graph.add("MatMul", cut, graph.constant(coefficients[:numbers]))
-        score = graph.add("Add", share, score)
+        share = _of_ramps if encoder.ramps_ is not None else _of_numbers
+        score = graph.add("Add", share(graph, encoder, filled, coefficients[:made]), score)
         if marked:
             marks = np.zeros((numbers, targets))
-            marks[encoder.marked_] = coefficients[numbers : numbers + marked]
+            marks[encoder.marked_] = coefficients[made : made + marked]
             flags = graph.add("Cast", missing, to=TensorProto.DOUBLE)
             score = graph.add("Add", score, graph.add("MatMul", flags, graph.constant(marks)))
     if categories:
-        score = graph.add("Add", _coefficients(graph, encoder.level_, coefficients[numbers + marked :]), score)
+        score = graph.add("Add", _of_categories(graph, encoder, coefficients[made + marked :]), score)
     return score
+
+
+def _of_numbers(graph: Graph, encoder: LinearEncoder, filled: str, coefficients: Floats) -> str:
+    centred = graph.add("Sub", filled, graph.constant(encoder.mean_))
+    standard = graph.add("Div", centred, graph.constant(encoder.scale_))
+    cut = graph.add("Clip", standard, graph.constant(-encoder.clip), graph.constant(encoder.clip))
+    return graph.add("MatMul", cut, graph.constant(coefficients))
+
+
+def _of_ramps(graph: Graph, encoder: LinearEncoder, filled: str, coefficients: Floats) -> str:
+    """All ramps at once, [N, numbers × most]; those that a number of few values lacks have no weight."""
+    ramps = encoder.ramps_
+    assert ramps is not None
+    above = graph.add(
+        "Sub", graph.add("Unsqueeze", filled, graph.constant([2], np.int64)), graph.constant(ramps.starts_)
+    )
+    climbed = graph.add(
+        "Clip", graph.add("Div", above, graph.constant(ramps.widths_)), graph.constant(0.0), graph.constant(1.0)
+    )
+    flat = graph.add("Reshape", climbed, graph.constant([0, ramps.made_.size], np.int64))
+    weights = np.zeros((ramps.made_.size, coefficients.shape[1]))
+    weights[ramps.made_.ravel()] = coefficients
+    return graph.add("MatMul", flat, graph.constant(weights))
+
+
+def _all_codes(graph: Graph, encoder: TreeEncoder | LinearEncoder) -> str:
+    """[N, m + pairs] int64: the codes of the category columns, and of their pairs."""
+    codes = _codes(graph, encoder.level_)
+    if encoder.crosses_ is None or not encoder.crosses_.pairs_:
+        return codes
+    return graph.add("Concat", codes, _crossed(graph, encoder.crosses_, codes), axis=1)
 
 
 def _codes(graph: Graph, levels: Levels) -> str:
@@ -90,10 +115,10 @@ def _codes(graph: Graph, levels: Levels) -> str:
     return graph.add("Gather", graph.constant(table.ravel(), np.int64), graph.add("Add", numbers, offsets))
 
 
-def _values(graph: Graph, tables: Sequence[npt.NDArray[Any]], codes: str, dtype: Any = np.float64) -> str:
+def _values(graph: Graph, tables: Sequence[Floats], codes: str) -> str:
     """[N, tables]: each table's value at the code in the column of the same place."""
     offsets = graph.constant(starts([len(table) for table in tables])[None, :], np.int64)
-    return graph.add("Gather", graph.constant(np.concatenate(tables), dtype), graph.add("Add", codes, offsets))
+    return graph.add("Gather", graph.constant(np.concatenate(tables)), graph.add("Add", codes, offsets))
 
 
 def _crossed(graph: Graph, crosses: Crosses, codes: str) -> str:
@@ -135,13 +160,19 @@ def _combined(graph: Graph, combinations: Combinations, values: str) -> str:
     return graph.add("Cast", rounded, to=TensorProto.DOUBLE)
 
 
-def _coefficients(graph: Graph, levels: Levels, coefficients: Floats) -> str:
-    """[N, targets]: the sum over category columns of the category's coefficients, 0 for all other categories."""
-    sizes = [len(column) for column in levels.levels_]
-    nothing = sum(sizes)
-    rows = [
-        np.append(np.arange(start, start + size), nothing) for start, size in zip(starts(sizes), sizes, strict=True)
-    ]
-    places = _values(graph, rows, _codes(graph, levels), np.int64)
-    table = graph.constant(np.vstack([coefficients, np.zeros((1, coefficients.shape[1]))]))
-    return graph.add("ReduceSum", graph.add("Gather", table, places), graph.constant([1], np.int64), keepdims=0)
+def _of_categories(graph: Graph, encoder: LinearEncoder, coefficients: Floats) -> str:
+    """[N, targets]: the sum over columns of what each category adds: its coefficient, or its mean times the mean's."""
+    tables: dict[int, Floats] = {}
+    place = 0
+    for column, means in zip(encoder.told_, encoder.tables_, strict=True):
+        tables[column] = means @ coefficients[place : place + means.shape[1]]
+        place += means.shape[1]
+    for column in encoder.hot_:
+        size = len(encoder.level_.levels_[column])
+        tables[column] = np.vstack([coefficients[place : place + size], np.zeros((1, coefficients.shape[1]))])
+        place += size
+    ordered = [tables[column] for column in range(len(tables))]
+    codes = _all_codes(graph, encoder)
+    offsets = graph.constant(starts([len(table) for table in ordered])[None, :], np.int64)
+    held = graph.add("Gather", graph.constant(np.concatenate(ordered)), graph.add("Add", codes, offsets))
+    return graph.add("ReduceSum", held, graph.constant([1], np.int64), keepdims=0)

@@ -20,12 +20,15 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from retrain.combinations import Combinations
 from retrain.crosses import Crosses
 from retrain.levels import Levels, starts
+from retrain.ramps import Ramps
 from retrain.target_means import Codes, out_of_fold_means, target_columns, target_means
 from service.schema import Arrays
 
 Floats = npt.NDArray[np.float64]
 CategoryCoding = Literal["ordered", "target", "crossed"]
 NumberCoding = Literal["plain", "combined"]
+LinearCategoryCoding = Literal["one_hot", "target", "crossed"]
+LinearNumberCoding = Literal["plain", "ramps"]
 
 # A column of more categories than this has target means in place of an order. Below it an order serves trees as well
 # (they cut it anywhere), and takes one column where means take one for each class.
@@ -104,40 +107,99 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
 
 
 class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
-    """Numbers standardised, with a mark where they are missing; categories one-hot, the common rest as zeros.
+    """For models that add up: numbers standardised, with a mark where they are missing; categories one-hot, the
+    common rest as zeros.
 
-    Standardised numbers are cut at ±`clip`: beyond what training saw, a straight line is a guess.
+    Standardised numbers are cut at ±`clip`: beyond what training saw, a straight line is a guess. With
+    `numbers="ramps"` each number is several columns (`retrain.ramps`). With `categories="target"`, columns of many
+    categories are standardised target means instead, as log odds where they are shares, and with "crossed" so are pairs
+    of columns (`retrain.crosses`).
     """
 
-    def __init__(self, min_count: int = 10, clip: float = 6.0) -> None:
+    def __init__(
+        self,
+        min_count: int = 10,
+        clip: float = 6.0,
+        categories: LinearCategoryCoding = "one_hot",
+        numbers: LinearNumberCoding = "plain",
+    ) -> None:
         self.min_count = min_count
         self.clip = clip
+        self.categories = categories
+        self.numbers = numbers
 
-    def fit(self, x: Arrays, y: Any = None) -> Self:
-        numbers = x.numbers.astype(np.float64)
-        missing = np.isnan(numbers)
-        self.marked_ = np.flatnonzero(missing.any(axis=0))
-        self.usual_ = _medians(numbers, missing)
-        filled = np.where(missing, self.usual_, numbers)
-        self.mean_ = filled.mean(axis=0)
-        scale = filled.std(axis=0)
-        self.scale_ = np.where(scale > 0, scale, 1.0)
-        self.level_ = Levels(self.min_count).fit(x.categories)
+    def fit(self, x: Arrays, y: npt.NDArray[Any]) -> Self:
+        self.fit_transform(x, y)
         return self
 
-    def transform(self, x: Arrays) -> Floats | sparse.csr_array:
-        numbers = x.numbers.astype(np.float64)
-        missing = np.isnan(numbers)
-        filled = np.where(missing, self.usual_, numbers)
-        standard = np.clip((filled - self.mean_) / self.scale_, -self.clip, self.clip)
-        dense = np.concatenate([standard, missing[:, self.marked_].astype(np.float64)], axis=1)
-        if not self.level_.levels_:
-            return np.asarray(dense, dtype=np.float64)
-        return sparse.hstack([sparse.csr_array(dense), self._one_hot(x.categories)], format="csr")
+    def fit_transform(self, x: Arrays, y: npt.NDArray[Any]) -> Floats | sparse.csr_array:
+        """Fits, and encodes the rows fitted on: means of the target are those over other rows."""
+        target = target_columns(y)
+        values = x.numbers.astype(np.float64)
+        missing = np.isnan(values)
+        self.marked_ = np.flatnonzero(missing.any(axis=0))
+        self.usual_ = _medians(values, missing)
+        filled = np.where(missing, self.usual_, values)
+        self.ramps_ = Ramps().fit(filled) if self.numbers == "ramps" else None
+        made = filled if self.ramps_ is None else self.ramps_.transform(filled)
+        self.mean_, self.scale_ = made.mean(axis=0), _scales(made)
+        self.level_ = Levels(self.min_count, MANY if self.categories != "one_hot" else None).fit(x.categories)
+        codes = self.level_.transform(x.categories)
+        self.crosses_ = None
+        if self.categories == "crossed":
+            self.crosses_ = Crosses().fit(codes, sizes=self.level_.sizes, target=target)
+            codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
+        return self._joined(self._standard(made), missing, self._learn(codes, target, y.dtype.kind != "f"), codes)
 
-    def _one_hot(self, categories: npt.NDArray[np.object_]) -> sparse.csr_array:
-        codes = self.level_.transform(categories)
-        sizes = [len(levels) for levels in self.level_.levels_]
+    def transform(self, x: Arrays) -> Floats | sparse.csr_array:
+        values = x.numbers.astype(np.float64)
+        missing = np.isnan(values)
+        filled = np.where(missing, self.usual_, values)
+        made = filled if self.ramps_ is None else self.ramps_.transform(filled)
+        codes = self.level_.transform(x.categories)
+        if self.crosses_ is not None:
+            codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
+        told = [table[codes[:, place]] for place, table in zip(self.told_, self.tables_, strict=True)]
+        return self._joined(self._standard(made), missing, told, codes)
+
+    def _learn(self, codes: Codes, target: Floats, shares: bool) -> list[Floats]:
+        """Sets `tables_` [codes, w] of the columns `told_`, and `hot_`, the other columns; gives these rows' values."""
+        known, pairs = self.level_.sizes, self.crosses_.sizes if self.crosses_ is not None else []
+        many = [self.categories != "one_hot" and size > MANY + 1 for size in known]
+        self.hot_ = [place for place, told in enumerate(many) if not told]
+        self.told_ = [place for place, told in enumerate([*many, *(True for _ in pairs)]) if told]
+        self.tables_: list[Floats] = []
+        held: list[Floats] = []
+        for place in self.told_:
+            size = (known + pairs)[place]
+            own, whole = (
+                _log_odds(means) if shares else means
+                for means in (
+                    out_of_fold_means(codes[:, place], size, target),
+                    target_means(codes[:, place], size, target),
+                )
+            )
+            mean, scale = own.mean(axis=0), _scales(own)
+            held.append((own - mean) / scale)
+            self.tables_.append((whole - mean) / scale)
+        return held
+
+    def _standard(self, made: Floats) -> Floats:
+        """Ramps stay within 0 and 1: standardised, a ramp that few rows climb weighs more than it should."""
+        if self.ramps_ is not None:
+            return made
+        return np.asarray(np.clip((made - self.mean_) / self.scale_, -self.clip, self.clip))
+
+    def _joined(
+        self, standard: Floats, missing: npt.NDArray[np.bool_], told: list[Floats], codes: Codes
+    ) -> Floats | sparse.csr_array:
+        dense = np.concatenate([standard, missing[:, self.marked_].astype(np.float64), *told], axis=1)
+        if not self.hot_:
+            return np.asarray(dense, dtype=np.float64)
+        return sparse.hstack([sparse.csr_array(dense), self._one_hot(codes[:, self.hot_])], format="csr")
+
+    def _one_hot(self, codes: Codes) -> sparse.csr_array:
+        sizes = [len(self.level_.levels_[place]) for place in self.hot_]
         known = codes < np.array(sizes)
         columns = (codes + starts(sizes))[known]
         ends = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
@@ -168,3 +230,15 @@ def _medians(numbers: Floats, missing: npt.NDArray[np.bool_]) -> Floats:
     for place in np.flatnonzero(~missing.all(axis=0)):
         medians[place] = np.median(numbers[~missing[:, place], place])
     return medians
+
+
+def _scales(columns: Floats) -> Floats:
+    """Each column's standard deviation; 1 for one that does not vary."""
+    held = columns.std(axis=0)
+    return np.asarray(np.where(held > 0, held, 1.0))
+
+
+def _log_odds(shares: Floats) -> Floats:
+    """What a logistic regression adds up; shares are kept from 0 and 1, where it is infinite."""
+    kept = np.clip(shares, 0.001, 0.999)
+    return np.asarray(np.log(kept / (1.0 - kept)))

@@ -28,10 +28,9 @@ from retrain.log_target import LogTarget
 from service.schema import Task
 
 # Parameters of the encoder, not of the estimator.
-LINEAR_ENCODING = ("min_count",)
-TREE_ENCODING = ("min_count", "categories", "numbers")
+ENCODING = ("min_count", "categories", "numbers")
 
-# Families that see numbers standardised and categories one-hot; the others see what trees see.
+# Families that add up: they see what lines see (`LinearEncoder`), the others what trees see.
 SMOOTH: frozenset[Family] = frozenset({"linear", "perceptron"})
 
 FORESTS: frozenset[Family] = frozenset({"random_forest", "extra_trees"})
@@ -43,14 +42,13 @@ MOST_EPOCHS = 60
 
 def encoder(configuration: Configuration) -> LinearEncoder | TreeEncoder:
     """The family's encoder; parameters not chosen have its own defaults."""
-    names = LINEAR_ENCODING if configuration.family in SMOOTH else TREE_ENCODING
-    chosen: dict[str, Any] = {name: value for name, value in configuration.params.items() if name in names}
+    chosen: dict[str, Any] = {name: value for name, value in configuration.params.items() if name in ENCODING}
     return LinearEncoder(**chosen) if configuration.family in SMOOTH else TreeEncoder(**chosen)
 
 
 def estimator(configuration: Configuration, task: Task, seed: int) -> Any:
     """The family's estimator, of the target or of its logarithm; parameters not chosen have this file's defaults."""
-    params = {name: value for name, value in configuration.params.items() if name not in TREE_ENCODING}
+    params = {name: value for name, value in configuration.params.items() if name not in ENCODING}
     target, factor = params.pop("target", "plain"), float(params.pop("factor", 1.0))
     model = _estimator(replace(configuration, params=params), task, seed)
     return LogTarget(model, factor) if target == "log" else model

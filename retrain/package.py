@@ -46,6 +46,7 @@ TRUSTED = (
     "retrain.levels.Levels",
     "retrain.light_boosting.LightBoosting",
     "retrain.log_target.LogTarget",
+    "retrain.ramps.Ramps",
     "sklearn._loss.link.HalfLogitLink",
     "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy.typing as npt
 
 from retrain.configuration import SETTLED, Configuration, Family, Value
-from retrain.encoding import CategoryCoding, NumberCoding
+from retrain.encoding import CategoryCoding, LinearCategoryCoding, LinearNumberCoding, NumberCoding
 from retrain.families import SMOOTH
 from retrain.log_target import worth_a_logarithm
 from service.schema import Task
@@ -41,9 +41,12 @@ PREFIXES: dict[Family, str] = {
 # Rows that a category needs to be told apart. Few values, so that trials share their encoded columns.
 COUNTS = (5, 10, 20, 50)
 
-# What trees see of categories of many kinds, and of numbers: neither is better everywhere (docs/decisions/0016).
+# What models see of categories of many kinds, and of numbers: none is better everywhere (docs/decisions/0016). What
+# trees see, then what models see that add up.
 CATEGORIES: tuple[CategoryCoding, ...] = ("ordered", "target", "crossed")
 NUMBERS: tuple[NumberCoding, ...] = ("plain", "combined")
+SMOOTH_CATEGORIES: tuple[LinearCategoryCoding, ...] = ("one_hot", "target", "crossed")
+SMOOTH_NUMBERS: tuple[LinearNumberCoding, ...] = ("plain", "ramps")
 
 
 def targets(y: npt.NDArray[Any]) -> Sequence[Target]:
@@ -69,17 +72,17 @@ def defaults(families: Sequence[Family], targets: Sequence[Target] = ("plain",))
     combined, crossed = {"categories": "target", "numbers": "combined"}, {"categories": "crossed", "numbers": "plain"}
     strong: list[tuple[Family, dict[str, Any]]] = [
         ("lightgbm", {**lightgbm, **plain}),
-        ("linear", {"regularisation": 1.0, "min_count": 10}),
+        ("linear", {"regularisation": 1.0, "min_count": 10, "categories": "target", "numbers": "ramps"}),
         ("extra_trees", {"max_features": 0.6, "min_samples_leaf": 2, "min_count": 10, **target}),
         ("gradient_boosting", {**boosting, **plain}),
-        ("perceptron", perceptron),
+        ("perceptron", {**perceptron, "categories": "target", "numbers": "plain"}),
         ("random_forest", {"max_features": 0.4, "min_samples_leaf": 2, "min_count": 10, **target}),
         ("lightgbm", {**lightgbm, **combined}),
         ("lightgbm", {**slow, **crossed}),
         ("lightgbm", {**large, **target}),
         ("gradient_boosting", {**boosting, **combined}),
         ("gradient_boosting", {**small, **crossed}),
-        ("linear", {"regularisation": 30.0, "min_count": 20}),
+        ("linear", {"regularisation": 10.0, "min_count": 20, "categories": "crossed", "numbers": "ramps"}),
     ]
     if "log" in targets:
         smooth = [(family, params) for family, params in strong[:5] if family != "gradient_boosting"]
@@ -111,9 +114,9 @@ def suggest(
     prefix = PREFIXES[family]
     params: dict[str, Any] = _estimator(trial, family, prefix, task)
     params["min_count"] = trial.suggest_categorical(f"{prefix}.min_count", COUNTS)
-    if family not in SMOOTH:
-        params["categories"] = trial.suggest_categorical(f"{prefix}.categories", CATEGORIES)
-        params["numbers"] = trial.suggest_categorical(f"{prefix}.numbers", NUMBERS)
+    categories, numbers = (SMOOTH_CATEGORIES, SMOOTH_NUMBERS) if family in SMOOTH else (CATEGORIES, NUMBERS)
+    params["categories"] = trial.suggest_categorical(f"{prefix}.categories", categories)
+    params["numbers"] = trial.suggest_categorical(f"{prefix}.numbers", numbers)
     if len(targets) > 1:
         params["target"] = trial.suggest_categorical(f"{prefix}.target", targets)
     return Configuration(family, _chosen(params))

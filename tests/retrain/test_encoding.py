@@ -52,7 +52,7 @@ def test_numbers_reach_trees_as_they_are() -> None:
 def test_linear_models_see_that_a_number_is_missing() -> None:
     """And the median in its place."""
     rows = arrays([1.0, 2.0, 9.0, float("nan")], ["a", "a", "b", "b"])
-    encoded = dense(LinearEncoder(min_count=1).fit(rows).transform(rows))
+    encoded = dense(LinearEncoder(min_count=1).fit(rows, np.zeros(4)).transform(rows))
     usual = (2.0 - np.mean([1, 2, 9, 2])) / np.std([1, 2, 9, 2])
     np.testing.assert_allclose(encoded[3], np.array([float(usual), 1.0, 0.0, 1.0]))
 
@@ -60,7 +60,7 @@ def test_linear_models_see_that_a_number_is_missing() -> None:
 def test_numbers_far_off_are_cut() -> None:
     """Beyond what training saw, a straight line is a guess."""
     rows = arrays([float(n) for n in range(100)], ["a"] * 100)
-    far = dense(LinearEncoder(clip=6.0).fit(rows).transform(arrays([1e9], ["a"])))
+    far = dense(LinearEncoder(clip=6.0).fit(rows, np.zeros(100)).transform(arrays([1e9], ["a"])))
     assert far[0, 0] == 6.0
 
 
@@ -166,3 +166,37 @@ def test_numbers_that_say_all_by_themselves_are_not_combined() -> None:
     encoder = TreeEncoder(numbers="combined").fit(Arrays(numbers, np.empty((3_000, 0), dtype=object)), y)
     assert encoder.combinations_ is not None
     assert encoder.combinations_.count == 0
+
+
+def test_ramps_bend_a_line() -> None:
+    """Each climbs from one quantile to the next, 0 below and 1 beyond; a missing number is the usual one."""
+    rows = arrays([float(n) for n in range(161)], [])
+    rows = Arrays(rows.numbers, np.empty((161, 0), dtype=object))
+    encoder = LinearEncoder(numbers="ramps").fit(rows, np.zeros(161))
+    odd = np.array([-1e30, 5.0, 25.0, 1e30, np.nan], dtype=np.float32)[:, None]
+    made = encoder.transform(Arrays(odd, np.empty((5, 0), dtype=object)))
+    assert made.shape == (5, 16)
+    np.testing.assert_allclose(made.sum(axis=1), [0.0, 0.5, 2.5, 16.0, 8.0])
+    np.testing.assert_allclose(made[2, :4], [1.0, 1.0, 0.5, 0.0])
+
+
+def test_a_number_of_few_values_has_few_ramps() -> None:
+    """One less than it has values: each value its own place on the line."""
+    rows = Arrays(
+        np.array([[1.0, 5.0], [2.0, 5.0], [9.0, 5.0]] * 20, dtype=np.float32), np.empty((60, 0), dtype=object)
+    )
+    made = LinearEncoder(numbers="ramps").fit_transform(rows, np.zeros(60))
+    np.testing.assert_array_equal(made[:3], [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+
+
+def test_lines_see_many_categories_as_log_odds() -> None:
+    """One column in place of a hundred, with mean 0 and variance 1 over the rows fitted on; few stay one-hot."""
+    generator = np.random.default_rng(0)
+    codes = generator.integers(0, 100, 4_000)
+    texts = np.array([[f"c{code}", f"f{code % 3}"] for code in codes], dtype=object)
+    y = (generator.random(4_000) < codes / 100).astype(np.int64)
+    encoder = LinearEncoder(categories="target")
+    told = dense(encoder.fit_transform(Arrays(np.empty((4_000, 0), dtype=np.float32), texts), y))
+    assert told.shape == (4_000, 1 + 3)
+    np.testing.assert_allclose([told[:, 0].mean(), told[:, 0].std()], [0.0, 1.0], atol=1e-9)
+    assert np.corrcoef(told[:, 0], codes)[0, 1] > 0.9

@@ -136,10 +136,10 @@ def test_a_configuration_is_read_as_it_was_written() -> None:
     assert [part.family for part in TOGETHER.parts] == ["gradient_boosting", "linear", "random_forest"]
 
 
-def waves(rows: int) -> pd.DataFrame:
-    """Half a straight line, half waves: linear models and trees each know what the others miss."""
+def chessboard(rows: int) -> pd.DataFrame:
+    """Half a straight line, half a chessboard: linear models and trees each know what the others miss."""
     frame = make_frame("regression", rows, noise=1.0)
-    frame["outcome"] += 1e4 * np.sign(np.sin(frame["distance"] / 60.0))
+    frame["outcome"] += 1e4 * np.sign((frame["distance"] - 500.0) * (frame["seats"].fillna(175.0) - 175.0))
     return frame
 
 
@@ -150,14 +150,14 @@ def carry_out(project: Project) -> RunResult:
 @pytest.fixture
 def project(tmp_path: Path, sqlite_database: Database) -> Project:
     """v1 is champion, an ensemble."""
-    held = make_project(tmp_path, sqlite_database, "regression", frame=waves(900), more={"retrain": NOISY})
+    held = make_project(tmp_path, sqlite_database, "regression", frame=chessboard(900), more={"retrain": NOISY})
     assert carry_out(held).version == "v1"
     assert held.record.registry.version("v1").card["family"] == "ensemble"
     return held
 
 
 def change(project: Project, rows: int, **retrain: Any) -> Project:
-    waves(rows).to_parquet(project.folder / "flights.parquet", index=False)
+    chessboard(rows).to_parquet(project.folder / "flights.parquet", index=False)
     more = {"store": {"database": project.settings.store.database}, "retrain": {**NOISY, **retrain}}
     settings = write_settings(project.folder, "regression", "flights.parquet", more)
     return Project(project.folder, settings, project.record, project.clock)

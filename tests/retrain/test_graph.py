@@ -22,6 +22,7 @@ CODINGS = [
     {"categories": "target", "numbers": "plain"},
     {"categories": "crossed", "numbers": "combined"},
 ]
+LINEAR_ALL = {"categories": "crossed", "numbers": "ramps"}
 SMALL: dict[Family, dict[str, Any]] = {
     "linear": {"min_count": 3},
     "random_forest": {"n_estimators": 12, "min_count": 3},
@@ -124,6 +125,27 @@ def crossed_target(arrays: Arrays, classes: int) -> npt.NDArray[Any]:
     if classes == 0:
         return np.asarray(3e6 + 1e4 * raw, dtype=np.float64)
     return np.asarray(np.searchsorted(np.quantile(raw, np.linspace(0, 1, classes + 1)[1:-1]), raw))
+
+
+@pytest.mark.parametrize("classes", [0, 2, 4])
+@pytest.mark.parametrize("coding", [{"numbers": "ramps"}, {"categories": "target"}, LINEAR_ALL])
+@pytest.mark.parametrize(("numbers", "categories"), [(4, 3), (4, 0), (0, 3), (1, 1)])
+def test_what_lines_are_made_of_is_in_the_graph(
+    classes: int, coding: dict[str, Any], numbers: int, categories: int
+) -> None:
+    """Ramps, marks, log odds of means, pairs and one-hot columns add up to the same score, to rounding."""
+    arrays = many_sided(900, numbers, categories)
+    task: Task = "classification" if classes else "regression"
+    configuration = Configuration("linear", SMALL["linear"] | coding)
+    pipeline = fit(build(configuration, task, 0), arrays, crossed_target(arrays, classes))
+    strange = many_sided(300, numbers, categories, seed=1)
+    strange.numbers[:5] *= np.float32(1e30)
+    strange.categories[5:10] = "never seen"
+    strange.numbers[12:14] = np.nan
+    expected = predict(pipeline, strange, classes)
+    got = OnnxScorer(to_onnx(pipeline, numbers, categories, classes)).score(strange).raw
+    scale = 1.0 if classes else 1e4
+    assert np.abs(got.reshape(expected.shape) - expected).max() / scale < 1e-9
 
 
 @pytest.mark.parametrize("family", FAMILIES)
