@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retrain.configuration import Configuration
-from retrain.search import SearchReport, TrialReport
+from retrain.search import SearchReport
+from retrain.trial import TrialReport
 
 # The champion's configuration and the few behind it: more would crowd out the defaults of the other families, which
 # guard against data that has changed beyond them.
