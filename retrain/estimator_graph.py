@@ -12,6 +12,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from retrain.encoder_graph import linear_scores, tree_features
 from retrain.encoding import LinearEncoder
 from retrain.ensemble import Ensemble
+from retrain.fitting import less_certain
 from retrain.light_boosting import LightBoosting
 from retrain.log_target import LogTarget
 from retrain.nodes import ML_DOMAIN, Graph
@@ -106,6 +107,8 @@ def _tree_ensemble(graph: Graph, features: str, forest: Forest, weights: Floats)
 def _probabilities(graph: Graph, model: Any, raw: str, classes: int) -> str:
     """Probabilities [N, classes] from raw scores: of log odds, or of a forest's shares."""
     if hasattr(model, "estimators_"):  # a forest's scores are probabilities already, of the second class or of all
+        share, rest = less_certain(model)
+        raw = graph.add("Add", graph.add("Mul", raw, graph.constant([[share]])), graph.constant([[rest]]))
         return _both(graph, raw) if classes == 2 else raw
     if classes > 2:
         return graph.add("Softmax", raw, axis=1)

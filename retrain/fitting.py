@@ -76,7 +76,20 @@ def predict_encoded(model: Any, x: Any, classes: int) -> Floats:
     """Probabilities [n, classes], in the order of the class codes; or values [n] where `classes` is 0."""
     if classes == 0:
         return np.asarray(model.predict(x), dtype=np.float64)
-    return spread(model.predict_proba(x), model.classes_, classes)
+    probabilities = model.predict_proba(x)
+    if isinstance(model, ExtraTreesClassifier | RandomForestClassifier):
+        share, rest = less_certain(model)
+        probabilities = probabilities * share + rest
+    return spread(probabilities, model.classes_, classes)
+
+
+def less_certain(forest: Any) -> tuple[float, float]:
+    """What a forest's shares are multiplied with, and what is added: as one more tree would that knows nothing.
+
+    Trees may all agree on a row and be wrong; a probability of 0 is more than so many trees can know.
+    """
+    trees = len(forest.estimators_)
+    return trees / (trees + 1), 1.0 / len(forest.classes_) / (trees + 1)
 
 
 def spread(probabilities: Any, codes: npt.NDArray[Any], classes: int) -> Floats:

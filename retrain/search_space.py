@@ -73,7 +73,7 @@ def defaults(families: Sequence[Family], targets: Sequence[Target] = ("plain",))
     strong: list[tuple[Family, dict[str, Any]]] = [
         ("lightgbm", {**lightgbm, **plain}),
         ("linear", {"regularisation": 1.0, "min_count": 10, "categories": "target", "numbers": "ramps"}),
-        ("extra_trees", {"max_features": 0.6, "min_samples_leaf": 2, "min_count": 10, **target}),
+        ("extra_trees", {"max_features": 0.6, "min_samples_leaf": 1, "min_count": 10, **target}),
         ("gradient_boosting", {**boosting, **plain}),
         ("perceptron", {**perceptron, "categories": "target", "numbers": "plain"}),
         ("random_forest", {"max_features": 0.4, "min_samples_leaf": 2, "min_count": 10, **target}),

@@ -214,3 +214,18 @@ def test_whatever_is_learned_the_graph_says_the_same(
     expected = predict(pipeline, strange, classes)
     got = OnnxScorer(to_onnx(pipeline, numbers, categories, classes)).score(strange).raw
     assert np.abs(got.reshape(expected.shape) - expected).max() / (1.0 if classes else 1e4) < 1e-9
+
+
+@pytest.mark.parametrize("family", ["random_forest", "extra_trees"])
+def test_a_forest_is_never_certain(family: Family) -> None:
+    """Ten trees that agree say 21 in 22, in the graph as in the pipeline."""
+    arrays = rows_of(300, 1, 0)
+    arrays.numbers[:] = np.arange(300, dtype=np.float32)[:, None]
+    y = (np.arange(300) >= 150).astype(np.int64)
+    pipeline = fit(
+        build(Configuration(family, {"n_estimators": 10, "min_samples_leaf": 1}), "classification", 0), arrays, y
+    )
+    got = OnnxScorer(to_onnx(pipeline, 1, 0, 2)).score(arrays).raw
+    assert got[0] == pytest.approx([21 / 22, 1 / 22])
+    assert got[-1] == pytest.approx([1 / 22, 21 / 22])
+    np.testing.assert_allclose(got, predict(pipeline, arrays, 2), rtol=1e-12)
