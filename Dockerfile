@@ -13,6 +13,8 @@ RUN python -m venv /opt/ringside \
     && uv pip install --python /opt/ringside/bin/python --no-cache --require-hashes -r /build/requirements-run.lock
 
 FROM python:3.11-slim
+# LightGBM wants the system's OpenMP library.
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1034 --create-home ringside && mkdir /problem && chown ringside /problem
 COPY --from=build /opt/ringside /opt/ringside
 COPY service /app/service

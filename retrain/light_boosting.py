@@ -6,14 +6,25 @@ digits), so that the trees answer as they were grown.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
+if TYPE_CHECKING:
+    import lightgbm
+
 Floats = npt.NDArray[np.float64]
+
+
+def not_here() -> str | None:
+    """Why LightGBM cannot be used on this machine; None where it can. Its wheel wants the system's OpenMP library."""
+    try:
+        import lightgbm  # noqa: F401
+    except (ImportError, OSError) as error:
+        return str(error)
+    return None
 
 
 class LightBoosting(BaseEstimator):  # type: ignore[misc]
@@ -78,6 +89,8 @@ class LightBoosting(BaseEstimator):  # type: ignore[misc]
         return np.column_stack([1.0 - answers, answers]) if answers.ndim == 1 else answers
 
     def _booster(self) -> lightgbm.Booster:
+        import lightgbm
+
         return lightgbm.Booster(model_str=self.text_)
 
     def _grow(
@@ -88,6 +101,8 @@ class LightBoosting(BaseEstimator):  # type: ignore[misc]
         later: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
         patience: int = 0,
     ) -> Floats:
+        import lightgbm
+
         params = self._params()
         codes = y
         if self.classification:

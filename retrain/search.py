@@ -12,6 +12,7 @@ import optuna
 
 from retrain.configuration import Configuration, Family
 from retrain.dataset import Dataset
+from retrain.light_boosting import not_here
 from retrain.memory import Memory
 from retrain.search_space import Target, defaults, suggest, targets, values_of
 from retrain.search_trials import Trials
@@ -20,6 +21,7 @@ from retrain.trial import Limits, Told, TrialReport
 from retrain.trial_record import TrialRecord
 from retrain.validation import Validation
 from service.errors import DataError
+from service.log_lines import log_line
 from service.schema import Task
 
 # The newest rows beyond these change a choice of hyperparameters rarely, and cost time always: 12 trials on 20,000
@@ -61,6 +63,7 @@ def search(
     where every trial failed, with the first reason.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    families = _usable(families)
     judge = Validation(data, seed, _most_rows(data, limits, memory))
     first = first_values(families, warm, data.schema.problem.task, targets(data.target))
     held = Trials(judge, first, families, data, limits, seed, told, record, memory)
@@ -75,6 +78,18 @@ def search(
     if selection.pays:
         best = TrialReport(len(held.reports), Configuration("ensemble", {}, selection.members), selection.loss, 0.0)
     return SearchReport(best, tuple(held.reports), judge.rows, held.watch.elapsed(), selection)
+
+
+def _usable(families: Sequence[Family]) -> Sequence[Family]:
+    """Without LightGBM where it cannot be loaded; the other families are worth a search, too."""
+    reason = not_here() if "lightgbm" in families else None
+    if reason is None:
+        return families
+    left = [family for family in families if family != "lightgbm"]
+    if not left:
+        raise DataError(f"retrain.families: lightgbm cannot be loaded: {reason}", field="retrain.families")
+    log_line("family left out", family="lightgbm", reason=reason)
+    return left
 
 
 def _most_rows(data: Dataset, limits: Limits, memory: Memory | None) -> int:

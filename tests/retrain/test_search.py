@@ -67,6 +67,16 @@ def test_only_the_families_named_are_tried(tmp_path: Path) -> None:
     assert {trial.configuration.family for trial in report.trials} == {"linear"}
 
 
+def test_a_family_that_cannot_be_loaded_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without OpenMP's library; where nothing else is asked for, the reason is said."""
+    monkeypatch.setattr("retrain.search.not_here", lambda: "libgomp.so.1: cannot open shared object file")
+    data = learnable(tmp_path, "binary", 200)
+    report = search(data, ("lightgbm", "linear"), Limits(3, 0.0), 0, told)
+    assert {trial.configuration.family for trial in report.trials} == {"linear"}
+    with pytest.raises(DataError, match="lightgbm cannot be loaded: libgomp"):
+        search(data, ("lightgbm",), Limits(3, 0.0), 0, told)
+
+
 def test_a_budget_ends_the_search(tmp_path: Path) -> None:
     """One trial is run in any case, and the next only where it should end in time."""
     data = learnable(tmp_path, "binary", 200)
