@@ -34,6 +34,9 @@ LinearNumberCoding = Literal["plain", "ramps"]
 # (they cut it anywhere), and takes one column where means take one for each class.
 MANY = 30
 
+# Up to so many columns, rows are learned from faster with their zeros than without.
+DENSE_COLUMNS = 200
+
 
 class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     """Numbers as they are (missing stays NaN), then what is made of categories, then sums and ratios of numbers.
@@ -193,10 +196,13 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     def _joined(
         self, standard: Floats, missing: npt.NDArray[np.bool_], told: list[Floats], codes: Codes
     ) -> Floats | sparse.csr_array:
-        dense = np.concatenate([standard, missing[:, self.marked_].astype(np.float64), *told], axis=1)
+        parts = [standard, missing[:, self.marked_].astype(np.float64), *told]
         if not self.hot_:
-            return np.asarray(dense, dtype=np.float64)
-        return sparse.hstack([sparse.csr_array(dense), self._one_hot(codes[:, self.hot_])], format="csr")
+            return np.concatenate(parts, axis=1)
+        hot = self._one_hot(codes[:, self.hot_])
+        if sum(part.shape[1] for part in parts) + hot.shape[1] <= DENSE_COLUMNS:
+            return np.concatenate([*parts, hot.toarray()], axis=1)
+        return sparse.hstack([*(sparse.csr_array(part) for part in parts), hot], format="csr")
 
     def _one_hot(self, codes: Codes) -> sparse.csr_array:
         sizes = [len(self.level_.levels_[place]) for place in self.hot_]

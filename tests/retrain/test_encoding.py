@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
+from scipy import sparse
 
 from retrain.encoding import LinearEncoder, TreeEncoder
 from retrain.levels import Levels, level_limit
@@ -21,7 +23,7 @@ def arrays(numbers: list[float], texts: list[str]) -> Arrays:
 
 
 def dense(encoded: Any) -> npt.NDArray[np.float64]:
-    held: npt.NDArray[np.float64] = encoded.toarray()
+    held: npt.NDArray[np.float64] = encoded.toarray() if sparse.issparse(encoded) else encoded
     return held
 
 
@@ -200,3 +202,14 @@ def test_lines_see_many_categories_as_log_odds() -> None:
     assert told.shape == (4_000, 1 + 3)
     np.testing.assert_allclose([told[:, 0].mean(), told[:, 0].std()], [0.0, 1.0], atol=1e-9)
     assert np.corrcoef(told[:, 0], codes)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("kinds", [20, 400])
+def test_rows_are_dense_while_they_are_narrow(kinds: int) -> None:
+    """Whichever way they are held, they are the same."""
+    texts = [f"c{number % kinds}" for number in range(2_000)]
+    rows = arrays([float(number) for number in range(2_000)], texts)
+    encoded = LinearEncoder(min_count=1).fit_transform(rows, np.zeros(2_000))
+    assert sparse.issparse(encoded) == (kinds == 400)
+    np.testing.assert_array_equal(dense(encoded)[:, 1:].sum(axis=1), np.ones(2_000))
+    assert dense(encoded).shape == (2_000, 1 + kinds)
