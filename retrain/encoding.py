@@ -81,6 +81,12 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         columns = [table[codes[:, place]] for place, table in zip(self.places_, self.tables_, strict=True)]
         return self._with_combinations(x, np.column_stack([x.numbers, *columns]).astype(np.float32))
 
+    @property
+    def told_columns(self) -> list[int]:
+        """The category columns that are target means."""
+        counted = [place for place in set(self.places_) if place < len(self.level_.levels_)]
+        return sorted(place for place in counted if self.places_.count(place) > 1)
+
     def _with_combinations(self, x: Arrays, encoded: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if self.combinations_ is None:
             return encoded
@@ -186,6 +192,11 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
             held.append((own - mean) / scale)
             self.tables_.append((whole - mean) / scale)
         return held
+
+    @property
+    def told_columns(self) -> list[int]:
+        """The category columns that are target means."""
+        return [place for place in self.told_ if place < len(self.level_.levels_)]
 
     def _standard(self, made: Floats) -> Floats:
         """Ramps stay within 0 and 1: standardised, a ramp that few rows climb weighs more than it should."""

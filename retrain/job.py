@@ -20,6 +20,7 @@ from retrain.card import write_card
 from retrain.child import tree_bytes
 from retrain.dataset import Dataset
 from retrain.examination import Champion, Examination, examine
+from retrain.features import described
 from retrain.finding import Finding
 from retrain.gate import GateDecision
 from retrain.guards import GuardContext, inspect_data, refuse
@@ -209,6 +210,7 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
             "data": learn.fingerprint(),
             "seed": settings.seed,
             "families": settings.families,
+            "features": settings.features,
             "by_trials": settings.trials is not None,
             "warm": [configuration.to_json() for configuration in warm],
             "code": job.origin["code"],
@@ -218,7 +220,7 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
         log_line("search goes on", run_id=job.run.run_id, trials=len(record.kept))
     found = search(
         learn, settings.families, limits, settings.seed, job.tell.trial, warm=warm, record=record, memory=job.memory,
-        processes=min(settings.processes, os.cpu_count() or 1),
+        processes=min(settings.processes, os.cpu_count() or 1), stages=settings.features,
     )  # fmt: skip
     fail_point("retrain.searched")
     return found
@@ -245,7 +247,8 @@ def _packaged(job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, 
             settings, data, plan.holdout, found, judged, decision, parity,
             latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
             economies=job.memory.economies, mode=plan.decided, as_of=job.run.as_of,
-            searched=_searched(job, champion, plan.decided), window=plan.window, findings=candidate.findings,
+            features=described(final, data.schema.problem), searched=_searched(job, champion, plan.decided),
+            window=plan.window, findings=candidate.findings,
         )  # fmt: skip
         (stage / "report.html").write_text(render_report(card, judged, plan.holdout), encoding="utf-8")
         fail_point("retrain.packaged")

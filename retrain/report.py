@@ -35,6 +35,7 @@ def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset)
             '<p class="dim">How much the loss rises when one feature is mixed among the holdout\'s rows.</p>'
             + bars(dict(list(found.importances.items())[:SHOWN_FEATURES]), "importance"),
         ),
+        section("What is made of columns", _features(card["features"])),
         section(
             "What was tried",
             _mode(card["mode"]) + _window(card.get("window")) + _ensemble(card["ensemble"]) + _trials(card["trials"]),
@@ -51,6 +52,12 @@ def _heading(title: str, card: Mapping[str, Any]) -> str:
         f"<p>Trained on {card['rows']:,} rows, judged on the {card['holdout_rows']:,} newest of them: "
         f"{escape(card['metrics_of'])}.</p>"
     )
+
+
+def _features(features: Sequence[str]) -> str:
+    if not features:
+        return "<p>Numbers as they are, categories each by itself.</p>"
+    return f"<p>Besides numbers as they are and categories by themselves: {escape('; '.join(features))}.</p>"
 
 
 def _metrics(card: Mapping[str, Any]) -> str:

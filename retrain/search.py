@@ -12,6 +12,7 @@ import optuna
 
 from retrain.configuration import Configuration, Family
 from retrain.dataset import Dataset
+from retrain.features import STAGES
 from retrain.light_boosting import not_here
 from retrain.memory import Memory
 from retrain.search_space import Target, defaults, suggest, targets, values_of
@@ -22,6 +23,7 @@ from retrain.trial_record import TrialRecord
 from retrain.validation import Validation
 from service.errors import DataError
 from service.log_lines import log_line
+from service.loop_sections import FeatureStage
 from service.schema import Task
 
 # The newest rows beyond these change a choice of hyperparameters rarely, and cost time always: 12 trials on 20,000
@@ -54,19 +56,20 @@ def search(
     record: TrialRecord | None = None,
     memory: Memory | None = None,
     processes: int = 1,
+    stages: Sequence[FeatureStage] = STAGES,
 ) -> SearchReport:
     """The best configuration found on these rows, or an ensemble of some. The first trial is run, however little time.
 
-    `warm` is tried first, then the families' defaults. Trials that `record` has kept count as run, with the time
-    that they took; it is told of every further one. Where `memory` runs short, fewer rows are judged on, and the search
-    ends with what it has. So many `processes` judge side by side, which changes nothing but the time. Raises DataError
-    where every trial failed, with the first reason.
+    `warm` is tried first, then the families' defaults; `stages` may be made of columns. Trials that `record` has kept
+    count as run, with the time that they took; it is told of every further one. Where `memory` runs short, fewer rows
+    are judged on, and the search ends with what it has. So many `processes` judge side by side, which changes nothing
+    but the time. Raises DataError where every trial failed, with the first reason.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     families = _usable(families)
     judge = Validation(data, seed, _most_rows(data, limits, memory))
-    first = first_values(families, warm, data.schema.problem.task, targets(data.target))
-    held = Trials(judge, first, families, data, limits, seed, told, record, memory)
+    first = first_values(families, warm, data.schema.problem.task, targets(data.target), stages)
+    held = Trials(judge, first, families, stages, data, limits, seed, told, record, memory)
     held.run(_processes(processes, memory))
     finished = [trial for trial in held.reports if trial.loss is not None]
     if not finished:
@@ -105,22 +108,32 @@ def _processes(asked: int, memory: Memory | None) -> int:
 
 
 def first_values(
-    families: Sequence[Family], warm: Sequence[Configuration], task: Task, targets: Sequence[Target] = ("plain",)
+    families: Sequence[Family],
+    warm: Sequence[Configuration],
+    task: Task,
+    targets: Sequence[Target] = ("plain",),
+    stages: Sequence[FeatureStage] = STAGES,
 ) -> list[dict[str, Any]]:
     """What is tried before the sampler proposes: each set of values once, and none that the space does not hold."""
     held: list[dict[str, Any]] = []
-    for values in [*(values_of(configuration) for configuration in warm), *defaults(families, targets)]:
-        if values["family"] in families and values not in held and _in_space(values, families, task, targets):
+    for values in [*(values_of(configuration) for configuration in warm), *defaults(families, targets, stages)]:
+        if values["family"] in families and values not in held and _in_space(values, families, task, targets, stages):
             held.append(values)
     return held
 
 
-def _in_space(values: dict[str, Any], families: Sequence[Family], task: Task, targets: Sequence[Target]) -> bool:
+def _in_space(
+    values: dict[str, Any],
+    families: Sequence[Family],
+    task: Task,
+    targets: Sequence[Target],
+    stages: Sequence[FeatureStage],
+) -> bool:
     """A card of another version of this product may know other values."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Optuna takes what is out of range, and warns
-            suggest(optuna.trial.FixedTrial(values), families, task, targets)
+            suggest(optuna.trial.FixedTrial(values), families, task, targets, stages)
     except (ValueError, UserWarning):
         return False
     return True

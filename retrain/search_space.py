@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy.typing as npt
 
 from retrain.configuration import SETTLED, Configuration, Family, Value
-from retrain.encoding import CategoryCoding, LinearCategoryCoding, LinearNumberCoding, NumberCoding
-from retrain.families import SMOOTH
+from retrain.features import STAGES, allowed, codings
 from retrain.log_target import worth_a_logarithm
+from service.loop_sections import FeatureStage
 from service.schema import Task
 
 if TYPE_CHECKING:
@@ -41,20 +41,15 @@ PREFIXES: dict[Family, str] = {
 # Rows that a category needs to be told apart. Few values, so that trials share their encoded columns.
 COUNTS = (5, 10, 20, 50)
 
-# What models see of categories of many kinds, and of numbers: none is better everywhere (docs/decisions/0016). What
-# trees see, then what models see that add up.
-CATEGORIES: tuple[CategoryCoding, ...] = ("ordered", "target", "crossed")
-NUMBERS: tuple[NumberCoding, ...] = ("plain", "combined")
-SMOOTH_CATEGORIES: tuple[LinearCategoryCoding, ...] = ("one_hot", "target", "crossed")
-SMOOTH_NUMBERS: tuple[LinearNumberCoding, ...] = ("plain", "ramps")
-
 
 def targets(y: npt.NDArray[Any]) -> Sequence[Target]:
     """What a model may be fitted to: the target, or its logarithm where that is less skewed."""
     return ("plain", "log") if y.dtype.kind == "f" and worth_a_logarithm(y) else ("plain",)
 
 
-def defaults(families: Sequence[Family], targets: Sequence[Target] = ("plain",)) -> list[dict[str, Value]]:
+def defaults(
+    families: Sequence[Family], targets: Sequence[Target] = ("plain",), stages: Sequence[FeatureStage] = STAGES
+) -> list[dict[str, Value]]:
     """One set of values per family for the study to begin with, in the order of promise, then variants."""
     lightgbm = {"learning_rate": 0.05, "max_leaf_nodes": 31, "min_samples_leaf": 20, "l2_regularization": 1.0,
                 "max_features": 0.7, "subsample": 0.8, "min_count": 10}  # fmt: skip
@@ -89,7 +84,11 @@ def defaults(families: Sequence[Family], targets: Sequence[Target] = ("plain",))
         logs = [(family, {**params, "target": "log"}) for family, params in smooth]
         strong = [*logs[:2], *((family, {**params, "target": "plain"}) for family, params in strong)]
         strong[8:8] = logs[2:]
-    return [values_of(Configuration(family, params)) for family, params in strong if family in families]
+    return [
+        values_of(Configuration(family, allowed(family, params, stages)))
+        for family, params in strong
+        if family in families
+    ]
 
 
 def values_of(configuration: Configuration) -> dict[str, Value]:
@@ -106,7 +105,11 @@ def linear_default() -> Configuration:
 
 
 def suggest(
-    trial: BaseTrial, families: Sequence[Family], task: Task, targets: Sequence[Target] = ("plain",)
+    trial: BaseTrial,
+    families: Sequence[Family],
+    task: Task,
+    targets: Sequence[Target] = ("plain",),
+    stages: Sequence[FeatureStage] = STAGES,
 ) -> Configuration:
     """One point of the space."""
     present = [family for family in ORDER if family in families]
@@ -114,7 +117,8 @@ def suggest(
     prefix = PREFIXES[family]
     params: dict[str, Any] = _estimator(trial, family, prefix, task)
     params["min_count"] = trial.suggest_categorical(f"{prefix}.min_count", COUNTS)
-    categories, numbers = (SMOOTH_CATEGORIES, SMOOTH_NUMBERS) if family in SMOOTH else (CATEGORIES, NUMBERS)
+    # None is better everywhere (docs/decisions/0016).
+    categories, numbers = codings(family, stages)
     params["categories"] = trial.suggest_categorical(f"{prefix}.categories", categories)
     params["numbers"] = trial.suggest_categorical(f"{prefix}.numbers", numbers)
     if len(targets) > 1:

@@ -24,6 +24,7 @@ from retrain.trial_record import TrialRecord
 from retrain.validation import TRIAL_TREES, Validation
 from retrain.workers import Alone, Crew, Order, Outcome, crew
 from service.failpoint import fail_point
+from service.loop_sections import FeatureStage
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,6 +47,7 @@ class Trials:
         judge: Validation,
         first: Sequence[Mapping[str, Any]],
         families: Sequence[Family],
+        stages: Sequence[FeatureStage],
         data: Dataset,
         limits: Limits,
         seed: int,
@@ -55,7 +57,7 @@ class Trials:
     ) -> None:
         self._judge, self._first, self._families = judge, first, families
         self._task, self._seed, self._told = data.schema.problem.task, seed, told
-        self._targets = targets(data.target)
+        self._targets, self._stages = targets(data.target), stages
         self._limits, self._record, self._memory = limits, record, memory
         self._kept = {held["trial"]["number"]: held for held in (record.kept if record else ())}
         self._study = optuna.create_study(direction="minimize")
@@ -107,7 +109,7 @@ class Trials:
             self._study.enqueue_trial(dict(self._first[number]))
         trial = self._study.ask()
         self._asked.append(trial)
-        self._configurations.append(suggest(trial, self._families, self._task, self._targets))
+        self._configurations.append(suggest(trial, self._families, self._task, self._targets, self._stages))
         if known is None:
             until = self.watch.until() if number else None
             held.give(Order(number, self._configurations[number], until))

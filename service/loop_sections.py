@@ -12,6 +12,8 @@ from service.units import Duration, PositiveDuration, Size
 
 Family = Literal["linear", "random_forest", "extra_trees", "gradient_boosting", "lightgbm", "perceptron"]
 
+FeatureStage = Literal["target_means", "crosses", "combinations", "ramps"]
+
 Notable = Literal[
     "drift_detected",
     "quality_declined",
@@ -86,6 +88,12 @@ class RetrainSettings(Section):
     )
     seed: Count = Field(0, description="The one seed that is passed down.")
     families: tuple[Family, ...] = Field(get_args(Family), min_length=1, description="What the search may choose from.")
+    features: tuple[FeatureStage, ...] = Field(
+        get_args(FeatureStage),
+        description='What the search may make of columns: "target_means" of categories, "crosses" of categories (with '
+        'them), "combinations" of numbers for trees, "ramps" of numbers for lines; none: []. Missing values and rare '
+        "categories are always seen to.",
+    )
     processes: Several = Field(2, description="Trials side by side, each on a core; the result is the same for any.")
     max_rows: Count = Field(0, description="The newest rows that are trained on; 0: all.")
     holdout: Annotated[Real, Field(gt=0, lt=0.9)] = Field(

@@ -63,6 +63,7 @@ def enter(settings: Settings, record: Record) -> str:
             economies=(),
             mode=ModeDecision("full", ("it only has to look like a model",)),
             as_of=None,
+            features=(),
             searched={},
             findings=(),
         )
