@@ -124,6 +124,7 @@ def test_drifted_traffic_in_and_a_better_champion_out(story: Story) -> None:
         "quality_declined",
         "retrain_requested",
         "retrain_started",
+        "retrain_progressed",
         "model_registered",
         "retrain_succeeded",
         "bout_opened",

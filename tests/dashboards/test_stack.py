@@ -347,7 +347,11 @@ def test_every_alert_has_fired(ring: Ring) -> None:
 
 
 def test_every_query_of_boards_and_rules_has_data(ring: Ring) -> None:
-    """Over the time of this story, as Grafana asks it."""
+    """Over the time of this story, and of a run that searches, as Grafana asks it."""
+    run = ring.record.runs.request("operator", "ann", "to be seen at work")
+    assert ring.record.runs.start(run.run_id, datetime.now(UTC))
+    ring.record.runs.progress(run.run_id, {"stage": "search", "done": 3, "seconds_left": 120.0})
+    ring.publish(("ringside_tracking_waiting_events", {}, 4))
     queries = [*panel_queries(), *annotation_queries(), *((r["record"], r["record"]) for r in rules() if "record" in r)]
     asked = {where + "\n" + query: filled(query, "8s") for where, query in queries}
 
