@@ -88,6 +88,7 @@ def write_card(
         "economies": list(economies),
         "ensemble": found.selection.to_json() if found.selection else None,
         "findings": [finding.to_json() for finding in findings],
+        "calibration": found.calibration.to_json() if found.calibration else None,
         "search_rows": found.rows,
         "search_seconds": round(found.seconds, 3),
         "lineage": {

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 Family = Literal["linear", "random_forest", "extra_trees", "gradient_boosting", "lightgbm", "perceptron"]
 Kind = Family | Literal["ensemble"]
 Value = float | int | str
 
-# What validation settles itself, beside what is proposed: rounds or epochs, and a logarithm's factor.
-SETTLED = ("max_iter", "factor")
+# What validation settles itself, beside what is proposed: rounds or epochs, a logarithm's factor, the temperature of
+# the probabilities.
+SETTLED = ("max_iter", "factor", "temperature")
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
@@ -35,9 +36,10 @@ class Configuration:
 
     @property
     def parts(self) -> tuple[Configuration, ...]:
-        """What is fitted: the members, the weightiest first, or this one alone."""
+        """What is fitted: the members, the weightiest first, or this one alone; before they are calibrated."""
         if not self.members:
-            return (self,)
+            left = {name: value for name, value in self.params.items() if name != "temperature"}
+            return (replace(self, params=left),)
         return tuple(m.configuration for m in sorted(self.members, key=lambda m: m.weight, reverse=True))
 
     def to_json(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 
+from retrain.calibration import bare
 from retrain.dataset import Dataset
 
 # Fewer new rows than this cannot grow a tree that holds elsewhere.
@@ -26,7 +27,7 @@ FEWEST_ROUNDS, MOST_NEW_ROUNDS, MOST_ROUNDS = 10, 100, 600
 
 def cannot_continue(pipeline: Pipeline, learned: int, new: int, same_columns: bool) -> str | None:
     """Why this pipeline, which learned from so many rows, cannot go on with `new` ones; None where it can."""
-    model = pipeline.named_steps["model"]
+    model = bare(pipeline.named_steps["model"])
     if not isinstance(model, HistGradientBoostingClassifier | HistGradientBoostingRegressor | Ridge):
         return f"{type(model).__name__} cannot go on from where it is"
     if not same_columns:
@@ -45,7 +46,7 @@ def new_rounds(rounds: int, learned: int, new: int) -> int:
 
 def continue_fit(pipeline: Pipeline, new: Dataset, learned: int) -> Pipeline:
     """The pipeline, gone on; it is changed in place. Raises ValueError for a class that it does not know."""
-    model = pipeline.named_steps["model"]
+    model = bare(pipeline.named_steps["model"])
     x = pipeline.named_steps["encode"].transform(new.arrays)
     if isinstance(model, Ridge):
         _correct(model, x, new.target, new.weights)

@@ -9,12 +9,14 @@ import numpy.typing as npt
 from onnx import TensorProto, numpy_helper
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from retrain.calibration import Calibrated
 from retrain.encoder_graph import linear_scores, tree_features
 from retrain.encoding import LinearEncoder
 from retrain.ensemble import Ensemble
 from retrain.fitting import less_certain
 from retrain.light_boosting import LightBoosting
 from retrain.log_target import LogTarget
+from retrain.losses import SMALLEST
 from retrain.nodes import ML_DOMAIN, Graph
 from retrain.trees import Forest, boosted, grown, written
 
@@ -23,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 
 def answers(graph: Graph, encoder: Any, model: Any, numbers: int, categories: int, classes: int) -> str:
     """Probabilities [N, classes], or values [N, 1] of a regression."""
+    if isinstance(model, Calibrated):
+        return _tempered(graph, answers(graph, encoder, model.model, numbers, categories, classes), model.temperature)
     if isinstance(model, Ensemble):
         return _mean(graph, model, numbers, categories, classes)
     if isinstance(model, LogTarget):
@@ -36,6 +40,11 @@ def answers(graph: Graph, encoder: Any, model: Any, numbers: int, categories: in
     else:
         raw = _trees(graph, tree_features(graph, encoder, numbers, categories), model)
     return _probabilities(graph, model, raw, classes) if classes else raw
+
+
+def _tempered(graph: Graph, probabilities: str, temperature: float) -> str:
+    logs = graph.add("Log", graph.add("Clip", probabilities, graph.constant(SMALLEST), graph.constant(1.0)))
+    return graph.add("Softmax", graph.add("Div", logs, graph.constant([[temperature]])), axis=1)
 
 
 def _mean(graph: Graph, ensemble: Ensemble, numbers: int, categories: int, classes: int) -> str:

@@ -39,6 +39,7 @@ REFERENCE_ROWS = 20_000
 TRUSTED = (
     "retrain.combinations.Combinations",
     "retrain.crosses.Crosses",
+    "retrain.calibration.Calibrated",
     "retrain.encoding.LinearEncoder",
     "retrain.encoding.TreeEncoder",
     "retrain.ensemble.AsDecoded",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
+from retrain.calibration import Calibrated, bare
 from retrain.configuration import Configuration
 from retrain.encoding import TreeEncoder
 from retrain.ensemble import AsDecoded, Ensemble
@@ -21,6 +23,11 @@ Floats = npt.NDArray[np.float64]
 
 def build(configuration: Configuration, task: Task, seed: int) -> Pipeline:
     """An unfitted pipeline that takes `Arrays` and class codes (or float targets)."""
+    params = dict(configuration.params)
+    temperature = params.pop("temperature", None)
+    if temperature is not None:
+        pipeline = build(replace(configuration, params=params), task, seed)
+        return Pipeline([pipeline.steps[0], ("model", Calibrated(pipeline.named_steps["model"], float(temperature)))])
     if configuration.members:
         members = [build(member.configuration, task, seed) for member in configuration.members]
         ensemble = Ensemble(members, [member.weight for member in configuration.members])
@@ -37,7 +44,7 @@ def dummy(task: Task) -> Pipeline:
 def fit(pipeline: Pipeline, x: Arrays, y: npt.NDArray[Any], weights: Floats | None = None) -> Pipeline:
     """The same pipeline, fitted; `weights` say how much each row counts to the estimator."""
     encoded = pipeline.named_steps["encode"].fit_transform(x, y)
-    fit_estimator(pipeline.named_steps["model"], encoded, y, weights)
+    fit_estimator(bare(pipeline.named_steps["model"]), encoded, y, weights)
     return pipeline
 
 

@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import optuna
 
-from retrain.configuration import Configuration, Family
+from retrain.calibration import Calibration, calibrate
+from retrain.configuration import Configuration, Family, Member
 from retrain.dataset import Dataset
 from retrain.features import STAGES
 from retrain.light_boosting import not_here
 from retrain.memory import Memory
 from retrain.search_space import Target, defaults, suggest, targets, values_of
 from retrain.search_trials import Trials
-from retrain.selection import Selection, select
+from retrain.selection import Candidate, Selection, select
 from retrain.trial import Limits, Told, TrialReport
 from retrain.trial_record import TrialRecord
 from retrain.validation import Validation
@@ -30,6 +33,8 @@ from service.schema import Task
 # rows take 6 s on one core.
 ROWS_BY_TRIALS = 20_000
 ROWS_BY_TIME = 60_000
+# The best alone may take so many times what an ensemble may: beyond it, a worse one in time is the better answer.
+ALONE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class SearchReport:
     rows: int  # that trials were fitted and judged on
     seconds: float
     selection: Selection | None = None
+    calibration: Calibration | None = None
 
     def of(self, configuration: Configuration) -> SearchReport:
         """The same search, where what was best had to give way to this."""
@@ -75,12 +81,30 @@ def search(
     if not finished:
         raise DataError(f"no model could be fitted: {held.reports[0].error}")
     fit_seconds = math.inf if limits.trials is not None else limits.fit_seconds
-    quick = [trial for trial in finished if held.pool.fit_seconds(trial) <= fit_seconds]
+    quick = [trial for trial in finished if held.pool.fit_seconds(trial) <= ALONE * fit_seconds]
     best = min(quick or finished, key=lambda trial: (trial.loss or 0.0, trial.number))
     selection = select(held.pool.candidates, judge.judged, data.classes, fit_seconds)
     if selection.pays:
         best = TrialReport(len(held.reports), Configuration("ensemble", {}, selection.members), selection.loss, 0.0)
-    return SearchReport(best, tuple(held.reports), judge.rows, held.watch.elapsed(), selection)
+    calibration = _calibration(best, held.pool.candidates, judge.judged) if data.classes else None
+    if calibration is not None and calibration.pays:
+        chosen = best.configuration
+        warmed = replace(chosen, params={**chosen.params, "temperature": calibration.temperature})
+        best = replace(best, configuration=warmed)
+    return SearchReport(best, tuple(held.reports), judge.rows, held.watch.elapsed(), selection, calibration)
+
+
+def _calibration(best: TrialReport, candidates: Sequence[Candidate], y: npt.NDArray[Any]) -> Calibration | None:
+    """Of the chosen one's answers; None where they are not known."""
+    known = {id(candidate.configuration): candidate.answers for candidate in candidates}
+    members = best.configuration.members or (Member(best.configuration, 1.0),)
+    total: npt.NDArray[np.float64] = np.zeros(())
+    for member in members:
+        answers = known.get(id(member.configuration))
+        if answers is None:
+            return None
+        total = total + member.weight * answers
+    return calibrate(total, y)
 
 
 def _usable(families: Sequence[Family]) -> Sequence[Family]:

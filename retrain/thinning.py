@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sklearn.pipeline import Pipeline
 
+from retrain.calibration import Calibrated, bare
 from retrain.configuration import Configuration, Member
 from retrain.dataset import Dataset
 from retrain.ensemble import Ensemble
@@ -20,7 +21,7 @@ def thinned(
     configuration: Configuration, fitted: Pipeline, rows: Dataset, limit_ms: float | None
 ) -> tuple[Configuration, Pipeline]:
     """The ensemble, or what is left of it within the limit; nothing is fitted anew. One alone stays as it is."""
-    while isinstance(fitted.named_steps["model"], Ensemble) and not _quick(fitted, rows, limit_ms):
+    while isinstance(bare(fitted.named_steps["model"]), Ensemble) and not _quick(fitted, rows, limit_ms):
         configuration, fitted = _without_lightest(configuration, fitted)
     return configuration, fitted
 
@@ -34,9 +35,18 @@ def _quick(fitted: Pipeline, rows: Dataset, limit_ms: float | None) -> bool:
 def _without_lightest(configuration: Configuration, fitted: Pipeline) -> tuple[Configuration, Pipeline]:
     weights = [member.weight for member in configuration.members]
     place = weights.index(min(weights))
-    model = fitted.named_steps["model"].without(place)
+    whole = fitted.named_steps["model"]
+    model = bare(whole).without(place)
     left = [member for number, member in enumerate(configuration.members) if number != place]
+    temperature = {name: value for name, value in configuration.params.items() if name == "temperature"}
     if len(left) == 1:
-        return left[0].configuration, model.members[0]
-    members = tuple(Member(member.configuration, weight) for member, weight in zip(left, model.weights, strict=True))
-    return replace(configuration, members=members), Pipeline([fitted.steps[0], ("model", model)])
+        alone = left[0].configuration
+        configuration, steps = replace(alone, params={**alone.params, **temperature}), list(model.members[0].steps)
+    else:
+        members = tuple(
+            Member(member.configuration, weight) for member, weight in zip(left, model.weights, strict=True)
+        )
+        configuration, steps = replace(configuration, members=members), [fitted.steps[0], ("model", model)]
+    if isinstance(whole, Calibrated):
+        steps[1] = ("model", Calibrated(steps[1][1], whole.temperature))
+    return configuration, Pipeline(steps)
