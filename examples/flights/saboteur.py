@@ -37,7 +37,7 @@ def enter(settings: Settings, record: Record) -> str:
     learn, holdout = split(data, settings.retrain.holdout)
     found = search(learn, ("gradient_boosting",), Limits(1, 60.0), settings.retrain.seed, lambda *_: None)
     recipe = Recipe(found.best.configuration, settings.retrain.seed)
-    judged = examine(recipe.make, learn, holdout, None, settings.promotion.loss, settings.retrain.seed)
+    judged = examine(recipe.make(learn), learn, holdout, None, settings.promotion.loss, settings.retrain.seed)
     final = recipe.make(data)
     stage = record.artifacts.stage()
     try:
