@@ -39,10 +39,12 @@ def _said(ranks: Sequence[Rank], standings: Sequence[Standing], cells: Sequence[
     machines = sorted({cell.machine for cell in cells if cell.machine})
     days = sorted({cell.at[:10] for cell in cells if cell.at})
     holdouts = sorted({each.holdouts for each in standings})
-    counted = f"{holdouts[0]}" if len(holdouts) == 1 else f"{holdouts[0]} to {holdouts[-1]}"
+    counted = (
+        "one holdout" if holdouts == [1] else f"{' to '.join(map(str, holdouts[:1] + holdouts[1:][-1:]))} holdouts"
+    )
     difference = critical_difference(len(ranks), len(standings))
     return (
-        f"{len(standings)} tasks, {counted} holdout(s) of a shuffled quarter, {budget} s for each fit, two cores "
+        f"{len(standings)} tasks, {counted} of a shuffled quarter, {budget} s for each fit, two cores "
         f"({'; '.join(machines)}), {' to '.join(sorted({days[0], days[-1]}))}. Peers' figures are kept in "
         "`benchmarks/automl_peers.json`. The interval is a bootstrap over tasks; mean ranks closer than "
         f"{difference:.2f} cannot be told apart (Nemenyi's critical difference, α = .05). Memory is that of the whole "
