@@ -1,6 +1,6 @@
 """Estimated quality against the labels that come later: how far off it is, and whether the gap finds concept drift.
 
-    python -m benchmarks.quality [--data FOLDER] [--worlds N] [--processes N] [--quick] [--write]
+    python -m benchmarks.quality [--data FOLDER] [--worlds N] [--processes N] [--part NAME] [--quick] [--write]
 
 Synthetic worlds: a gradient boosting model, 3,000 matured rows for the estimator, then windows of 1,000 rows without
 labels. The sampling noise is how far, in the mean, the labels of a window scatter about what an oracle expects of them
@@ -11,6 +11,7 @@ that knows every row's law; no estimate can be closer. It is found by drawing ea
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,9 @@ from service.schema import Column, ProblemSchema, Schema
 Floats = NDArray[np.float64]
 
 HERE = Path(__file__).parent
+KEPT = HERE / "results" / "quality.json"  # each part as it was measured last: all of them take an hour
+PARTS = ("classification", "regression", "streams")
+HOLDS = "yes"
 TRAINED, MATURED, WINDOW, WINDOWS = 4_000, 3_000, 1_000, 10
 JUDGED = 3  # windows of each world
 REDRAWN = 30  # times, the labels of each judged window
@@ -236,29 +240,28 @@ def stream(path: Path) -> tuple[Found, int]:
     return found, len(x) - cut
 
 
-def synthetic(worlds: int, processes: int) -> Iterator[tuple[list[str], bool]]:
-    for regression in (False, True):
-        for scenario in ("nothing changes", "covariate shift", "concept drift"):
-            found = simulate(regression, scenario, worlds, processes)
-            drifts = scenario == "concept drift"
-            alarms = f"{np.mean(found.alarms):.0%}"
-            if found.labels_to_alarm:
-                alarms += f" after {int(np.median(found.labels_to_alarm)):,}"
-            for name in found.errors:
-                error, noise = float(np.mean(found.errors[name])), float(np.mean(found.noises[name]))
-                good = error > WITHIN * noise or name == "auc" if drifts else error <= WITHIN * noise
-                caught = np.mean(found.alarms) >= 0.95 if drifts else np.mean(found.alarms) <= ALPHA + 0.06
-                kind = "regression" if regression else "classification"
-                holds = good and caught if not drifts else bool(caught)
-                oracle = float(np.mean(found.oracles[name]))
-                ratios = [f"{error / noise:.2f}", f"{oracle / noise:.2f}"]
-                row = [f"{kind}, {scenario}", name, f"{error:.4f}", f"{noise:.4f}", *ratios, alarms]
-                yield [*row, "yes" if holds else "**no**"], bool(holds)
+def synthetic(kind: str, worlds: int, processes: int) -> Iterator[list[str]]:
+    for scenario in ("nothing changes", "covariate shift", "concept drift"):
+        found = simulate(kind == "regression", scenario, worlds, processes)
+        drifts = scenario == "concept drift"
+        alarms = f"{np.mean(found.alarms):.0%}"
+        if found.labels_to_alarm:
+            alarms += f" after {int(np.median(found.labels_to_alarm)):,}"
+        for name in found.errors:
+            error, noise = float(np.mean(found.errors[name])), float(np.mean(found.noises[name]))
+            caught = np.mean(found.alarms) >= 0.95 if drifts else np.mean(found.alarms) <= ALPHA + 0.06
+            holds = caught and (drifts or error <= WITHIN * noise)
+            oracle = float(np.mean(found.oracles[name]))
+            ratios = [f"{error / noise:.2f}", f"{oracle / noise:.2f}"]
+            row = [f"{kind}, {scenario}", name, f"{error:.4f}", f"{noise:.4f}", *ratios, alarms]
+            yield [*row, HOLDS if holds else "**no**"]
 
 
-def streams(folder: Path) -> Iterator[list[str]]:
-    for path in sorted((folder / "streams").glob("*.parquet")):
-        found, rows = stream(path)
+def streams(folder: Path, processes: int) -> Iterator[list[str]]:
+    paths = sorted((folder / "streams").glob("*.parquet"))
+    with ProcessPoolExecutor(processes, initializer=threadpool_limits, initargs=(1,)) as pool:
+        parts = list(pool.map(stream, paths))
+    for path, (found, rows) in zip(paths, parts, strict=True):
         error, noise = float(np.mean(found.errors["loss"])), float(np.mean(found.noises["loss"]))
         alarm = f"after {found.labels_to_alarm[0]:,}" if found.labels_to_alarm else "never"
         yield [
@@ -296,41 +299,56 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer worlds")
     parser.add_argument("--write", action="store_true", help="put table and plot into benchmarks/RESULTS.md")
     parser.add_argument("--worlds", type=int, default=60, help="that are simulated of each kind")
-    parser.add_argument("--processes", type=int, default=1, help="that simulate worlds beside each other")
+    parser.add_argument("--processes", type=int, default=1, help="that simulate worlds, and read streams")
+    parser.add_argument("--part", choices=PARTS, action="append", help="measure these alone; others stay as measured")
     given = parser.parse_args()
     worlds = 12 if given.quick else given.worlds
-    with threadpool_limits(limits=1):
-        lines, holds = [], []
-        for line, held in synthetic(worlds, given.processes):
-            print(" | ".join(line), flush=True)
-            lines.append(line)
-            holds.append(held)
-        real = []
-        for line in streams(given.data) if given.data else ():
-            print(" | ".join(line), flush=True)
-            real.append(line)
-    if given.write:
-        draw(lines, HERE / "quality.png")
-        replace_section(HERE / "RESULTS.md", "quality", text(lines, real, worlds))
-    return 0 if all(holds) else 1
+    held = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    lines: list[list[str]] = []
+    for part in given.part or PARTS[: 3 if given.data else 2]:
+        with threadpool_limits(limits=1):
+            made = (
+                streams(given.data, given.processes) if part == "streams" else synthetic(part, worlds, given.processes)
+            )
+            measured = []
+            for line in made:
+                print(" | ".join(line), flush=True)
+                measured.append(line)
+        held[part] = {"on": str(datetime.now(UTC).date()), "worlds": worlds, "lines": measured}
+        lines += measured if part != "streams" else []
+        if given.write:
+            KEPT.write_text(json.dumps(held, indent=1) + "\n")
+            draw([line for kind in PARTS[:2] for line in held.get(kind, {}).get("lines", [])], HERE / "quality.png")
+            replace_section(HERE / "RESULTS.md", "quality", text(held))
+    return 0 if all(line[-1] == HOLDS for line in lines) else 1
 
 
-def text(lines: list[list[str]], real: list[list[str]], worlds: int) -> str:
+def text(held: Mapping[str, Any]) -> str:
     heads = ["", "metric", "mean abs. error", "sampling noise", "ratio", "oracle's ratio", "gap's alarm", "holds"]
+    kinds = [part for part in PARTS[:2] if part in held]
+    measured = "; ".join(f"{part} in {held[part]['worlds']} worlds, {_when(held[part])}" for part in kinds)
     said = (
-        f'## Estimated quality\n\n`make bench-quality ARGS="--data FOLDER"`, {datetime.now(UTC).date()}; simulated: it '
-        f"does not depend on the machine. {worlds} worlds, in each {JUDGED} estimates for {WINDOW:,} rows without "
-        f"labels, the estimator fitted on {MATURED:,} matured ones. The noise is the mean distance of a window's "
-        "labels from what an oracle expects that knows every row's law: its own ratio is 1 but for chance (in "
-        f"standard errors all ratios would be .8 of these). The gap is looked at after each of {WINDOWS} windows: the "
-        "share of worlds in which it alarms, and after how many labels (median). Wanted: a ratio of at most 1.5 where "
-        "what follows from the features stays the same, and an alarm where it does not.\n\n" + table(heads, lines)
+        f'## Estimated quality\n\n`make bench-quality ARGS="--data FOLDER"`, simulated: it does not depend on the '
+        f"machine ({measured}). In each world {JUDGED} estimates for {WINDOW:,} rows without labels, the estimator "
+        f"fitted on {MATURED:,} matured ones. The noise is the mean distance of a window's labels from what an oracle "
+        "expects that knows every row's law: its own ratio is 1 but for chance (in standard errors all ratios would be "
+        f".8 of these). The gap is looked at after each of {WINDOWS} windows: the share of worlds in which it alarms, "
+        "and after how many labels (median). Wanted: a ratio of at most 1.5 where what follows from the features stays "
+        "the same, and an alarm where it does not.\n\n"
+        + table(heads, [line for part in kinds for line in held[part]["lines"]])
     )
-    if real:
-        said += "\nReal streams, windows of 500 rows (200 of the short one), the bout's loss:\n\n" + table(
-            ["stream", "rows", "mean abs. error", "sampling noise", "ratio", "gap's alarm"], real
+    if "streams" in held:
+        real = held["streams"]
+        said += (
+            f"\nReal streams ({_when(real)}), windows of 500 rows (200 of the short one), the bout's loss:\n\n"
+            + table(["stream", "rows", "mean abs. error", "sampling noise", "ratio", "gap's alarm"], real["lines"])
         )
     return said + "\n![error of the estimate in sampling noises](quality.png)\n"
+
+
+def _when(part: Mapping[str, Any]) -> str:
+    """The day; and what has changed since, where somebody wrote it beside a part that was not yet measured anew."""
+    return ", ".join([part["on"], *([part["note"]] if part.get("note") else [])])
 
 
 if __name__ == "__main__":
