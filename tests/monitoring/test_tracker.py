@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -223,6 +225,22 @@ def standings(desk: Desk) -> dict[str, str]:
     query = {"filter": f"name = '{desk.name}'"}
     found = desk.server.get("model-versions/search", **query)["model_versions"]
     return {tags(held)["ringside.version"]: tags(held)["ringside.standing"] for held in found}
+
+
+def test_a_watcher_tells_by_its_settings_alone(desk: Desk) -> None:
+    """`tracking.mlflow_uri` is all that it takes; one that looks once ends when all was told."""
+    run_id = desk.train()
+    desk.project.record.leases.release(desk.fence)
+    environment = os.environ | {
+        "RINGSIDE_CONFIG": str(desk.project.settings.path),
+        "RINGSIDE_TRACKING__MLFLOW_URI": desk.server.url,
+        "RINGSIDE_TRACKING__TIMEOUT": "60s",
+    }
+    command = [sys.executable, "-m", "monitoring", "--once"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(desk.runs(f"tags.`ringside.run_id` = '{run_id}'")) == 1, done.stderr
+    assert desk.aliases() == {"champion": "v1"}
 
 
 def test_an_outage_costs_nobody_anything_and_loses_nothing(desk: Desk) -> None:
