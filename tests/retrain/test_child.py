@@ -224,7 +224,7 @@ def test_a_command_goes_on_with_a_run_that_lost_its_process(tmp_path: Path, sqli
 def test_a_run_gives_way_to_answers_and_writes_like_anybody(endless: Project, started: list[RetrainChild]) -> None:
     """What computes is nice, with the threads that it starts; what holds the record's lock is not."""
     child, run_id = start(endless, started)
-    wait_until(lambda: searching(endless, run_id), 60)
+    wait_until(lambda: endless.record.runs.get(run_id).progress is not None, 200)  # its libraries are there
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     threads = [int(path.name) for path in Path(f"/proc/{child.pid}/task").iterdir()]
     levels = [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads]
