@@ -136,6 +136,31 @@ def train(config: ConfigOption = None, reason: ReasonOption = "asked for", as_js
 
 
 @app.command()
+def profile(
+    config: ConfigOption = None,
+    output: Annotated[Path, typer.Option(help="The page to write.")] = Path("profile.html"),
+    as_json: JsonOption = False,
+) -> None:
+    """Look at the data as a run would see them: a page of plots, and what the guards find. Exit code 1: an error.
+
+    Example: ringside profile --output profile.html
+    """
+    from retrain.exploration import explore
+    from service.terminal import tell_findings
+
+    settings, record = _opened(config)
+    found = explore(settings, record)
+    output.write_text(found.page, encoding="utf-8")
+    findings = [finding.to_json() for finding in found.findings]
+    if as_json:
+        print(json.dumps({"page": str(output), "rows": found.profile.rows, "findings": findings}))
+    else:
+        tell_findings(findings)
+        print(f"{found.profile.rows} rows; wrote {output}")
+    raise typer.Exit(NO if any(finding["severity"] == "error" for finding in findings) else DONE)
+
+
+@app.command()
 def up(
     config: ConfigOption = None,
     log_folder: Annotated[Path | None, typer.Option(help="Where the programs' logs go; else to this terminal.")] = None,

@@ -20,6 +20,7 @@ from service.columns import TIME_PARTS
 from service.errors import RingsideError
 from service.log_lines import log_line
 from service.model_version import ModelVersion
+from service.record import Record
 from service.schema import Arrays, Decoder
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +38,15 @@ class Champion:
 
     model: ServedModel
     version: ModelVersion
+
+
+def read_champion(record: Record) -> Champion | None:
+    """The champion, loaded as it serves; ArtifactError where its files are not what was registered."""
+    name = record.registry.roles().champion
+    if name is None:
+        return None
+    version = record.registry.version(name)
+    return Champion(ServedModel.load(record.registry.directory(name), name, version.digest), version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from retrain import gate
 from retrain.card import write_card
 from retrain.child import tree_bytes
 from retrain.dataset import Dataset
-from retrain.examination import Champion, Examination, examine
+from retrain.examination import Champion, Examination, examine, read_champion
 from retrain.features import described
 from retrain.finding import Finding
 from retrain.gate import GateDecision
@@ -30,6 +30,7 @@ from retrain.origin import code_digest, source_digest
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.plan import Plan, known, make_plan
 from retrain.problem import problem_schema
+from retrain.profile import profile_data
 from retrain.recipe import Recipe
 from retrain.report import render_report
 from retrain.representation import read_populations
@@ -40,7 +41,6 @@ from retrain.telling import Progress, Teller
 from retrain.thinning import thinned
 from retrain.trial import Limits
 from retrain.trial_record import TrialRecord, forget_runs, run_folder
-from service.champion import ServedModel
 from service.errors import DataError
 from service.failpoint import fail_point
 from service.leases import Fence
@@ -154,15 +154,6 @@ class _Candidate:
     decision: GateDecision
 
 
-def read_champion(record: Record) -> Champion | None:
-    """The champion, loaded as it serves; ArtifactError where its files are not what was registered."""
-    name = record.registry.roles().champion
-    if name is None:
-        return None
-    version = record.registry.version(name)
-    return Champion(ServedModel.load(record.registry.directory(name), name, version.digest), version)
-
-
 def read_data(job: _Job, champion: Champion | None) -> Dataset:
     """The source, and the log as it stood at the run's `as_of`."""
     schema = problem_schema(job.settings, champion.model.schema if champion else None)
@@ -250,7 +241,9 @@ def _packaged(job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, 
             features=described(final, data.schema.problem), searched=_searched(job, champion, plan.decided),
             window=plan.window, findings=candidate.findings,
         )  # fmt: skip
-        (stage / "report.html").write_text(render_report(card, judged, plan.holdout), encoding="utf-8")
+        (stage / "report.html").write_text(
+            render_report(card, judged, plan.holdout, profile_data(data, len(plan.holdout))), encoding="utf-8"
+        )
         fail_point("retrain.packaged")
     except BaseException:
         record.artifacts.discard(stage)

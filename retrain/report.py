@@ -14,14 +14,19 @@ from retrain.dataset import Dataset
 from retrain.evaluation import LOWER_IS_BETTER
 from retrain.examination import Examination
 from retrain.page import render_page, row, section, table
+from retrain.profile import Profile
+from retrain.profile_page import profile_sections
 
 SHOWN_FEATURES = 20
 SHOWN_POINTS = 400
 SHOWN_CLASSES = 12
 
 
-def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset) -> str:
-    """The page: what was chosen, how good it is and against whom, what it looks at, and what was tried."""
+def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset, profile: Profile | None = None) -> str:
+    """The page: what was chosen, how good it is and against whom, what it looks at, and what was tried.
+
+    With a profile, what the data look like, too.
+    """
     title = f"{card['problem']}: {str(card['family']).replace('_', ' ')}"
     sections = [
         _heading(title, card),
@@ -40,6 +45,7 @@ def render_report(card: Mapping[str, Any], found: Examination, holdout: Dataset)
             "What was tried",
             _mode(card["mode"]) + _window(card.get("window")) + _ensemble(card["ensemble"]) + _trials(card["trials"]),
         ),
+        *(profile_sections(profile) if profile is not None else ()),
         section("Where it comes from", _facts(_origin(card))),
     ]
     return render_page(title, sections)

@@ -18,7 +18,7 @@ from service.settings import load_settings
 
 COMMANDS = [
     "demo", "init", "train", "up", "watch", "status", "models", "retrain", "promote", "reject", "rollback", "events",
-    "reproduce", "explain",
+    "reproduce", "explain", "profile",
 ]  # fmt: skip
 SETTINGS = """
 [problem]

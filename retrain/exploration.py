@@ -1,0 +1,42 @@
+"""A look at the data as the next run would see them, without a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from retrain.division import divide
+from retrain.examination import read_champion
+from retrain.finding import Finding
+from retrain.guards import GuardContext, inspect_data
+from retrain.problem import problem_schema
+from retrain.profile import Profile, profile_data
+from retrain.profile_page import render_profile
+from retrain.representation import read_populations
+from retrain.rows import read_rows
+from service.record import Record
+from service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """What the guards would say of a run begun now, and a page that shows it with the data's profile."""
+
+    findings: tuple[Finding, ...]
+    profile: Profile
+    page: str
+
+
+def explore(settings: Settings, record: Record) -> Exploration:
+    """Reads source and log as they stand now. Raises DataError where a run could not learn from them at all."""
+    champion = read_champion(record)
+    as_of = record.clock.now()
+    with threadpool_limits(limits=1):
+        data = read_rows(settings, record, problem_schema(settings, champion.model.schema if champion else None), as_of)
+        _, holdout = divide(data, champion, "full", settings.retrain.holdout)
+        populations = read_populations(settings, record, as_of)
+        findings = inspect_data(data, GuardContext(settings.guards, len(holdout), populations))
+        profile = profile_data(data, len(holdout))
+    page = render_profile(settings.problem.name, [finding.to_json() for finding in findings], profile)
+    return Exploration(findings, profile, page)
