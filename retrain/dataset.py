@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from retrain.source import read_source
+from retrain.source import EVER, Span, read_source
 from retrain.target import Target, read_classes, read_values
 from service.clock import from_micros, to_micros
 from service.errors import DataError
@@ -113,7 +113,7 @@ class Dataset:
         return held.hexdigest()
 
 
-def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow]) -> Dataset:
+def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow], span: Span = EVER) -> Dataset:
     """Everything there is to learn from; raises DataError saying what is wrong with it.
 
     Rows without a target are left out. Source rows come in the order of the time column; without one they are
@@ -123,7 +123,7 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
         raise DataError("no column has the role feature; a model needs at least one")
     frames, targets, times, seqs = [], [], [], []
     if settings.data.source is not None:
-        source = _source(settings, problem)
+        source = _source(settings, problem, span)
         frames.append(source[0])
         targets.append(source[1])
         times.append(source[2])
@@ -175,11 +175,13 @@ def _dataset(
     return Dataset(schema, arrays, target.values, times, seqs, frame, ordered, half_life)
 
 
-def _source(settings: Settings, problem: ProblemSchema) -> tuple[pd.DataFrame, list[Any], npt.NDArray[np.int64]]:
+def _source(
+    settings: Settings, problem: ProblemSchema, span: Span
+) -> tuple[pd.DataFrame, list[Any], npt.NDArray[np.int64]]:
     """The source's rows that have a target, in order of time: columns, targets, times."""
     assert settings.data.source is not None
     others = {problem.target} | ({problem.time_column} if problem.time_column else set())
-    frame = read_source(settings.data.source, settings.data.query, problem.columns, others)
+    frame = read_source(settings.data.source, settings.data.query, problem.columns, others, span)
     if problem.target not in frame.columns:
         raise DataError(
             f"data.source: no column {problem.target!r}, the target; found {_listed(frame.columns)}",

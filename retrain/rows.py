@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from retrain.dataset import Dataset, load
+from retrain.source import Span
 from service.prediction_log import MaturedRow
 from service.record import Record
 from service.schema import ProblemSchema
@@ -17,4 +18,11 @@ def read_rows(settings: Settings, record: Record, problem: ProblemSchema, as_of:
     logged: Sequence[MaturedRow] = []
     if settings.data.include_labelled_log:
         logged = record.log.matured(as_of, settings.quality.label_horizon, late_labels=True)
-    return load(settings, problem, logged)
+    return load(settings, problem, logged, _span(settings, as_of))
+
+
+def _span(settings: Settings, as_of: datetime) -> Span:
+    """What a query is asked for: up to `as_of`, so that it gives the same rows when a version is made again."""
+    if settings.retrain.window == "recent":
+        return Span(as_of - settings.retrain.window_length, as_of)
+    return Span(until=as_of)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,30 @@ from service.schema import Column
 NO_NUMBER = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-")
 
 
-def read_source(source: str, query: str | None, columns: Sequence[Column], others: Collection[str]) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The times that a query may ask for by `:since` and `:until`, both included."""
+
+    since: datetime = datetime(1, 1, 1, tzinfo=UTC)
+    until: datetime = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+EVER = Span()
+
+
+def read_source(
+    source: str, query: str | None, columns: Sequence[Column], others: Collection[str], span: Span = EVER
+) -> pd.DataFrame:
     """The source's columns named in `columns` or `others`, the rows in file order, files in order of their names.
 
     In CSV files everything but numbers is read as text, to the letter; `others` (target, time) too. Columns that
-    the source lacks are lacking in the frame. Raises DataError saying what could not be read.
+    the source lacks are lacking in the frame. A database's query that names `:since` or `:until` is given the span's,
+    so that a large table is read by its newest part. Raises DataError saying what could not be read.
     """
     wanted = {column.name for column in columns} | set(others)
     numbers = {column.name for column in columns if column.type == "number"} - set(others)
     if "://" in source:
-        return _read_database(source, query, wanted)
+        return _read_database(source, query, wanted, span)
     frames = [_read_file(path, wanted, numbers) for path in source_files(source)]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     return frame.reset_index(drop=True)
@@ -94,16 +110,22 @@ def count_rows(url: str, query: str | None) -> int:
     return int(frame.iloc[0].astype("int64").iloc[0])
 
 
-def _read_database(url: str, query: str | None, wanted: set[str]) -> pd.DataFrame:
+def _read_database(url: str, query: str | None, wanted: set[str], span: Span) -> pd.DataFrame:
     if query is None:
         raise DataError("data.query: missing; a database as data.source needs the SQL that reads its rows")
-    frame = _query(url, query)
+    frame = _query(url, query, span)
     return frame[[name for name in frame.columns if name in wanted]]
 
 
-def _query(url: str, query: str) -> pd.DataFrame:
+def _query(url: str, query: str, span: Span = EVER) -> pd.DataFrame:
     import sqlalchemy as sa
 
+    asked = sa.text(query)
+    times = {"since": span.since.isoformat(), "until": span.until.isoformat()}
+    named = list(asked.compile().params)
+    unknown = next((name for name in named if name not in times), None)
+    if unknown is not None:
+        raise DataError(f"data.query: no value for :{unknown}; expected :since or :until", field="data.query")
     try:
         parsed = sa.engine.make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
@@ -111,7 +133,7 @@ def _query(url: str, query: str) -> pd.DataFrame:
         engine = sa.create_engine(parsed)
         try:
             with engine.connect() as connection:
-                frame: pd.DataFrame = pd.read_sql(sa.text(query), connection)
+                frame: pd.DataFrame = pd.read_sql(asked, connection, params={name: times[name] for name in named})
                 return frame
         finally:
             engine.dispose()

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from retrain.dataset import Dataset, load
 from retrain.problem import problem_schema
+from retrain.source import EVER, Span
 from service.errors import DataError
 from service.prediction_log import MaturedRow
 from service.schema import Decoder
@@ -133,6 +134,27 @@ def test_a_database_answers_the_query(tmp_path: Path) -> None:
     broken = write_settings(tmp_path, "binary", None, {"data": source | {"query": "SELECT * FROM trains"}})
     with pytest.raises(DataError, match="no such table: trains"):
         load(broken, problem_schema(broken, None), [])
+
+
+def test_a_query_may_ask_for_a_span_of_time(tmp_path: Path) -> None:
+    """By :since and :until: a large table is read by its newest part, and again as it stood."""
+    frame = make_frame("binary", 100)
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/warehouse.db")
+    frame.assign(at=frame["at"].map(lambda at: at.isoformat())).to_sql("flights", engine, index=False)
+    engine.dispose()
+
+    def read(query: str, span: Span) -> Dataset:
+        source = {"source": f"sqlite:///{tmp_path}/warehouse.db", "query": query}
+        settings = write_settings(tmp_path, "binary", None, {"data": source})
+        return load(settings, problem_schema(settings, None), [], span)
+
+    part = Span(START + timedelta(hours=20), START + timedelta(hours=59))
+    both = read("SELECT * FROM flights WHERE at >= :since AND at <= :until", part)
+    assert (len(both), both.data_from, both.data_until) == (40, part.since, part.until)
+    assert len(read("SELECT * FROM flights WHERE at <= :until", part)) == 60
+    assert len(read("SELECT * FROM flights WHERE at >= :since", EVER)) == 100
+    with pytest.raises(DataError, match="no value for :from; expected :since or :until"):
+        read("SELECT * FROM flights WHERE at >= :from", part)
 
 
 def test_only_the_newest_rows_where_a_number_is_set(tmp_path: Path) -> None:
