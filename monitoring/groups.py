@@ -11,7 +11,7 @@ import numpy.typing as npt
 from monitoring.cohort import Cohort
 from monitoring.loss import Loss
 from monitoring.measures import Metric, mean, ratio, said_yes, watched
-from monitoring.slices import column_slices
+from retrain.column_slices import column_slices
 
 Flags = npt.NDArray[np.bool_]
 
