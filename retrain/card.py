@@ -11,6 +11,7 @@ from retrain.evaluation import Metrics
 from retrain.examination import Examination
 from retrain.finding import Finding
 from retrain.gate import GateDecision, Parity
+from retrain.insight import Insight
 from retrain.lineage import git_commit, library_versions
 from retrain.mode import ModeDecision
 from retrain.search import SearchReport
@@ -45,6 +46,7 @@ def write_card(
     features: Sequence[str],
     searched: Mapping[str, Any],
     findings: Sequence[Finding],
+    insight: Insight,
     window: WindowDecision | None = None,
 ) -> dict[str, Any]:
     """The card without its `version`, which registration gives."""
@@ -74,6 +76,7 @@ def write_card(
         "parity": {"max_difference": parity.max_difference, "rows": parity.rows},
         "latency_ms": latency_ms,
         "importances": judged.importances,
+        "insight": insight.to_json(),
         "rows": len(data),
         "logged_rows": int((data.seqs > 0).sum()),
         "holdout_rows": len(holdout),

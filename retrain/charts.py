@@ -48,16 +48,6 @@ def scatter(points: Points, across: str, up: str, *, diagonal: bool) -> str:
     return _plot(points, spans[0], spans[1], across, up, diagonal=diagonal, dots=True)
 
 
-def roc_points(scores: Floats, positive: npt.NDArray[np.bool_], most: int = 120) -> Points:
-    """False and true positive rates at up to `most` thresholds."""
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(positive[order]) / max(1, int(positive.sum()))
-    misses = np.cumsum(~positive[order]) / max(1, int((~positive).sum()))
-    ends = np.append(np.flatnonzero(np.diff(-scores[order])), len(order) - 1)
-    chosen = ends[np.unique(np.linspace(0, len(ends) - 1, min(most, len(ends))).round().astype(int))]
-    return [(0.0, 0.0), *((float(misses[place]), float(hits[place])) for place in chosen)]
-
-
 def calibration_points(scores: Floats, positive: npt.NDArray[np.bool_], bins: int = 10) -> Points:
     """Mean prediction and observed share of equally large groups of rows."""
     order = np.argsort(scores, kind="stable")

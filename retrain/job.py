@@ -24,6 +24,7 @@ from retrain.features import described
 from retrain.finding import Finding
 from retrain.gate import GateDecision
 from retrain.guards import GuardContext, inspect_data, refuse
+from retrain.insight import Insight, insight_seconds, look_into
 from retrain.memory import Memory, give_back
 from retrain.mode import ModeDecision
 from retrain.origin import code_digest, source_digest
@@ -117,10 +118,14 @@ def run(
         candidate = _Candidate(plan, findings, found, judged, decision)
         if not decision.passed:
             return _refused(job, candidate)
+        insight = look_into(
+            recipe.make, fitted, plan.learn, plan.holdout, judged, settings.retrain.seed,
+            insight_seconds(settings.retrain.budget.total_seconds()),
+        )  # fmt: skip
         job.tell("refit", found)
         final = recipe.make(data)
         job.tell("package", found)
-        return _packaged(job, final, data, candidate, champion)
+        return _packaged(job, final, data, candidate, insight, champion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +222,9 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
     return found
 
 
-def _packaged(job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, champion: Champion | None) -> RunResult:
+def _packaged(
+    job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, insight: Insight, champion: Champion | None
+) -> RunResult:
     """Writes the version's files, proves them, and registers them; or refuses them, and leaves nothing behind."""
     plan, found, judged = candidate.plan, candidate.found, candidate.judged
     settings, record = job.settings, job.record
@@ -240,9 +247,11 @@ def _packaged(job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, 
             economies=job.memory.economies, mode=plan.decided, as_of=job.run.as_of,
             features=described(final, data.schema.problem), searched=_searched(job, champion, plan.decided),
             window=plan.window, findings=candidate.findings,
+            insight=insight,
         )  # fmt: skip
         (stage / "report.html").write_text(
-            render_report(card, judged, plan.holdout, profile_data(data, len(plan.holdout))), encoding="utf-8"
+            render_report(card, judged, insight, plan.holdout.schema.classes, profile_data(data, len(plan.holdout))),
+            encoding="utf-8",
         )
         fail_point("retrain.packaged")
     except BaseException:

@@ -28,22 +28,20 @@ _STYLE = """<style>
 def render_profile(problem: str, findings: Sequence[Mapping[str, Any]], profile: Profile) -> str:
     """A page that stands alone: what the guards found, and the profile."""
     heading = f"<h1>{escape(problem)}: the data</h1><p class='lead'>{escape(_span(profile))}</p>"
-    return render_page(
-        f"{problem}: the data",
-        [heading, section("What the guards found", findings_list(findings)), *profile_sections(profile)],
-    )
+    parts = {"What the guards found": findings_list(findings), **profile_parts(profile)}
+    return render_page(f"{problem}: the data", [heading, *(section(title, body) for title, body in parts.items())])
 
 
-def profile_sections(profile: Profile) -> list[str]:
-    """The target, what is missing, what each column tells of the target, and the columns one by one."""
+def profile_parts(profile: Profile) -> dict[str, str]:
+    """The target, what is missing, what each column tells of the target, and the columns one by one: HTML by title."""
     first, last = _ends(profile)
-    return [
-        section("The target", _STYLE + _target(profile, first, last)),
-        section("Missing values", _missing(profile, first, last)),
-        section("What each column tells of the target", _relations(profile)),
-        section("The columns", _columns(profile, first, last)),
-        section("Carried columns", _carried(profile)),
-    ]
+    return {
+        "The target": _STYLE + _target(profile, first, last),
+        "Missing values": _missing(profile, first, last),
+        "What each column tells of the target": _relations(profile),
+        "The columns": _columns(profile, first, last),
+        "Carried columns": _carried(profile),
+    }
 
 
 def _span(profile: Profile) -> str:

@@ -16,6 +16,7 @@ from retrain.card import write_card
 from retrain.dataset import Dataset, load
 from retrain.division import split
 from retrain.examination import examine
+from retrain.insight import LEAST_SECONDS, look_into
 from retrain.mode import ModeDecision
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.problem import problem_schema
@@ -37,7 +38,9 @@ def enter(settings: Settings, record: Record) -> str:
     learn, holdout = split(data, settings.retrain.holdout)
     found = search(learn, ("gradient_boosting",), Limits(1, 60.0), settings.retrain.seed, lambda *_: None)
     recipe = Recipe(found.best.configuration, settings.retrain.seed)
-    judged = examine(recipe.make(learn), learn, holdout, None, settings.promotion.loss, settings.retrain.seed)
+    fitted = recipe.make(learn)
+    judged = examine(fitted, learn, holdout, None, settings.promotion.loss, settings.retrain.seed)
+    insight = look_into(recipe.make, fitted, learn, holdout, judged, settings.retrain.seed, LEAST_SECONDS)
     final = recipe.make(data)
     stage = record.artifacts.stage()
     try:
@@ -66,8 +69,9 @@ def enter(settings: Settings, record: Record) -> str:
             features=(),
             searched={},
             findings=(),
+            insight=insight,
         )
-        (stage / "report.html").write_text(render_report(card, judged, holdout), encoding="utf-8")
+        (stage / "report.html").write_text(render_report(card, judged, insight, data.schema.classes), encoding="utf-8")
     except BaseException:
         record.artifacts.discard(stage)
         raise
