@@ -24,6 +24,7 @@ from service.champion import OnnxScorer
 from service.database import Database
 from service.leases import Fence
 from service.schema import Decoder, Schema
+from service.settings import Settings
 from tests.mlflow_server import ROOT, Gate, MlflowUnderTest, gate, mlflow_python, mlflow_server
 from tests.retrain.problems import Project, make_frame, make_project
 
@@ -66,11 +67,11 @@ class Desk:
         tracker.keep(self.fence)
         assert tracker.wait(120)
 
-    def train(self) -> str:
+    def train(self, settings: Settings | None = None) -> str:
         """A run from end to end; its id."""
         run_id = self.project.request()
         project = self.project
-        run_job(project.settings, project.record, run_id, fence=None, progress=lambda _: None)
+        run_job(settings or project.settings, project.record, run_id, fence=None, progress=lambda _: None)
         return run_id
 
     def runs(self, filter: str = "") -> list[dict[str, Any]]:
@@ -332,17 +333,15 @@ def test_a_run_that_the_server_will_never_take_does_not_hold_up_the_next(
 
 
 def test_a_failed_run_and_a_refused_one_say_why(desk: Desk) -> None:
-    """FAILED with the error; FINISHED with the gate's reasons and no version."""
+    """FAILED with the error; FINISHED with the gate's reasons and no version, here since no model is as quick."""
     tracker = desk.tracker()
     failed = desk.project.request()
     desk.go(tracker)
     (run,) = desk.runs(f"tags.`ringside.run_id` = '{failed}'")
     assert run["info"]["status"] == "RUNNING"
     desk.project.record.runs.fail(failed, "the disk is full")
-    frame = make_frame("binary", 400)
-    frame["outcome"] = np.random.default_rng(0).permutation(frame["outcome"])  # nothing to learn
-    frame.to_parquet(desk.project.folder / "flights.parquet", index=False)
-    refused = desk.train()
+    quick = desk.project.settings.retrain.model_copy(update={"max_latency_ms": 1e-6})
+    refused = desk.train(desk.project.settings.model_copy(update={"retrain": quick}))
     desk.go(tracker)
     (run,) = desk.runs(f"tags.`ringside.run_id` = '{failed}'")
     assert run["info"]["status"] == "FAILED"
@@ -350,7 +349,7 @@ def test_a_failed_run_and_a_refused_one_say_why(desk: Desk) -> None:
     (run,) = desk.runs(f"tags.`ringside.run_id` = '{refused}'")
     assert tags(run["data"])["ringside.gate"] == "refused"
     assert "ringside.version" not in tags(run["data"])
-    assert values(run, "metrics")["auc"] < 0.7
+    assert values(run, "metrics")["auc"] > 0.5
     assert desk.runs(f"tags.`mlflow.parentRunId` = '{run['info']['run_id']}'")
 
 

@@ -22,6 +22,7 @@ from tests.retrain.problems import Kind, make_frame, make_project
 SECTIONS = [
     "How good it is", "Against the champion", "The gate", "What the guards found", "On the holdout",
     "Where it errs more", "For whom", "What it looks at", "What is made of columns", "What was tried",
+    "The target", "Missing values", "What each column tells of the target", "The columns", "Carried columns",
     "Where it comes from",
 ]  # fmt: skip
 PICTURES = {

@@ -27,6 +27,7 @@ from service.record import Record
 from service.worker import Worker
 from tests.service.models import answer, record_of, register_model, write_model
 from tests.service.serving import Client, make_settings, running
+from tests.waiting import wait_until
 
 EVIDENCE = {"pairs": 321, "e_value": 25.0, "needed": 20.0, "lead": {"low": 0.01, "mean": 0.03, "high": 0.05}}
 DISTANCES = [None, 0.0, 250.0, 500.0, 1000.0, 4000.0]
@@ -76,6 +77,12 @@ def explained(client: Client, id: str, **options: str) -> dict[str, Any]:
     return held
 
 
+def follow(client: Client, worker: Worker, version: str) -> None:
+    """Until that version answers: the worker may be looking for itself just now."""
+    client.call(worker._follow)
+    wait_until(lambda: worker.champion.current is not None and worker.champion.current.version == version)
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Client, Path]]:
     """v1 is first and answers `one`; v2 wins a bout and answers `two`; it is rolled back, and v1 answers `three`;
@@ -91,7 +98,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Cl
         record = worker.record
         for version, bias in enumerate((0.0, 0.5, 1.0)):
             register(record, bias, as_champion=version == 0)
-        client.call(worker._follow)
+        follow(client, worker, "v1")
         predict(client, "one", record_of(700.0, "UA", "private"))
         client.post("/labels", {"labels": [{"id": "one", "label": "late"}]})
         client.post("/labels", {"labels": [{"id": "one", "label": "on time", "correct": True}]})
@@ -102,13 +109,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Cl
         record.bouts.record_scores(bout.bout, [said], Cursor(0, row.seq))
         record.bouts.decide(bout.bout, "promoted", EVIDENCE)
         record.registry.promote("v2", actor="watcher", reason="the evidence is in", bout=bout.bout)
-        client.call(worker._follow)
+        follow(client, worker, "v2")
         predict(client, "two", record_of(100.0, "ZZ"))
         record.registry.rollback(actor="ann", reason="complaints")
-        client.call(worker._follow)
+        follow(client, worker, "v1")
         predict(client, "three", record_of(None, None))
         record.registry.promote("v3", actor="ann", reason="agreed")
-        client.call(worker._follow)
+        follow(client, worker, "v3")
         predict(client, "four", record_of(9999.0, "AA"))
         yield worker, client, folder
 
@@ -238,7 +245,7 @@ def test_a_version_whose_files_are_gone_or_changed_is_said(tmp_path: Path) -> No
     """404 with the file's name; what the record says is shown all the same."""
     with running(make_settings(tmp_path)) as (worker, client):
         register(worker.record, 0.0, as_champion=True)
-        client.call(worker._follow)
+        follow(client, worker, "v1")
         predict(client, "one", record_of())
         directory = worker.record.registry.directory("v1")
         (directory / "reference.parquet").write_bytes(b"other")
@@ -344,7 +351,7 @@ def test_a_model_without_its_own_reference_of_many_rows_is_explained(tmp_path: P
     """One row is a background too; it has no standard error."""
     with running(make_settings(tmp_path)) as (worker, client):
         register_model(worker.record, 0.0, as_champion=True)
-        client.call(worker._follow)
+        follow(client, worker, "v1")
         predict(client, "one", record_of(0.0, "UA"))
         found = explained(client, "one")["attribution"]
         assert found["background_rows"] == 1
