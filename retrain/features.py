@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from sklearn.pipeline import Pipeline
 
+from retrain.calibration import bare
 from retrain.configuration import Family
 from retrain.encoding import LinearEncoder, TreeEncoder
 from retrain.families import SMOOTH
@@ -37,7 +38,7 @@ def allowed(family: Family, params: Mapping[str, Any], stages: Sequence[FeatureS
 
 def described(pipeline: Pipeline, problem: ProblemSchema) -> list[str]:
     """What the pipeline makes of columns beyond their plain coding, each once; an ensemble's members together."""
-    members = getattr(pipeline.named_steps["model"], "members", None) or [pipeline]
+    members = getattr(bare(pipeline.named_steps["model"]), "members", None) or [pipeline]
     lines = [line for member in members for line in _of_encoder(member.named_steps["encode"], problem)]
     return list(dict.fromkeys(lines))
 

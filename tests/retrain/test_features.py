@@ -58,14 +58,15 @@ def test_a_plain_and_a_rich_coding_are_judged_apart(tmp_path: Path, family: Fami
 
 
 def test_what_was_made_is_said(tmp_path: Path) -> None:
-    """By the columns' names; of an ensemble's members together, each thing once."""
+    """By the columns' names; of an ensemble's members together, each thing once, also where it is calibrated."""
     data = learnable(tmp_path, "binary", 600)
     data.arrays.categories[:, 1] = [f"g{code}" for code in np.random.default_rng(0).integers(0, 60, 600)]
     linear = Configuration("linear", {"categories": "target", "numbers": "ramps"})
     forest = Configuration("random_forest", {"categories": "target", "n_estimators": 3})
-    both = Configuration("ensemble", {}, (Member(linear, 0.5), Member(forest, 0.5)))
-    fitted = fit(build(both, "classification", 0), data.arrays, data.target)
-    assert described(fitted, data.schema.problem) == ["mean target of gate", "ramps of numbers"]
+    for params in ({}, {"temperature": 1.5}):
+        both = Configuration("ensemble", params, (Member(linear, 0.5), Member(forest, 0.5)))
+        fitted = fit(build(both, "classification", 0), data.arrays, data.target)
+        assert described(fitted, data.schema.problem) == ["mean target of gate", "ramps of numbers"]
     plain = fit(build(Configuration("linear", {}), "classification", 0), data.arrays, data.target)
     assert described(plain, data.schema.problem) == []
 
