@@ -7,7 +7,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: sorted keys, no spaces, no NaN. What is hashed is written this way.
+    """The value's text: sorted keys, no spaces, no NaN.
 
     Raises ValueError for NaN and infinity, TypeError for what JSON cannot say.
     """

@@ -163,10 +163,10 @@ class GroupCommit:
         outcomes = self._log.append_now([waiting.batch for waiting in group]) if rows <= GROUP_ROWS else None
         if outcomes is not None:
             self._rows_inline += rows
-            if self._syncs:
-                self._answer_synced(group, outcomes)
-            else:
-                self._answer_here(group, outcomes)
+            if self._syncs and not self._log.syncs_now:
+                self._leave_to_sync(group, outcomes)  # the thread tells how long it took
+                return
+            self._answer_here(group, self._synced(outcomes) if self._syncs else outcomes)
             self._took(time.perf_counter() - started, rows)
         elif self._thread is None:
             self._rows_inline += rows
@@ -179,17 +179,13 @@ class GroupCommit:
             for waiting in group:
                 self._queue.put(waiting)
 
-    def _answer_synced(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
-        """Once the disk has them."""
-        if not self._log.syncs_now:
-            self._leave_to_sync(group, outcomes)
-            return
+    def _synced(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome | RingsideError]:
+        """What became of them, once the disk has them."""
         try:
             self._log.sync_now()
         except LogUnavailable as error:
-            self._answer_here(group, [error] * len(group))
-        else:
-            self._answer_here(group, outcomes)
+            return [error] * len(outcomes)
+        return outcomes
 
     def _leave_to_sync(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
         """To the thread, which waits for the disk once for all that were committed meanwhile, here and elsewhere."""

@@ -95,8 +95,8 @@ class PredictionLog:
         self._appending = threading.Lock()
         self._appender: Appender | None = None
         self._appending_now = threading.Lock()
-        self._disk_pace = DiskPace()
         self._appender_now: Appender | None = None
+        self._disk_pace = DiskPace()
 
     def append(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Logs all of them in one commit, and says for each what to answer, or why it was refused as a whole.

@@ -211,7 +211,8 @@ class TestFsync:
 
     def test_an_answer_waits_for_the_disk_and_others_commit_meanwhile(self, sqlite_database: Database) -> None:
         log = SlowDisk(sqlite_database)
-        commits = GroupCommit(log, durability="fsync")
+        told: list[int] = []
+        commits = GroupCommit(log, durability="fsync", on_commit=lambda _, rows: told.append(rows))
 
         async def work() -> None:
             first = asyncio.create_task(commits.submit(batch("a")))
@@ -228,6 +229,7 @@ class TestFsync:
         asyncio.run(work())
         commits.stop()
         assert log.syncs <= 2  # one for the first, one for all that came meanwhile
+        assert sum(told) == 4  # each row once, though the loop wrote it and the thread waited for it
 
     def test_a_disk_that_fails_answers_nobody(self, sqlite_database: Database) -> None:
         log = SlowDisk(sqlite_database)
