@@ -45,6 +45,12 @@ def at_once(log: PredictionLog, batches: list[Batch]) -> None:
     log.sync()
 
 
+def alone(log: PredictionLog, batches: list[Batch]) -> None:
+    """As the event loop logs where the disk is quick."""
+    assert log.append_now(batches) is not None
+    log.sync_now()
+
+
 def unsynced(log: PredictionLog, batches: list[Batch]) -> None:
     """As nobody may log under "fsync"."""
     assert log.append_now(batches) is not None
@@ -93,7 +99,7 @@ def outages(
     database.close()
 
 
-@pytest.mark.parametrize("way", [waiting, at_once])
+@pytest.mark.parametrize("way", [waiting, at_once, alone])
 def test_fsync_loses_no_answer(
     sqlite_database: Database, disk: Disk, tmp_path: Path, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
