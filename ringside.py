@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.errors import Absent, DataError, InputError, RingsideError, SettingsError
-from service.terminal import event_line, progress_shown, short, tell, tell_run, tell_table
+from service.terminal.terminal import event_line, progress_shown, short, tell, tell_run, tell_table
 
 if TYPE_CHECKING:
-    from service.client import AsyncClient, Client, LabelsTaken, Prediction, RequestRefused, Unreachable
     from service.record import Record
-    from service.roles import Roles
     from service.settings import Settings
+    from service.store.roles import Roles
+    from service.terminal.client import AsyncClient, Client, LabelsTaken, Prediction, RequestRefused, Unreachable
 
 # What applications import. Everything else here is the command line.
 __all__ = ["AsyncClient", "Client", "LabelsTaken", "Prediction", "RequestRefused", "Unreachable"]
@@ -51,7 +51,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in t
 def __getattr__(name: str) -> object:
     """The client's classes, loaded when they are asked for: the command line does without them."""
     if name in __all__:
-        from service import client
+        from service.terminal import client
 
         return getattr(client, name)
     raise AttributeError(f"module 'ringside' has no attribute {name!r}")
@@ -104,7 +104,7 @@ def init(
 
     Example: ringside init orders.csv --target returned
     """
-    from service.inspection import inspect, render_toml
+    from service.configuration.inspection import inspect, render_toml
 
     if output.exists() and not force:
         raise SettingsError(f"{output} is there already; expected another --output, or --force to write over it")
@@ -146,7 +146,7 @@ def profile(
     Example: ringside profile --output profile.html
     """
     from retrain.exploration import explore
-    from service.terminal import tell_findings
+    from service.terminal.terminal import tell_findings
 
     settings, record = _opened(config)
     found = explore(settings, record)
@@ -169,7 +169,7 @@ def up(
 
     Example: ringside up --config ringside.toml
     """
-    from monitoring.up import run_up
+    from monitoring.supervision.up import run_up
 
     raise typer.Exit(run_up(_settings(config), log_folder.absolute() if log_folder else None))
 
@@ -195,7 +195,7 @@ def tokens(
 
     Example: ringside tokens /etc/ringside/tokens
     """
-    from service.token_files import LIST, make_tokens
+    from service.http.token_files import LIST, make_tokens
 
     for file in make_tokens(folder.absolute(), anew=anew):
         print(file)
@@ -308,9 +308,9 @@ def explain(
 
     Example: ringside explain order-17
     """
-    from service.explainer import explain as attribute
-    from service.explanation import explanation
-    from service.terminal_explanation import tell_explanation
+    from service.explain.explainer import explain as attribute
+    from service.explain.explanation import explanation
+    from service.terminal.terminal_explanation import tell_explanation
 
     settings, record = _opened(config)
     told = explanation(record, settings, id, attribute if attribution else None)

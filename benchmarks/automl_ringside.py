@@ -94,7 +94,7 @@ def predict(model: ServedModel, records: list[dict[str, Any]], target: pd.Series
     """Values [n], or probabilities in the order of `classes`; `target` tells how the model names them."""
     import numpy as np
 
-    from service.frame import frame_labels
+    from service.contract.frame import frame_labels
 
     scores = model.score(model.decoder.decode(records))
     if scores.values is not None:

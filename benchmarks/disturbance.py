@@ -21,7 +21,7 @@ from benchmarks.servers import Running, running
 from benchmarks.serving_processes import post, shadows, wait
 from service.record import Record, open_record
 from service.settings import load_settings
-from service.tables import predictions, shadow_scores
+from service.store.tables import predictions, shadow_scores
 
 ILLNESS = "illness"  # the file that says how the challenger's scorer is ill just now
 

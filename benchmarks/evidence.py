@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.design import spent_alpha
+from monitoring.bouts.design import spent_alpha
+from monitoring.bouts.look import examine
 from monitoring.evidence import e_values, rate_e_values
-from monitoring.look import examine
-from service.bout import Bout, ShadowScore
 from service.logged import LabelGiven
+from service.store.bout import Bout, ShadowScore
 from tests.monitoring.arena import HORIZON, START, Arena, logistic
 
 Floats = NDArray[np.float64]

@@ -29,12 +29,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from threadpoolctl import threadpool_limits
 
 from benchmarks.results import replace_section, table
-from monitoring.cohort import DAY_MICROS, Cohort
-from monitoring.estimated_quality import Estimator, fit_estimator
-from monitoring.loss import Loss
-from monitoring.measures import measure, standard_error
-from monitoring.rise import DaySums, accumulate, merge, sum_days
-from retrain.losses import bout_losses, expected_loss
+from monitoring.quality.cohort import DAY_MICROS, Cohort
+from monitoring.quality.estimated_quality import Estimator, fit_estimator
+from monitoring.quality.loss import Loss
+from monitoring.quality.measures import measure, standard_error
+from monitoring.quality.rise import DaySums, accumulate, merge, sum_days
+from retrain.models.losses import bout_losses, expected_loss
 from service.schema import Column, ProblemSchema, Schema
 
 Floats = NDArray[np.float64]

@@ -11,10 +11,10 @@ import pandas as pd
 
 from benchmarks import problem
 from benchmarks.servers import Server
-from retrain.configuration import Configuration
-from retrain.dataset import load
+from retrain.data.dataset import load
+from retrain.models.configuration import Configuration
+from retrain.models.pipeline import build, fit
 from retrain.package import package
-from retrain.pipeline import build, fit
 from service.record import Record, open_record
 from service.schema import MISSING
 from service.settings import load_settings

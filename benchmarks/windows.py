@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from benchmarks.results import replace_section, table
-from service.columns import Column
+from service.contract.columns import Column
 from service.logged import Batch, LogEntry, new_id
 from service.record import open_record
 from service.schema import Decoder, ProblemSchema, Schema, seen_columns
@@ -130,7 +130,7 @@ def batches(size: Size, rng: np.random.Generator) -> Iterator[Batch]:
 
 def check(toml: Path) -> dict[str, Any]:
     """In the child: the first check, which decides, and the next one."""
-    from monitoring.drift_check import DriftCheck
+    from monitoring.drifting.drift_check import DriftCheck
 
     settings = load_settings(toml)
     record = open_record(settings, migrate=False)

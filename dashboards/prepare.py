@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from service.token_files import LIST, make_tokens
+from service.http.token_files import LIST, make_tokens
 
 ROOT: Final = Path(__file__).parents[1]
 KEEPERS: Final = ("prometheus", "alertmanager", "grafana")  # programs that keep data of their own

@@ -11,13 +11,13 @@ import time
 from collections.abc import Sequence
 
 from monitoring.agenda import agenda
+from monitoring.bouts.shadow_pool import ShadowPool
 from monitoring.drift import load_in_background
+from monitoring.followers.notifier import Notifier
+from monitoring.followers.tracker import Tracker
 from monitoring.leadership import Leadership
-from monitoring.notifier import Notifier
 from monitoring.retraining import Retraining
 from monitoring.scheduler import Cron, Ticker
-from monitoring.shadow_pool import ShadowPool
-from monitoring.tracker import Tracker
 from monitoring.watcher import Watcher, tick_every
 from service.errors import RingsideError
 from service.log_lines import log_line, write_json_lines

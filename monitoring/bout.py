@@ -8,21 +8,21 @@ from datetime import datetime
 from logging import ERROR
 from typing import Any
 
-from monitoring.design import Design
-from monitoring.look import Examination, examine
-from monitoring.opening import open_due_bouts
+from monitoring.bouts.design import Design
+from monitoring.bouts.look import Examination, examine
+from monitoring.bouts.opening import open_due_bouts
+from monitoring.bouts.shadow_gauges import show_shadow
 from monitoring.promotion import Look, Outcome, PromotionDecision, decide
-from monitoring.shadow_gauges import show_shadow
 from service.artifact import verify
-from service.bout import Bout
 from service.errors import ArtifactError, RoleConflict
 from service.events import BoutDecided
-from service.failpoint import fail_point
-from service.leases import Fence
 from service.log_lines import log_line
 from service.record import Record
 from service.registry import Roles
 from service.settings import Settings
+from service.store.bout import Bout
+from service.store.failpoint import fail_point
+from service.store.leases import Fence
 
 __all__ = ["open_due_bouts", "settle_bouts"]
 

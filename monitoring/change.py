@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from retrain.origin import code_digest, source_digest, source_stamp
+from retrain.data.origin import code_digest, source_digest, source_stamp
 from service.errors import DataError
 from service.log_lines import log_line
 from service.settings import Settings

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from monitoring.calibration import (
+from monitoring.drifting.calibration import (
     Grid,
     Null,
     effective_size,

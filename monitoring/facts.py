@@ -13,8 +13,8 @@ from service.event_log import RecordedEvent
 from service.events import DriftChecked, QualityChecked, QualityDeclined, RetrainRequested
 from service.record import Record
 from service.registry import ModelVersion
-from service.runs import Run
 from service.settings import Settings
+from service.store.runs import Run
 
 NEW_ROWS = "ringside_new_labelled_rows"
 DAY = timedelta(days=1)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from service.clock import machine_now
-from service.leases import Fence
+from service.configuration.loop_sections import WatchSettings
 from service.log_lines import log_line
-from service.loop_sections import WatchSettings
 from service.record import Record
+from service.store.leases import Fence
 
 LEASE = "watcher"
 HEARTBEAT = "ringside_watcher_heartbeat_timestamp_seconds"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from monitoring.design import Design
+from monitoring.bouts.design import Design
 from monitoring.evidence import Interval
 
 Outcome = Literal["promote", "reject", "inconclusive", "wait", "awaiting_approval", "roll_back", "passed"]

@@ -16,13 +16,13 @@ from retrain.child import deadline
 from service.clock import machine_now
 from service.errors import RunActive, SettingsError
 from service.events import RetrainDeclined
-from service.failpoint import fail_point
-from service.leases import Fence
 from service.log_lines import log_line
 from service.record import Record
-from service.requests import Request
-from service.runs import Run
 from service.settings import Settings
+from service.store.failpoint import fail_point
+from service.store.leases import Fence
+from service.store.requests import Request
+from service.store.runs import Run
 
 ACTOR = "watcher"
 

@@ -10,25 +10,25 @@ from typing import Protocol
 
 from monitoring.agenda import JobName, job_name, plan_jobs
 from monitoring.bout import open_due_bouts, settle_bouts
-from monitoring.drift_check import DriftCheck
+from monitoring.drifting.drift_check import DriftCheck
 from monitoring.facts import asks_of_checks
 from monitoring.housekeeping import keep_house
-from monitoring.label_watch import LabelWatch
 from monitoring.leadership import Leadership
-from monitoring.quality_check import QualityCheck
+from monitoring.quality.label_watch import LabelWatch
+from monitoring.quality.quality_check import QualityCheck
 from monitoring.retraining import Retraining
 from monitoring.schedule import Schedule
 from monitoring.settings_trail import say_settings
-from service.bout import Bout
 from service.clock import EPOCH, MICROSECOND
 from service.errors import StaleLease
 from service.events import DriftDetected
-from service.failpoint import fail_point
-from service.jobs import Job, due
-from service.leases import Fence
 from service.log_lines import log_line
 from service.record import Record
 from service.settings import Settings
+from service.store.bout import Bout
+from service.store.failpoint import fail_point
+from service.store.jobs import Job, due
+from service.store.leases import Fence
 
 # How often is looked for what nobody has a time for: requests, shadows that died, a clock that went on. In seconds of
 # the machine's clock; a tick in between costs two reads of the record, .5 ms.

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from service.artifact import REFERENCE_TIME
-from service.columns import TIME_PARTS
+from service.contract.columns import TIME_PARTS
 from service.database import Database
-from service.log_columns import Failures, RecordColumns
-from service.log_window import LogChunk, LogSpan, sample_span
+from service.log.columns import Failures, RecordColumns
+from service.log.window import LogChunk, LogSpan, sample_span
 from service.schema import MISSING, Arrays, Decoder, Schema, canonical_class
 
 if TYPE_CHECKING:

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from retrain.child import end_with_parent, run_supervised
-from retrain.finding import Finding
+from retrain.guards.finding import Finding
 from service.clock import machine_now
 from service.errors import Conflict, NotFound, RingsideError, SettingsError, StaleLease
-from service.leases import Fence
 from service.log_lines import log_line, write_json_lines
 from service.priority import lower_thread, yield_session
 from service.record import Record, open_record
-from service.runs import Run
 from service.settings import Settings, load_settings
-from service.terminal import progress_shown
+from service.store.leases import Fence
+from service.store.runs import Run
+from service.terminal.terminal import progress_shown
 
 DONE, NO, USAGE = 0, 1, 2
 

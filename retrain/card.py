@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from retrain.dataset import Dataset
-from retrain.evaluation import Metrics
-from retrain.examination import Examination
-from retrain.finding import Finding
+from retrain.data.dataset import Dataset
+from retrain.data.lineage import git_commit, library_versions
+from retrain.evaluation.evaluation import Metrics
+from retrain.evaluation.examination import Examination
+from retrain.evaluation.insight import Insight
 from retrain.gate import GateDecision, Parity
-from retrain.insight import Insight
-from retrain.lineage import git_commit, library_versions
+from retrain.guards.finding import Finding
 from retrain.mode import ModeDecision
 from retrain.search import SearchReport
 from retrain.study import study_of

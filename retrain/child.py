@@ -23,11 +23,11 @@ import psutil
 
 from service.clock import machine_now
 from service.errors import RingsideError, SettingsError
-from service.leases import Fence
 from service.log_lines import log_line
 from service.record import Record
-from service.runs import Run
 from service.settings import Settings
+from service.store.leases import Fence
+from service.store.runs import Run
 
 WATCH_SECONDS = 0.1
 ACTOR = "supervisor"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from retrain.dataset import Dataset
-from retrain.examination import Champion
+from retrain.data.dataset import Dataset
+from retrain.evaluation.examination import Champion
 from retrain.mode import Mode
 
 # On fewer rows than this, a difference in loss that matters does not show.

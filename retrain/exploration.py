@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from retrain.data.problem import problem_schema
+from retrain.data.rows import read_rows
 from retrain.division import divide
-from retrain.examination import read_champion
-from retrain.finding import Finding
-from retrain.guards import GuardContext, inspect_data
-from retrain.problem import problem_schema
-from retrain.profile import Profile, profile_data
-from retrain.profile_page import render_profile
-from retrain.representation import read_populations
-from retrain.rows import read_rows
+from retrain.evaluation.examination import read_champion
+from retrain.guards.finding import Finding
+from retrain.guards.guards import GuardContext, inspect_data
+from retrain.guards.profile import Profile, profile_data
+from retrain.guards.representation import read_populations
+from retrain.report.profile_page import render_profile
 from service.record import Record
 from service.settings import Settings
 

@@ -18,37 +18,37 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from retrain import gate
 from retrain.card import write_card
 from retrain.child import tree_bytes
-from retrain.dataset import Dataset
-from retrain.examination import Champion, Examination, examine, read_champion
-from retrain.features import described
-from retrain.finding import Finding
+from retrain.data.dataset import Dataset
+from retrain.data.origin import code_digest, source_digest
+from retrain.data.problem import problem_schema
+from retrain.data.rows import read_rows
+from retrain.evaluation.examination import Champion, Examination, examine, read_champion
+from retrain.evaluation.insight import Insight, insight_seconds, look_into
 from retrain.gate import GateDecision
-from retrain.guards import GuardContext, inspect_data, refuse
-from retrain.insight import Insight, insight_seconds, look_into
-from retrain.memory import Memory, give_back
+from retrain.guards.finding import Finding
+from retrain.guards.guards import GuardContext, inspect_data, refuse
+from retrain.guards.profile import profile_data
+from retrain.guards.representation import read_populations
 from retrain.mode import ModeDecision
-from retrain.origin import code_digest, source_digest
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.plan import Plan, known, make_plan
-from retrain.problem import problem_schema
-from retrain.profile import profile_data
 from retrain.recipe import Recipe
-from retrain.report import render_report
-from retrain.representation import read_populations
-from retrain.rows import read_rows
+from retrain.report.report import render_report
 from retrain.search import SearchReport, search
 from retrain.study import best_of_families, warm_start
 from retrain.telling import Progress, Teller
 from retrain.thinning import thinned
-from retrain.trial import Limits
-from retrain.trial_record import TrialRecord, forget_runs, run_folder
+from retrain.trials.features import described
+from retrain.trials.memory import Memory, give_back
+from retrain.trials.trial import Limits
+from retrain.trials.trial_record import TrialRecord, forget_runs, run_folder
 from service.errors import DataError
-from service.failpoint import fail_point
-from service.leases import Fence
 from service.log_lines import log_line
 from service.record import Record
-from service.runs import Run
 from service.settings import Settings
+from service.store.failpoint import fail_point
+from service.store.leases import Fence
+from service.store.runs import Run
 
 ACTOR = "retrain"
 

@@ -22,10 +22,10 @@ import pandas as pd
 import skops.io
 from sklearn.pipeline import Pipeline
 
-from retrain.dataset import Dataset
+from retrain.data.dataset import Dataset
+from retrain.export.graph import to_onnx
 from retrain.gate import Parity
-from retrain.graph import to_onnx
-from retrain.pipeline import predict
+from retrain.models.pipeline import predict
 from service.artifact import REFERENCE_TIME
 from service.champion import OnnxScorer
 from service.schema import MISSING, Arrays, Decoder, Schema
@@ -37,17 +37,17 @@ REFERENCE_ROWS = 20_000
 
 # What estimator.skops may hold besides plain values. Fixed: never asked of the file itself.
 TRUSTED = (
-    "retrain.combinations.Combinations",
-    "retrain.crosses.Crosses",
-    "retrain.calibration.Calibrated",
-    "retrain.encoding.LinearEncoder",
-    "retrain.encoding.TreeEncoder",
-    "retrain.ensemble.AsDecoded",
-    "retrain.ensemble.Ensemble",
-    "retrain.levels.Levels",
-    "retrain.light_boosting.LightBoosting",
-    "retrain.log_target.LogTarget",
-    "retrain.ramps.Ramps",
+    "retrain.features.combinations.Combinations",
+    "retrain.features.crosses.Crosses",
+    "retrain.models.calibration.Calibrated",
+    "retrain.features.encoding.LinearEncoder",
+    "retrain.features.encoding.TreeEncoder",
+    "retrain.models.ensemble.AsDecoded",
+    "retrain.models.ensemble.Ensemble",
+    "retrain.features.levels.Levels",
+    "retrain.models.light_boosting.LightBoosting",
+    "retrain.models.log_target.LogTarget",
+    "retrain.features.ramps.Ramps",
     "sklearn._loss.link.HalfLogitLink",
     "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from retrain.dataset import Dataset
+from retrain.data.dataset import Dataset
 from retrain.division import divide
-from retrain.examination import Champion
+from retrain.evaluation.examination import Champion
 from retrain.mode import ModeDecision, ModeFacts, choose_mode, refused_without_search, without_continuing
 from retrain.recipe import Origin, champions_configuration
 from retrain.search import SearchReport
-from retrain.trial import TrialReport
+from retrain.trials.trial import TrialReport
 from retrain.window import ALL_ROWS, WindowDecision, champions_window, choose_window, keeps
+from service.configuration.loop_sections import RetrainSettings
 from service.events import RetrainRequested
 from service.log_lines import log_line
-from service.loop_sections import RetrainSettings
 from service.record import Record
-from service.runs import Run
+from service.store.runs import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from retrain.graph import to_onnx
-from retrain.lineage import library_versions
+from retrain.data.lineage import library_versions
+from retrain.data.rows import read_rows
+from retrain.export.graph import to_onnx
 from retrain.recipe import Origin, Recipe, champions_configuration
-from retrain.rows import read_rows
 from service.artifact import verify
 from service.errors import DataError
-from service.model_version import ModelVersion
 from service.record import Record
 from service.schema import Schema
 from service.settings import Settings
+from service.store.model_version import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,21 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 
-from retrain.calibration import Calibration, calibrate
-from retrain.configuration import Configuration, Family, Member
-from retrain.dataset import Dataset
-from retrain.features import STAGES
-from retrain.light_boosting import not_here
-from retrain.memory import Memory
+from retrain.data.dataset import Dataset
+from retrain.models.calibration import Calibration, calibrate
+from retrain.models.configuration import Configuration, Family, Member
+from retrain.models.light_boosting import not_here
 from retrain.search_space import Target, defaults, suggest, targets, values_of
 from retrain.search_trials import Trials
-from retrain.selection import Candidate, Selection, select
-from retrain.trial import Limits, Told, TrialReport
-from retrain.trial_record import TrialRecord
-from retrain.validation import Validation
+from retrain.trials.features import STAGES
+from retrain.trials.memory import Memory
+from retrain.trials.selection import Candidate, Selection, select
+from retrain.trials.trial import Limits, Told, TrialReport
+from retrain.trials.trial_record import TrialRecord
+from retrain.trials.validation import Validation
+from service.configuration.loop_sections import FeatureStage
 from service.errors import DataError
 from service.log_lines import log_line
-from service.loop_sections import FeatureStage
 from service.schema import Task
 
 # The newest rows beyond these change a choice of hyperparameters rarely, and cost time always: 12 trials on 20,000

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy.typing as npt
 
-from retrain.configuration import SETTLED, Configuration, Family, Value
-from retrain.features import STAGES, allowed, codings
-from retrain.log_target import worth_a_logarithm
-from service.loop_sections import FeatureStage
+from retrain.models.configuration import SETTLED, Configuration, Family, Value
+from retrain.models.log_target import worth_a_logarithm
+from retrain.trials.features import STAGES, allowed, codings
+from service.configuration.loop_sections import FeatureStage
 from service.schema import Task
 
 if TYPE_CHECKING:

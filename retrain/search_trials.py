@@ -13,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 
-from retrain.configuration import Configuration, Family
-from retrain.dataset import Dataset
-from retrain.families import FOREST_TREES, FORESTS
-from retrain.memory import Memory
+from retrain.data.dataset import Dataset
+from retrain.models.configuration import Configuration, Family
+from retrain.models.families import FOREST_TREES, FORESTS
 from retrain.search_space import suggest, targets
-from retrain.selection import Candidate
-from retrain.trial import Limits, Stopwatch, Told, TrialReport, best_loss
-from retrain.trial_record import TrialRecord
-from retrain.validation import TRIAL_TREES, Validation
-from retrain.workers import Alone, Crew, Order, Outcome, crew
-from service.failpoint import fail_point
-from service.loop_sections import FeatureStage
+from retrain.trials.memory import Memory
+from retrain.trials.selection import Candidate
+from retrain.trials.trial import Limits, Stopwatch, Told, TrialReport, best_loss
+from retrain.trials.trial_record import TrialRecord
+from retrain.trials.validation import TRIAL_TREES, Validation
+from retrain.trials.workers import Alone, Crew, Order, Outcome, crew
+from service.configuration.loop_sections import FeatureStage
+from service.store.failpoint import fail_point
 
 Floats = npt.NDArray[np.float64]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retrain.configuration import Configuration
+from retrain.models.configuration import Configuration
 from retrain.search import SearchReport
-from retrain.trial import TrialReport
+from retrain.trials.trial import TrialReport
 
 # The champion's configuration and the few behind it: more would crowd out the defaults of the other families, which
 # guard against data that has changed beyond them.

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from sklearn.pipeline import Pipeline
 
-from retrain.calibration import Calibrated, bare
-from retrain.configuration import Configuration, Member
-from retrain.dataset import Dataset
-from retrain.ensemble import Ensemble
-from retrain.graph import to_onnx
+from retrain.data.dataset import Dataset
+from retrain.export.graph import to_onnx
+from retrain.models.calibration import Calibrated, bare
+from retrain.models.configuration import Configuration, Member
+from retrain.models.ensemble import Ensemble
 from retrain.package import measure_latency_ms
 
 # Whatever the settings allow: a request waits for the model, and an ensemble's gain is never worth more than that.

@@ -19,12 +19,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from retrain.configuration import Configuration
-from retrain.dataset import FEWEST_ROWS, UNKNOWN, Dataset
-from retrain.losses import log_losses
-from retrain.pipeline import build, fit, predict
-from service.loop_sections import RetrainSettings
-from service.units import format_duration, parse_duration
+from retrain.data.dataset import FEWEST_ROWS, UNKNOWN, Dataset
+from retrain.models.configuration import Configuration
+from retrain.models.losses import log_losses
+from retrain.models.pipeline import build, fit, predict
+from service.configuration.loop_sections import RetrainSettings
+from service.configuration.units import format_duration, parse_duration
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["expanding", "recent", "weighted"]

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import bentoml
 
-from service.connections import guard_connections
+from service.configuration.sections import ServeSettings
 from service.errors import SettingsError
-from service.front import Front
-from service.listening import listen_fairly
+from service.http.connections import guard_connections
+from service.http.front import Front
+from service.http.listening import listen_fairly
+from service.http.routes import application
 from service.log_lines import log_line, write_json_lines
-from service.routes import application
-from service.sections import ServeSettings
 from service.settings import load_settings
 from service.worker import Worker
 

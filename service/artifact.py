@@ -26,7 +26,7 @@ from pathlib import Path
 
 from service.canonical import canonical_json
 from service.errors import ArtifactError, UnknownVersion
-from service.onnx_file import refuse_external_data
+from service.store.onnx_file import refuse_external_data
 
 MANIFEST = "manifest.json"
 VERSION = re.compile(r"v[1-9][0-9]{0,8}", re.ASCII)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from service.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
-    from service.sections import Token, TokenRole
+    from service.configuration.sections import Token, TokenRole
 
 ANONYMOUS = "anonymous"  # the actor of refusals whose caller is not known
 LOCAL = "local"  # the actor on a service that is open to this machine

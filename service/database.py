@@ -17,7 +17,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from service.errors import SettingsError
-from service.file_lock import FileLock
+from service.store.file_lock import FileLock
 
 BUSY_TIMEOUT_SECONDS = 30.0
 

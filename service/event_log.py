@@ -21,8 +21,8 @@ from service.clock import Clock, machine_now, to_micros
 from service.database import Database
 from service.errors import InvalidRecord
 from service.events import Event, clean_text
-from service.tables import chain_head, events
-from service.upsert import insert
+from service.store.tables import chain_head, events
+from service.store.upsert import insert
 
 GENESIS = "0" * 64  # what the first event has for a predecessor
 LONGEST_PAGE = 1000

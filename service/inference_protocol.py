@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from service.endpoints import Call
 from service.errors import InvalidRecord, NoChampion, NotFound
-from service.inference_request import HEADER_LENGTH, read_question
+from service.http.endpoints import Call
+from service.http.inference_request import HEADER_LENGTH, read_question
+from service.http.replies import Reply, json_reply
 from service.predict import expect_version
 from service.product_version import product_version
-from service.replies import Reply, json_reply
 from service.schema import Schema
 
 if TYPE_CHECKING:

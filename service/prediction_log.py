@@ -14,13 +14,14 @@ import sqlalchemy as sa
 
 from service.clock import EPOCH, MICROSECOND, Clock, machine_now, to_micros
 from service.database import Database
-from service.disk_pace import DiskPace
 from service.errors import InvalidLabel, InvalidRecord, LogUnavailable
-from service.log_appender import Appender, open_appender
-from service.log_counts import count_log
-from service.log_forgetting import forget_some
-from service.log_labels import add_labels, storable
-from service.log_window import even_share
+from service.log.appender import Appender, open_appender
+from service.log.counts import count_log
+from service.log.disk_pace import DiskPace
+from service.log.forgetting import forget_some
+from service.log.labels import add_labels, storable
+from service.log.requests_clock import RequestsClock
+from service.log.window import even_share
 from service.logged import (
     Answer,
     Batch,
@@ -35,8 +36,7 @@ from service.logged import (
     new_id,
     new_ids,
 )
-from service.requests_clock import RequestsClock
-from service.tables import labels, prediction_ids, predictions
+from service.store.tables import labels, prediction_ids, predictions
 
 __all__ = [
     "Answer",

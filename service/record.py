@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.artifact import ArtifactStore
-from service.bouts import Bouts
 from service.clock import Clock, SystemClock
 from service.database import Database
 from service.event_log import EventLog
-from service.jobs import Jobs
-from service.leases import Leases
+from service.log.requests_clock import RequestsClock
 from service.prediction_log import PredictionLog
 from service.registry import Registry
-from service.reports import Reports
-from service.requests import Requests
-from service.requests_clock import RequestsClock
-from service.runs import Runs
-from service.samples import Samples
 from service.settings import Settings
+from service.store.bouts import Bouts
+from service.store.jobs import Jobs
+from service.store.leases import Leases
+from service.store.reports import Reports
+from service.store.requests import Requests
+from service.store.runs import Runs
+from service.store.samples import Samples
 
 
 @dataclass(frozen=True, slots=True)

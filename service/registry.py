@@ -15,19 +15,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.artifact import ArtifactStore, write_synced
-from service.bouts import reject_open_bouts
 from service.canonical import canonical_json
 from service.clock import Clock
 from service.database import Database
 from service.errors import ArtifactError, RoleConflict
 from service.event_log import EventLog
 from service.events import ModelPromoted, ModelRegistered, ModelRejected, ModelRolledBack, clean_text, plain
-from service.failpoint import fail_point
-from service.leases import Fence, check_fence
-from service.model_version import ModelVersion, Standing, bar_version, read_version
-from service.role_history import RoleChange, role_histories
-from service.roles import Roles, expect_generation, move_champion, read_roles
-from service.tables import model_versions
+from service.store.bouts import reject_open_bouts
+from service.store.failpoint import fail_point
+from service.store.leases import Fence, check_fence
+from service.store.model_version import ModelVersion, Standing, bar_version, read_version
+from service.store.role_history import RoleChange, role_histories
+from service.store.roles import Roles, expect_generation, move_champion, read_roles
+from service.store.tables import model_versions
 
 __all__ = ["ModelVersion", "Registry", "RoleChange", "Roles", "Standing"]
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from service.columns import MISSING, TIME_PARTS, Column, ColumnType, Role
-from service.decoder import Arrays, Decoder
+from service.contract.columns import MISSING, TIME_PARTS, Column, ColumnType, Role
+from service.contract.decoder import Arrays, Decoder
 
 __all__ = [
     "MISSING",

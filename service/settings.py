@@ -19,11 +19,10 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableEnvironment
 
-from service.agreement import disagreements
 from service.canonical import canonical_json
-from service.complaint import NESTED, PLACES, PREFIX, settings_error, unknown_key
-from service.errors import SettingsError
-from service.loop_sections import (
+from service.configuration.agreement import disagreements
+from service.configuration.complaint import NESTED, PLACES, PREFIX, settings_error, unknown_key
+from service.configuration.loop_sections import (
     DriftSettings,
     GuardSettings,
     NotifySettings,
@@ -33,8 +32,7 @@ from service.loop_sections import (
     TrackingSettings,
     WatchSettings,
 )
-from service.schema import Column, ProblemSchema, canonical_class
-from service.sections import (
+from service.configuration.sections import (
     ClockSettings,
     ColumnSettings,
     DataSettings,
@@ -45,6 +43,8 @@ from service.sections import (
     Token,
     TokenRole,
 )
+from service.errors import SettingsError
+from service.schema import Column, ProblemSchema, canonical_class
 
 __all__ = [
     "ClockSettings",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from service.bout import Bout
 from service.clock import machine_now
 from service.events import plain
-from service.samples import Sample
+from service.store.bout import Bout
+from service.store.samples import Sample
 
 if TYPE_CHECKING:
     from service.record import Record

@@ -14,18 +14,18 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from service.auth import Gate, Refusal
-from service.bodies import BodyReader
 from service.champion import Champion, LoadRefused, Switched
-from service.checkpoint import Checkpointer, commits_worth
 from service.clock import machine_now
+from service.contract.refused_records import RefusedRecords
 from service.errors import RingsideError
 from service.events import AccessRefused, RecordsRefused
-from service.group_commit import GroupCommit
+from service.http.bodies import BodyReader
+from service.log.checkpoint import Checkpointer, commits_worth
+from service.log.group_commit import GroupCommit
 from service.log_lines import log_line, write_json_lines
 from service.metrics import WorkerMetrics
 from service.predict import Predictor
 from service.record import Record, open_record
-from service.refused_records import RefusedRecords
 from service.settings import Settings, load_settings
 
 BYTES_PER_MB = 1_000_000

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from service.artifact import ArtifactStore
-from service.bouts import Bouts
 from service.clock import Clock, machine_now
 from service.database import Database
 from service.event_log import EventLog
-from service.jobs import Jobs
-from service.leases import Leases
 from service.prediction_log import PredictionLog
 from service.record import Record
 from service.registry import ModelVersion, Registry
-from service.reports import Reports
-from service.requests import Requests
-from service.runs import Runs
-from service.samples import Samples
+from service.store.bouts import Bouts
+from service.store.jobs import Jobs
+from service.store.leases import Leases
+from service.store.reports import Reports
+from service.store.requests import Requests
+from service.store.runs import Runs
+from service.store.samples import Samples
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
+from service.http.routes import RULES
 from service.record import Record, open_record
-from service.routes import RULES
 from service.schema import ProblemSchema, Schema
 from tests.service.models import make_schema, write_model
 from tests.service.serving import LiveService, live_service, wait_ready, write_config

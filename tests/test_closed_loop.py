@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.evidence import e_values
-from retrain.dataset import load
+from retrain.data.dataset import load
 from service.artifact import verify
 from service.event_log import RecordedEvent
 from service.events import plain

@@ -16,12 +16,12 @@ import pytest
 import sqlalchemy as sa
 
 from service.artifact import verify
-from service.bouts import ShadowScore
 from service.clock import ManualClock
 from service.database import Database
 from service.logged import Cursor
 from service.record import Record
-from service.tables import metadata
+from service.store.bouts import ShadowScore
+from service.store.tables import metadata
 from tests.records import START, record_on, register_version
 
 MOST_STEPS = 20

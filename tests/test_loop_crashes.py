@@ -21,10 +21,10 @@ from service.artifact import verify
 from service.champion import ServedModel
 from service.clock import machine_now
 from service.errors import StaleLease
-from service.leases import Fence
 from service.record import Record, open_record
 from service.settings import load_settings
-from service.tables import requests
+from service.store.leases import Fence
+from service.store.tables import requests
 from tests import crashing
 from tests.monitoring.arena import Arena, logistic
 from tests.rings import RING

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from monitoring.processes import count_descendants, marked_processes
-from monitoring.supervisor import Program, Supervisor, pause_seconds
+from monitoring.supervision.processes import count_descendants, marked_processes
+from monitoring.supervision.supervisor import Program, Supervisor, pause_seconds
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,7 +124,7 @@ def test_killing_the_supervisor_leaves_nothing_running(tmp_path: Path, reports: 
     code = f"""
 import os, sys, time
 from pathlib import Path
-from monitoring.supervisor import Program, Supervisor
+from monitoring.supervision.supervisor import Program, Supervisor
 worker = Program("one", [sys.executable, "-c", {ARBITER!r}], dict(os.environ), Path({str(ROOT)!r}))
 supervisor = Supervisor([worker], Path({str(tmp_path)!r}), lambda *_: None, patience_seconds=0.5)
 assert supervisor.start()

@@ -12,7 +12,7 @@ if "monitoring.shadow" in sys.orig_argv:
     import dataclasses
     from pathlib import Path
 
-    from monitoring.shadow_scorer import ShadowScorer
+    from monitoring.bouts.shadow_scorer import ShadowScorer
 
     sound = ShadowScorer.__init__
     leaked = []

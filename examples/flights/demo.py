@@ -36,13 +36,13 @@ from examples.flights.replay import Replay, ReplayError, Tally
 from examples.flights.scoring import judge
 from examples.flights.summary import HEADS, Summary, promises, summarise
 from examples.flights.timeline import Timeline
-from monitoring.programs import programs, run_folder
-from monitoring.supervisor import Supervisor
+from monitoring.supervision.programs import programs, run_folder
+from monitoring.supervision.supervisor import Supervisor
 from retrain.child import THREADS, run_supervised
 from service.errors import Conflict, DataError, SettingsError
 from service.record import Record, open_record
 from service.settings import Settings, load_settings
-from service.terminal import progress_shown
+from service.terminal.terminal import progress_shown
 
 SABOTEUR_ENTERS = pd.Timestamp("2013-06-10T05:00:00Z")
 START_SECONDS = 60.0  # BentoML takes up to ten to start; a busy machine may need more

@@ -13,17 +13,17 @@ import numpy as np
 
 from retrain import gate
 from retrain.card import write_card
-from retrain.dataset import Dataset, load
+from retrain.data.dataset import Dataset, load
+from retrain.data.problem import problem_schema
 from retrain.division import split
-from retrain.examination import examine
-from retrain.insight import LEAST_SECONDS, look_into
+from retrain.evaluation.examination import examine
+from retrain.evaluation.insight import LEAST_SECONDS, look_into
 from retrain.mode import ModeDecision
 from retrain.package import measure_latency_ms, package, prove_parity
-from retrain.problem import problem_schema
 from retrain.recipe import Recipe
-from retrain.report import render_report
+from retrain.report.report import render_report
 from retrain.search import search
-from retrain.trial import Limits
+from retrain.trials.trial import Limits
 from service.record import Record, open_record
 from service.settings import Settings, load_settings
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from examples.flights.replay import Tally
 from examples.flights.scoring import POLICIES, Judged, Policy
-from service.bout import Bout
 from service.event_log import RecordedEvent
-from service.model_version import ModelVersion
 from service.record import Record
+from service.store.bout import Bout
+from service.store.model_version import ModelVersion
 
 NAMES: Mapping[Policy, str] = {"live": "Ringside", "frozen": "frozen", "promote_all": "at once"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.routes import RULES
+from service.http.routes import RULES
 from tests.clients.checking import check_document
 from tests.service.serving import LiveService
 

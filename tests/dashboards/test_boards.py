@@ -11,7 +11,7 @@ from dashboards.board import board_json
 from dashboards.build import BOARDS as MADE
 from dashboards.build import FOLDER
 from service.events import KINDS
-from service.routes import RULES as ROUTES
+from service.http.routes import RULES as ROUTES
 from tests.dashboards.promtool import alerts
 from tests.dashboards.queries import BOARDS, panels
 

@@ -24,9 +24,9 @@ import pytest
 import sqlalchemy as sa
 
 from monitoring.housekeeping import keep_house
+from service.http.token_files import LIST, make_tokens
 from service.record import Record, open_record
-from service.tables import model_versions, requests, runs
-from service.token_files import LIST, make_tokens
+from service.store.tables import model_versions, requests, runs
 from tests.dashboards.promtool import alerts, need, rules
 from tests.dashboards.queries import annotation_queries, filled, panel_queries
 from tests.dashboards.stack import Alertmanager, Prometheus, alertmanager, prometheus, shortened

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from monitoring.cohort import Cohort, cohort_of
+from monitoring.quality.cohort import Cohort, cohort_of
 from service.logged import MaturedRow
 from service.schema import Column, ProblemSchema, Schema
 

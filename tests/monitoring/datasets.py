@@ -12,7 +12,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from monitoring.windows import Window, reference_window
-from service.inspection import inspect
+from service.configuration.inspection import inspect
 from service.schema import Decoder, ProblemSchema, Schema, seen_columns
 
 

@@ -18,13 +18,13 @@ import pytest
 import sqlalchemy as sa
 
 from monitoring.bout import settle_bouts
-from monitoring.design import spent_alpha
+from monitoring.bouts.design import spent_alpha
+from monitoring.bouts.look import examine
 from monitoring.evidence import e_values
-from monitoring.look import examine
-from service.bout import Bout, ShadowScore
 from service.errors import RoleConflict, StaleLease
-from service.leases import Fence
-from service.tables import bouts as bouts_table
+from service.store.bout import Bout, ShadowScore
+from service.store.leases import Fence
+from service.store.tables import bouts as bouts_table
 from tests.monitoring.arena import HORIZON, START, Arena, brier, logistic
 
 SECOND = timedelta(seconds=1)
@@ -182,7 +182,7 @@ def test_a_request_that_the_shadow_has_not_scored_holds_all_later_ones_back(aren
 def test_many_requests_of_one_moment_enter_together_whatever_the_page(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monitoring.look.PAGE_ROWS", 7)
+    monkeypatch.setattr("monitoring.bouts.look.PAGE_ROWS", 7)
     bout = arena.challenge(1.0, START)
     arena.label(
         arena.ask(5, START) + arena.ask(40, START + MINUTE, every=timedelta(0)) + arena.ask(9, START + 2 * MINUTE)

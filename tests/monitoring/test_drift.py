@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from monitoring import drift
-from monitoring.calibration import Grid, effective_size, jensen_shannon, jensen_shannon_null, wasserstein_null
 from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html, evidently_score
+from monitoring.drifting.calibration import Grid, effective_size, jensen_shannon, jensen_shannon_null, wasserstein_null
 from monitoring.windows import Window
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)

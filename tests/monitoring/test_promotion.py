@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import pytest
 
-from monitoring.design import Design, spent_alpha
+from monitoring.bouts.design import Design, spent_alpha
 from monitoring.evidence import Interval
 from monitoring.promotion import Guardrail, Look, PromotionDecision, decide
-from service.loop_sections import PromotionSettings
+from service.configuration.loop_sections import PromotionSettings
 
 OPENED = datetime(2013, 3, 1, tzinfo=UTC)
 NOW = OPENED + timedelta(days=8)

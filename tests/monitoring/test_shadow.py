@@ -17,19 +17,19 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-import monitoring.shadow_pool as pools
+import monitoring.bouts.shadow_pool as pools
+from monitoring.bouts.shadow_pool import ShadowPool, shadow_command
+from monitoring.bouts.shadow_report import caught_up, report_shadow
+from monitoring.bouts.shadow_scorer import ShadowScorer, sampled
 from monitoring.shadow import LEASE_LOST
-from monitoring.shadow_pool import ShadowPool, shadow_command
-from monitoring.shadow_report import caught_up, report_shadow
-from monitoring.shadow_scorer import ShadowScorer, sampled
-from service.bout import Bout, ShadowScore
-from service.bouts import Bouts
 from service.clock import ManualClock
 from service.database import Database
 from service.event_log import EventLog
 from service.logged import Batch, Cursor, LogEntry
 from service.prediction_log import PredictionLog
-from service.tables import bouts
+from service.store.bout import Bout, ShadowScore
+from service.store.bouts import Bouts
+from service.store.tables import bouts
 from tests.monitoring.arena import START, Arena, logistic
 from tests.waiting import wait_until
 from tests.watching import stop_between_writes
@@ -191,7 +191,7 @@ DYING = """
 import os, sys
 sys.path.insert(0, {root!r})
 import monitoring.shadow as shadow
-from monitoring.shadow_scorer import ShadowScorer
+from monitoring.bouts.shadow_scorer import ShadowScorer
 inner = ShadowScorer._answers
 def answers(self, rows):
     if any(row.seq {deadly} for row in rows):

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from service.clock import machine_now
-from service.leases import Fence
-from service.tables import runs
+from service.store.leases import Fence
+from service.store.tables import runs
 from tests.monitoring.arena import START, TOML
 from tests.monitoring.watch_house import WatchHouse
 

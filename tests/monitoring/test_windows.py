@@ -14,7 +14,7 @@ import pytest
 from monitoring.windows import SAMPLED_ROWS, Window, current_window, reference_window
 from service.clock import ManualClock
 from service.database import Database
-from service.log_window import log_span
+from service.log.window import log_span
 from service.prediction_log import Batch, LogEntry, PredictionLog, new_id
 from service.schema import MISSING, Column, Decoder, ProblemSchema, Schema
 

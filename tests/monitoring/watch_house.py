@@ -16,17 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from monitoring.agenda import agenda
+from monitoring.bouts.shadow_report import caught_up
 from monitoring.leadership import Leadership
 from monitoring.retraining import Retraining
 from monitoring.scheduler import Cron
 from monitoring.shadow import Shadow
-from monitoring.shadow_report import caught_up
 from monitoring.watcher import Watcher
-from service.bout import Bout
 from service.event_log import RecordedEvent
-from service.leases import Fence
 from service.record import Record
-from service.runs import Run
+from service.store.bout import Bout
+from service.store.leases import Fence
+from service.store.runs import Run
 from tests.monitoring.arena import SCHEMA, START, Arena, logistic
 
 

@@ -22,12 +22,12 @@ from retrain.__main__ import NICE
 from retrain.child import RetrainChild, run_supervised, tree_bytes
 from retrain.job import run
 from retrain.reproduction import reproduce
-from retrain.trial_record import FILE, run_folder
+from retrain.trials.trial_record import FILE, run_folder
 from service.clock import machine_now
 from service.database import Database
 from service.errors import SettingsError
-from service.runs import MOST_RESUMES
-from service.tables import runs
+from service.store.runs import MOST_RESUMES
+from service.store.tables import runs
 from tests.retrain.problems import Project, make_project, write_settings
 from tests.waiting import wait_until
 

@@ -11,8 +11,8 @@ import pytest
 from retrain.job import run
 from service.champion import ServedModel
 from service.clock import ManualClock
+from service.configuration.inspection import inspect, render_toml
 from service.database import Database
-from service.inspection import inspect, render_toml
 from service.settings import load_settings
 from tests.records import record_on
 from tests.retrain.problems import START

@@ -12,14 +12,14 @@ import numpy.typing as npt
 import pytest
 from sklearn.pipeline import Pipeline
 
-from retrain.configuration import FAMILIES, Configuration, Member
-from retrain.dataset import Dataset
+from retrain.data.dataset import Dataset
+from retrain.models.configuration import FAMILIES, Configuration, Member
+from retrain.models.pipeline import build, fit, predict
 from retrain.package import package
-from retrain.pipeline import build, fit, predict
 from service.artifact import ArtifactStore, verify
-from service.attribution import feature_places
 from service.champion import ServedModel
-from service.explainer import Question, explain, read_background
+from service.explain.attribution import feature_places
+from service.explain.explainer import Question, explain, read_background
 from service.schema import Arrays
 from tests.retrain.problems import Kind
 from tests.retrain.test_package import SMALL, learnable

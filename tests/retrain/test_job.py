@@ -16,9 +16,9 @@ from retrain.job import RunResult, run
 from service.champion import ServedModel
 from service.database import Database
 from service.errors import DataError, StaleLease
-from service.leases import Fence
 from service.logged import Batch, LabelGiven, LogEntry
 from service.schema import Decoder
+from service.store.leases import Fence
 from tests.retrain.problems import START, Kind, Project, make_frame, make_project
 
 ONE_TRIAL: Mapping[str, Mapping[str, Any]] = {"retrain": {"trials": 1, "families": ["linear"]}}

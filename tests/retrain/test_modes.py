@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrain.configuration import FAMILIES
-from retrain.dataset import load
+from retrain.data.dataset import load
+from retrain.data.problem import problem_schema
 from retrain.job import RunResult, run
-from retrain.problem import problem_schema
+from retrain.models.configuration import FAMILIES
 from retrain.reproduction import reproduce
 from service.database import Database
 from service.errors import DataError, UnknownVersion
@@ -91,7 +91,7 @@ def test_a_version_is_made_again_from_its_card(project: Project) -> None:
 
 
 def test_other_libraries_are_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrain.lineage.LIBRARIES", ("numpy", "onnx"))
+    monkeypatch.setattr("retrain.data.lineage.LIBRARIES", ("numpy", "onnx"))
     found = reproduce(project.settings, project.record, "v1")
     assert not found.same
     assert any(text.startswith("library scikit-learn: absent, ") for text in found.differs)

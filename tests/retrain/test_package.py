@@ -12,12 +12,12 @@ import skops.io
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from retrain.configuration import FAMILIES, Configuration, Family
-from retrain.dataset import Dataset, load
+from retrain.data.dataset import Dataset, load
+from retrain.data.problem import problem_schema
 from retrain.gate import PARITY_TOLERANCE
+from retrain.models.configuration import FAMILIES, Configuration, Family
+from retrain.models.pipeline import build, fit, predict
 from retrain.package import measure_latency_ms, package, prove_parity, read_estimator
-from retrain.pipeline import build, fit, predict
-from retrain.problem import problem_schema
 from service.artifact import REFERENCE_TIME, ArtifactStore
 from service.champion import ServedModel
 from service.schema import Decoder

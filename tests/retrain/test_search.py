@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrain.configuration import FAMILIES, Configuration
-from retrain.dataset import Dataset, load
-from retrain.problem import problem_schema
+from retrain.data.dataset import Dataset, load
+from retrain.data.problem import problem_schema
+from retrain.models.configuration import FAMILIES, Configuration
 from retrain.search import SearchReport, search
 from retrain.search_space import ORDER, defaults, values_of
 from retrain.study import study_of, warm_start
-from retrain.trial import Limits
-from retrain.trial_record import TrialRecord
-from retrain.validation import Judged, Validation, folds
+from retrain.trials.trial import Limits
+from retrain.trials.trial_record import TrialRecord
+from retrain.trials.validation import Judged, Validation, folds
 from service.errors import DataError
 from tests.retrain.problems import Kind, make_frame, write_settings
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from retrain.dataset import Dataset, load
+from retrain.data.dataset import Dataset, load
+from retrain.data.problem import problem_schema
 from retrain.division import split
 from retrain.job import run
-from retrain.problem import problem_schema
 from retrain.reproduction import reproduce
 from retrain.window import Window, WindowDecision, champions_window, choose_window
 from service.database import Database

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import uvicorn
 
-from service.connections import guard_connections
-from service.front import Front
-from service.routes import application
+from service.http.connections import guard_connections
+from service.http.front import Front
+from service.http.routes import application
 from service.settings import Settings, load_settings
 from service.worker import Worker
 

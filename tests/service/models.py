@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from onnx import TensorProto, helper, numpy_helper
 
-from service.columns import Column
+from service.contract.columns import Column
 from service.record import Record
 from service.registry import ModelVersion
 from service.schema import ProblemSchema, Schema, SeenColumn

@@ -21,8 +21,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
-from service.front import Front
-from service.routes import application
+from service.http.front import Front
+from service.http.routes import application
 from service.settings import Settings, load_settings
 from service.worker import Worker
 from tests.waiting import wait_until

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from service.artifact import MANIFEST, ArtifactStore, verify
 from service.canonical import canonical_json
 from service.errors import ArtifactError, UnknownVersion
-from service.onnx_file import refuse_external_data
+from service.store.onnx_file import refuse_external_data
 
 
 @pytest.fixture

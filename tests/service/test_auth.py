@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from service.auth import ANONYMOUS, Gate, Refusals
+from service.configuration.sections import ServeSettings, Token
 from service.errors import Forbidden, SettingsError, Unauthorized
-from service.routes import RULES, Rule
-from service.sections import ServeSettings, Token
+from service.http.routes import RULES, Rule
 from service.worker import Worker
 from tests.service.serving import ROLES, SECRETS, Client, bearer, make_settings, running, tokens
 

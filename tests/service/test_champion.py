@@ -14,10 +14,10 @@ from onnx import TensorProto, helper
 
 from service.artifact import ArtifactStore
 from service.champion import Champion, LoadRefused, OnnxScorer, Scores, ServedModel, Switched
+from service.contract.wording import Wording
 from service.errors import ArtifactError, NoChampion
 from service.record import Record, open_record
 from service.schema import Decoder
-from service.wording import Wording
 from tests.service.models import POISON, Task, answer, make_model, make_schema, record_of, register_model, write_model
 from tests.service.serving import make_settings
 

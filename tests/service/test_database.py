@@ -18,8 +18,8 @@ from service.canonical import canonical_json
 from service.clock import EPOCH, MICROSECOND, from_micros, to_micros
 from service.database import Database
 from service.errors import SettingsError
-from service.file_lock import FileLock
-from service.tables import clock, samples
+from service.store.file_lock import FileLock
+from service.store.tables import clock, samples
 from tests.waiting import wait_until
 
 NOON = datetime(2024, 5, 1, 12, 0, 0, 123457, tzinfo=UTC)

@@ -17,7 +17,7 @@ from service.database import Database
 from service.errors import InvalidRecord
 from service.event_log import GENESIS, EventLog
 from service.events import KINDS, AccessRefused, DriftChecked, ModelPromoted, RetrainDeclined, plain
-from service.tables import chain_head, events
+from service.store.tables import chain_head, events
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 

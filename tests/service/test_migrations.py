@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from service.database import Database
 from service.errors import SettingsError
 from service.migrations.run import SCRIPTS
-from service.tables import metadata
+from service.store.tables import metadata
 
 
 @pytest.fixture

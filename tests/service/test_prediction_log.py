@@ -388,7 +388,7 @@ class TestMatured:
 
     def test_a_large_log_is_counted_by_its_numbers(self, log: PredictionLog, monkeypatch: pytest.MonkeyPatch) -> None:
         """The same, where no number is missing."""
-        monkeypatch.setattr("service.log_counts.COUNTED", 1)
+        monkeypatch.setattr("service.log.counts.COUNTED", 1)
         assert log.counts(NOON + 5 * HOUR, DAY) == LogCounts(predictions=5, labels=4, pending=1)
 
     def test_windows_and_last_numbers(self, log: PredictionLog) -> None:

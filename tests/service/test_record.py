@@ -7,8 +7,8 @@ from pathlib import Path
 
 from service.clock import EPOCH, SystemClock
 from service.events import SettingsChanged
+from service.log.requests_clock import RequestsClock
 from service.record import open_record
-from service.requests_clock import RequestsClock
 from service.settings import load_settings
 from tests.records import register_version
 

@@ -16,9 +16,9 @@ from service.artifact import verify
 from service.clock import ManualClock
 from service.database import Database
 from service.errors import ArtifactError, RoleConflict, RunActive, StaleLease, UnknownVersion
-from service.leases import Fence
 from service.record import Record
 from service.registry import Roles
+from service.store.leases import Fence
 from tests.records import START, record_on, register_version, stage_version
 
 TTL = timedelta(seconds=30)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.bodies import MOST_BODIES, BodyReader
 from service.database import Database
 from service.errors import Overloaded
-from service.routes import RULES, Rule, metric_label
+from service.http.bodies import MOST_BODIES, BodyReader
+from service.http.routes import RULES, Rule, metric_label
 from service.worker import Worker
 from tests.service.models import answer, record_of, register_model
 from tests.service.serving import Client, bearer, make_settings, running, tokens

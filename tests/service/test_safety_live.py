@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
+from service.http.routes import RULES
 from service.record import open_record
-from service.routes import RULES
+from tests.service.log.test_log_failure import hanging
 from tests.service.models import record_of, register_model
 from tests.service.serving import LiveService, bearer, live_service, tokens, wait_ready, write_config
-from tests.service.test_log_failure import hanging
 from tests.waiting import wait_until
 
 TIMEOUT_SECONDS = 4.0

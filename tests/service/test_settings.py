@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from service.configuration.units import format_duration, parse_duration, parse_size
 from service.errors import SettingsError
 from service.schema import Column
 from service.settings import ServeSettings, Settings, load_settings
-from service.units import format_duration, parse_duration, parse_size
 
 PROBLEM = '[problem]\ntask = "classification"\ntarget = "late"\n'
 REGRESSION = '[problem]\ntask = "regression"\ntarget = "delay"\n'

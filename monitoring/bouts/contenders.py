@@ -1,0 +1,51 @@
+"""Who is due for a bout: pure, from the versions, the roles and the bouts there have been."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from service.registry import ModelVersion, Roles
+from service.store.bout import Bout
+
+
+def contenders(
+    versions: Sequence[ModelVersion], roles: Roles, bouts: Sequence[Bout], max_open: int
+) -> list[ModelVersion]:
+    """The versions that are due for a bout against the champion, newest first, as far as there is room for them.
+
+    Due are eligible versions newer than the champion that never had a bout, or only voided ones: whoever was judged
+    is not judged again on the same requests. The newest go first, as they know most; the others wait for room.
+    """
+    champion = next((held for held in versions if held.version == roles.champion), None)
+    if champion is None:
+        return []
+    judged = {bout.challenger for bout in bouts if bout.kind == "challenge" and bout.state != "voided"}
+    due = [
+        held
+        for held in versions
+        if held.number > champion.number and held.standing == "eligible" and held.version not in judged
+    ]
+    room = max_open - sum(bout.kind == "challenge" and bout.state == "open" for bout in bouts)
+    return sorted(due, key=lambda held: -held.number)[: max(room, 0)]
+
+
+def former_champion(versions: Sequence[ModelVersion], roles: Roles, bouts: Sequence[Bout]) -> ModelVersion | None:
+    """The version that a new champion is on probation against; None after a rollback, and once there was a probation.
+
+    A rollback leaves no former champion behind, so that the one it restored is not put on probation again.
+    """
+    if any(bout.kind == "probation" and bout.generation == roles.generation for bout in bouts):
+        return None
+    return next(
+        (held for held in versions if held.version == roles.previous and held.standing == "eligible"),
+        None,
+    )
+
+
+def family_rank(bouts: Sequence[Bout], roles: Roles, at: datetime, window: timedelta) -> int:
+    """Which bout of its family the next one is: the family is all of this champion's within the window."""
+    return 1 + sum(
+        bout.kind == "challenge" and bout.generation == roles.generation and bout.opened_at > at - window
+        for bout in bouts
+    )

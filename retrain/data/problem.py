@@ -1,0 +1,44 @@
+"""What is predicted from what: as ringside.toml says, else as the champion was trained for, else as the data shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from retrain.data.source import source_files
+from service.configuration.inspection import infer_columns, read_sample
+from service.errors import DataError
+from service.log_lines import log_line
+from service.schema import ProblemSchema, Schema, canonical_class
+from service.settings import Settings
+
+
+def problem_schema(settings: Settings, champion: Schema | None) -> ProblemSchema:
+    """Raises DataError where no column is named anywhere and there is no file to look at."""
+    written = settings.problem_schema()
+    if written is not None:
+        return written
+    if champion is not None:
+        return champion.problem
+    if settings.data.source is None or "://" in settings.data.source:
+        raise DataError(
+            "no columns: ringside.toml names none, and only a file as data.source can be looked at; "
+            "expected [columns.NAME] sections",
+            field="columns",
+        )
+    problem = settings.problem
+    sample = read_sample(source_files(settings.data.source)[0], 200_000)
+    columns, findings = infer_columns(
+        sample,
+        problem.target,
+        task=problem.task,
+        time_column=problem.time_column,
+        id_column=problem.id_column,
+        protected=problem.protected,
+    )
+    for finding in findings:
+        log_line("column inferred", column=finding.column, finding=finding.kind, message_text=finding.message)
+    positive = problem.positive_class
+    bare = ProblemSchema(problem.task, problem.target, columns, None if positive is None else canonical_class(positive))
+    return replace(
+        bare, time_column=problem.time_column, id_column=problem.id_column, protected=tuple(problem.protected)
+    )

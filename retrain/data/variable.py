@@ -1,0 +1,68 @@
+"""A dataset's features as single variables: each a column of numbers, or of codes for its categories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from retrain.data.dataset import Dataset
+from service.contract.columns import TIME_PARTS
+from service.schema import MISSING
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`values` are numbers, or places in `levels`; missing is NaN. A time's parts are variables of one column."""
+
+    column: str
+    name: str
+    values: Floats
+    levels: tuple[str, ...] | None = None
+
+    @property
+    def missing(self) -> npt.NDArray[np.bool_]:
+        return np.isnan(self.values)
+
+    def take(self, places: npt.NDArray[np.int64]) -> Variable:
+        return replace(self, values=self.values[places])
+
+
+def variables(data: Dataset) -> list[Variable]:
+    """Every feature of every row; levels in the order in which they first appear."""
+    found: list[Variable] = []
+    problem = data.schema.problem
+    numbers = dict(zip(problem.number_names, data.arrays.numbers.T, strict=True))
+    categories = dict(zip(problem.category_names, data.arrays.categories.T, strict=True))
+    for column in problem.features:
+        if column.type == "category":
+            found.append(_coded(column.name, categories[column.name]))
+            continue
+        parts = [f"{column.name}.{part}" for part in TIME_PARTS] if column.type == "time" else [column.name]
+        found += [Variable(column.name, part, numbers[part].astype(np.float64)) for part in parts]
+    return found
+
+
+def spread(rows: int, most: int) -> npt.NDArray[np.int64]:
+    """At most so many places, evenly over all rows: old and new ones alike."""
+    if rows <= most:
+        return np.arange(rows)
+    return np.linspace(0, rows - 1, most).round().astype(np.int64)
+
+
+def text_codes(texts: Sequence[object] | npt.NDArray[np.object_]) -> tuple[Floats, tuple[str, ...]]:
+    """Places in the levels, NaN where it is missing, and the levels."""
+    codes, levels = pd.factorize(np.asarray(texts, dtype=object))
+    held = codes.astype(np.float64)
+    held[codes < 0] = np.nan
+    return held, tuple(str(level) for level in levels)
+
+
+def _coded(name: str, texts: npt.NDArray[np.object_]) -> Variable:
+    held, levels = text_codes([None if text == MISSING else text for text in texts.tolist()])
+    return Variable(name, name, held, levels)

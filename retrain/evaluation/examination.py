@@ -1,0 +1,199 @@
+"""A candidate on the holdout, beside a dummy, a linear model and the champion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.pipeline import Pipeline
+
+from retrain.data.dataset import UNKNOWN, Dataset
+from retrain.evaluation.evaluation import Comparison, Scored, compare, evaluate, loss_scale, permutation_importance
+from retrain.models.losses import LossName, bout_losses, expected_loss
+from retrain.models.pipeline import build, dummy, fit, predict
+from retrain.search_space import linear_default
+from service.champion import ServedModel
+from service.contract.columns import TIME_PARTS
+from service.errors import RingsideError
+from service.log_lines import log_line
+from service.record import Record
+from service.schema import Arrays, Decoder
+from service.store.model_version import ModelVersion
+
+Floats = npt.NDArray[np.float64]
+
+DAY_MICROS = 86_400_000_000
+FEWEST_DAYS = 8  # fewer say nothing about how days differ
+
+# A rise in loss shows on so many rows; more only take longer.
+IMPORTANCE_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The champion as the run found it: what it answers, and what it knew."""
+
+    model: ServedModel
+    version: ModelVersion
+
+
+def read_champion(record: Record) -> Champion | None:
+    """The champion, loaded as it serves; ArtifactError where its files are not what was registered."""
+    name = record.registry.roles().champion
+    if name is None:
+        return None
+    version = record.registry.version(name)
+    return Champion(ServedModel.load(record.registry.directory(name), name, version.digest), version)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLoss:
+    """The holdout's mean loss, in the bout's scale of 0 to 1."""
+
+    value: float
+    error: float  # its standard error, by days where the rows are dated over several
+    day_variance: float | None  # of days' means, beyond what their rows explain; None where too few are known
+    estimate: float | None  # the loss that the probabilities expect of themselves there
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What the gate and the card are made from. `fresh` says which holdout rows the champion had not seen."""
+
+    candidate: Scored
+    baselines: dict[str, Scored]
+    dummy: Comparison
+    fresh: npt.NDArray[np.bool_]
+    champion: Comparison | None
+    champion_scored: Scored | None
+    candidate_on_fresh: Scored | None
+    loss: LossName
+    loss_scale: float
+    reference: ReferenceLoss
+    target_sd: float | None
+    importances: dict[str, float]
+
+
+def examine(
+    pipeline: Pipeline,
+    learn: Dataset,
+    holdout: Dataset,
+    champion: Champion | None,
+    loss: LossName,
+    seed: int,
+) -> Examination:
+    """Scores the candidate, fitted on `learn`, on `holdout`, beside baselines made from `learn` and the champion."""
+    y, classes, task = holdout.target, holdout.classes, learn.schema.problem.task
+    scores = predict(pipeline, holdout.arrays, classes)
+    linear = fit(build(linear_default(), task, seed), learn.arrays, learn.target)
+    constant = fit(dummy(task), learn.arrays, learn.target)
+    others = {
+        name: predict(model, holdout.arrays, classes) for name, model in (("dummy", constant), ("linear", linear))
+    }
+    target_sd = None if classes else float(np.std(np.concatenate([learn.target, y])))
+    scale = _scale(scores, y, target_sd, champion)
+    candidate = evaluate(scores, y, classes, seed)
+    fresh, compared, champion_scored, on_fresh = _against(champion, candidate, holdout, loss, scale, seed)
+    return Examination(
+        candidate=candidate,
+        baselines={name: evaluate(held, y, classes, seed) for name, held in others.items()},
+        dummy=compare("dummy", scores, others["dummy"], y, loss, scale),
+        fresh=fresh,
+        champion=compared,
+        champion_scored=champion_scored,
+        candidate_on_fresh=on_fresh,
+        loss=loss,
+        loss_scale=1.0 if target_sd is None else loss_scale(scores, y, target_sd),
+        reference=reference_loss(loss, scores, holdout, scale),
+        target_sd=target_sd,
+        importances=_importances(pipeline, holdout, seed) if candidate.finite else {},
+    )
+
+
+def reference_loss(loss: LossName, scores: Floats, holdout: Dataset, scale: float) -> ReferenceLoss:
+    """What the candidate's card promises, and how well the holdout knows it."""
+    losses = bout_losses(loss, scores, holdout.target, scale)
+    expected = None if holdout.classes == 0 else expected_loss(loss, scores)
+    count = len(losses)
+    error = float(losses.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    dated = holdout.times != UNKNOWN
+    days, place = np.unique(holdout.times[dated] // DAY_MICROS, return_inverse=True)
+    if len(days) < FEWEST_DAYS:
+        return ReferenceLoss(float(losses.mean()), error, None, expected)
+    rows = np.bincount(place).astype(np.float64)
+    centred = losses[dated] - losses.mean()
+    sums = np.bincount(place, weights=centred)
+    error = max(error, math.sqrt(float((sums**2).sum()) * len(days) / (len(days) - 1)) / count)
+    inner = np.bincount(place, weights=centred**2) / rows - (sums / rows) ** 2
+    # Neighbouring days (von Neumann), so that a slow change is not taken for weather.
+    between = max(0.0, float((np.diff(sums / rows) ** 2).mean()) / 2 - float((inner / rows).mean()))
+    return ReferenceLoss(float(losses.mean()), error, between, expected)
+
+
+def champion_scores(champion: Champion, rows: Dataset) -> Floats:
+    """The champion's scores on these rows, in the order of the rows' own classes; 0 for a class it does not know."""
+    arrays = Decoder(champion.model.schema).decode_frame(rows.frame)
+    raw = champion.model.score(arrays).raw
+    if rows.classes == 0:
+        return raw
+    held = np.zeros((len(rows), rows.classes))
+    for place, name in enumerate(champion.model.schema.classes):
+        if name in rows.schema.classes:
+            held[:, rows.schema.classes.index(name)] = raw[:, place]
+    return held
+
+
+def _scale(scores: Floats, y: npt.NDArray[Any], target_sd: float | None, champion: Champion | None) -> float:
+    """Where a regression's loss is clipped: as in the bout to come, by the champion's errors if there is one."""
+    if target_sd is None:
+        return 1.0
+    known = champion.version.card.get("loss_scale") if champion else None
+    return float(known) if known else loss_scale(scores, y, target_sd)
+
+
+def _against(
+    champion: Champion | None, candidate: Scored, holdout: Dataset, loss: LossName, scale: float, seed: int
+) -> tuple[npt.NDArray[np.bool_], Comparison | None, Scored | None, Scored | None]:
+    nothing = np.zeros(len(holdout), dtype=bool)
+    if champion is None:
+        return nothing, None, None, None
+    name = champion.version.version
+    fresh = holdout.fresh(champion.version.read_until_seq, champion.version.data_until)
+    if not fresh.any() or not candidate.finite:
+        return fresh, Comparison(name, 0, float("nan"), float("nan"), None), None, None
+    rows = holdout.take(np.flatnonzero(fresh))
+    try:
+        theirs = champion_scores(champion, rows)
+    except RingsideError as error:  # another schema, or an answer that is not finite: it cannot be harmed
+        log_line("champion not compared", version=name, reason=error.message)
+        return nothing, Comparison(name, 0, float("nan"), float("nan"), None), None, None
+    ours = candidate.scores[fresh]
+    return (
+        fresh,
+        compare(name, ours, theirs, rows.target, loss, scale),
+        evaluate(theirs, rows.target, rows.classes, seed),
+        evaluate(ours, rows.target, rows.classes, seed),
+    )
+
+
+def _importances(pipeline: Any, holdout: Dataset, seed: int) -> dict[str, float]:
+    rows = holdout.take(np.sort(np.random.default_rng(seed).permutation(len(holdout))[:IMPORTANCE_ROWS]))
+    problem = rows.schema.problem
+    mixed = np.random.default_rng(seed).permutation(len(rows))
+
+    def score(name: str) -> Floats:
+        numbers, categories = rows.arrays.numbers.copy(), rows.arrays.categories.copy()
+        for place, own in enumerate(problem.number_names):
+            if own == name or own in {f"{name}.{part}" for part in TIME_PARTS}:
+                numbers[:, place] = numbers[mixed, place]
+        for place, own in enumerate(problem.category_names):
+            if own == name:
+                categories[:, place] = categories[mixed, place]
+        return predict(pipeline, Arrays(numbers, categories), rows.classes)
+
+    base = predict(pipeline, rows.arrays, rows.classes)
+    names = [column.name for column in problem.features]
+    return permutation_importance(score, names, base, rows.target, rows.classes)

@@ -1,0 +1,185 @@
+"""Columns that know the target before it can be known.
+
+How strong a column is proves nothing: honest ones are strong too, and a night's run must not stop for one. What tells
+a leak is where it stands. The log is the witness: a request carries what was known when it was answered. A column
+that gives the target in the log as well is honest; one that the log never carries, or that gives the target in the
+source only, was filled in afterwards. Without such a witness, only a copy of the target itself is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from retrain.data.dataset import UNKNOWN, Dataset
+from retrain.data.variable import Floats, Variable, spread, variables
+from retrain.guards.finding import Finding, Severity
+from retrain.guards.relation import MOST_ROWS, carried_over, indicators, strength
+from service.contract.columns import TIME_PARTS
+
+Bools = npt.NDArray[np.bool_]
+
+# Of the target's variance. The strongest honest column of twenty public tables explains .94 (a diamond's price by its
+# weight); one that is wrong in one row of a hundred, classes being even, explains .96.
+NEARLY = 0.97
+# A column that still explains so much in the log was known there.
+CONFIRMED = 0.9
+# And one that explains no more than half of it later is another column now.
+LOST = 0.5
+# What a column must explain for its absence in the log to matter to a model.
+USED = 0.1
+
+FEWEST = 100  # rows on either side, below which shares say little
+FEWEST_OTHERS = 20  # rows outside the largest class: with fewer, a rare value meets a rare class by chance
+GONE = 0.99  # missing in so many of the log's rows is never logged; a rare failure of the client is none
+HELD = 0.5  # present in so many of the source's rows
+MONOTONE = 0.9999  # rank correlation; an amount in another currency, rounded, keeps its order
+_DISTINCT = 50  # values of a regression's target from which ranks tell
+
+_DAY_MICROS = 86_400_000_000
+_EPOCH_2000 = 10_957  # days from 1970
+
+
+def find_leaks(data: Dataset, held: int) -> Iterator[Finding]:
+    """`held` is the number of newest rows that are held out."""
+    if len(data) < FEWEST or _others(data) < FEWEST_OTHERS:
+        return
+    look = _Look(data, held)
+    told: set[str] = set()
+    for variable in variables(data):
+        if variable.column in told:
+            continue
+        found = look.absent(variable) or look.strong(variable) or look.late(variable)
+        if found is not None:
+            told.add(variable.column)
+            yield found
+
+
+def _others(data: Dataset) -> int:
+    return len(data) - int(np.bincount(data.target).max()) if data.classes else len(data)
+
+
+class _Look:
+    """The rows as a sample, the older ones apart from the newest, the source's from the log's."""
+
+    def __init__(self, data: Dataset, held: int) -> None:
+        self._places = spread(len(data), MOST_ROWS)
+        self._data = data.take(self._places)
+        self._wanted = indicators(self._data)
+        self._logged = self._data.seqs > 0
+        self._older = self._places < len(data) - held
+        self._witness = min(int(self._logged.sum()), int((~self._logged).sum())) >= FEWEST
+
+    def absent(self, variable: Variable) -> Finding | None:
+        """In the source, and never in the log: the model would be fed what requests do not bring."""
+        if not self._witness:
+            return None
+        missing = variable.missing[self._places]
+        source, log = float(missing[~self._logged].mean()), float(missing[self._logged].mean())
+        if log < GONE or 1 - source < HELD:
+            return None
+        share = self._strength(variable, ~self._logged)
+        severity: Severity = "error" if share >= USED else "warning"
+        message = (
+            f"missing in {log:.0%} of {int(self._logged.sum())} logged requests and in {source:.0%} of the source's "
+            f"rows, where it explains {share:.0%} of the target: known only afterwards? Expected to be sent with "
+            f"requests, or {_leave_out(variable.column)}"
+        )
+        numbers = {"missing_in_log": log, "missing_in_source": source, "explained": share}
+        return Finding("leakage", variable.column, severity, message, numbers)
+
+    def strong(self, variable: Variable) -> Finding | None:
+        """Nearly the target, by itself."""
+        rows = ~self._logged if self._witness else self._older
+        if int(rows.sum()) < FEWEST or (share := self._strength(variable, rows)) < NEARLY:
+            return None
+        numbers = {"explained": share}
+        if self._witness:
+            return self._by_witness(variable, share, rows, "in the log")
+        if self._data.ordered and int((~self._older).sum()) >= FEWEST:
+            later = carried_over(self._sampled(variable), self._wanted, self._older)
+            if later < LOST:
+                return self._by_witness(variable, share, rows, "in the newest rows")
+        alone = f"gives the target by itself: it explains {share:.1%} of it in rows not looked at before"
+        if self._copies(variable):
+            message = f"a copy of the target in other words, value for value. Expected {_leave_out(variable.column)}"
+            return Finding("leakage", variable.column, "error", message, {**numbers, "copy": True})
+        message = (
+            f"{alone}. If it is known before the answer, that is all there is to predict; "
+            f"if only afterwards, expected {_leave_out(variable.column)}"
+        )
+        return Finding("leakage", variable.column, "warning", message, numbers)
+
+    def late(self, variable: Variable) -> Finding | None:
+        """A date later than the row's own time, or a value that the newest rows do not have yet."""
+        if self._logged.any() or not self._data.ordered:
+            return None
+        days = variable.name == f"{variable.column}.{TIME_PARTS[0]}"
+        return (self._dated_after(variable) if days else None) or self._not_yet(variable)
+
+    def _by_witness(self, variable: Variable, share: float, rows: Bools, where: str) -> Finding | None:
+        later = carried_over(self._sampled(variable), self._wanted, rows)
+        if later >= CONFIRMED:
+            return None
+        severity: Severity = "error" if later < LOST else "warning"
+        message = (
+            f"explains {share:.1%} of the target, but {later:.1%} {where}: filled in afterwards? "
+            f"Expected the same in both, or {_leave_out(variable.column)}"
+        )
+        return Finding("leakage", variable.column, severity, message, {"explained": share, "explained_later": later})
+
+    def _dated_after(self, variable: Variable) -> Finding | None:
+        times, values = self._data.times, variable.values[self._places]
+        dated = (times != UNKNOWN) & ~np.isnan(values)
+        if int(dated.sum()) < FEWEST:
+            return None
+        own = times[dated] / _DAY_MICROS - _EPOCH_2000
+        after = float((values[dated] > own + 0.01).mean())  # days are held to a quarter of an hour at worst
+        if after < 0.5:
+            return None
+        message = (
+            f"later than the row's own time in {after:.0%} of the rows: known only afterwards, unless it is planned. "
+            f"Expected dates up to {self._data.schema.problem.time_column}, or {_leave_out(variable.column)}"
+        )
+        return Finding("leakage", variable.column, "warning", message, {"later_than_row": after})
+
+    def _not_yet(self, variable: Variable) -> Finding | None:
+        missing = variable.missing[self._places]
+        if min(int(self._older.sum()), int((~self._older).sum())) < FEWEST:
+            return None
+        before, now = float(missing[self._older].mean()), float(missing[~self._older].mean())
+        if before > 1 - HELD or now < 0.9:
+            return None
+        message = (
+            f"missing in {now:.0%} of the newest rows and in {before:.0%} of the older ones: comes only later, or "
+            f"no longer. Expected about as many in both, or {_leave_out(variable.column)}"
+        )
+        return Finding("leakage", variable.column, "warning", message, {"missing_newest": now, "missing_older": before})
+
+    def _sampled(self, variable: Variable) -> Variable:
+        return variable.take(self._places)
+
+    def _strength(self, variable: Variable, rows: Bools) -> float:
+        return strength(self._sampled(variable).take(np.flatnonzero(rows)), self._wanted[rows])
+
+    def _copies(self, variable: Variable) -> bool:
+        """Whether each value goes with one target and each target with one value, or both have one order."""
+        values, target = variable.values[self._places], self._data.target
+        if np.isnan(values).any():
+            return False
+        distinct = len(np.unique(target))
+        if self._data.classes or distinct <= _DISTINCT:
+            pairs = len(np.unique(np.column_stack([values, target]), axis=0))
+            return bool(pairs == distinct == len(np.unique(values)))
+        return variable.levels is None and abs(_rank_correlation(values, target)) >= MONOTONE
+
+
+def _rank_correlation(one: Floats, other: Floats) -> float:
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+
+def _leave_out(column: str) -> str:
+    return f'[columns.{column}] role = "carried"'

@@ -1,0 +1,74 @@
+"""The report's pictures of what the model looks at, and what it makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from retrain.evaluation.dependence import Dependence
+from retrain.report.charts import bars
+from retrain.report.page import pictures
+from retrain.report.plot import Plot, shortened, span
+
+SHOWN_FEATURES = 20
+_YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def importance_picture(importances: Mapping[str, float]) -> str:
+    """The most important features' permutation importance (Breiman 2001)."""
+    shown = dict(list(importances.items())[:SHOWN_FEATURES])
+    note = "How much the loss rises when one feature is mixed among the holdout's rows: permutation importance."
+    more = f" The first {SHOWN_FEATURES} of {len(importances)}." if len(importances) > SHOWN_FEATURES else ""
+    return f"<p class='dim'>{note}{more}</p>" + bars(shown, "importance")
+
+
+def dependence_pictures(found: Sequence[Dependence], output: str) -> str:
+    """One picture for each feature, on a common scale."""
+    if not found:
+        return "<p class='dim'>No feature matters enough to be drawn, or there was no time for it.</p>"
+    lines = [value for each in found for line in (*each.means, *each.lines) for value in line]
+    common = span(lines)
+    note = (
+        "The mean answer as one feature changes and all others stay (thick), and single rows' own lines (thin): where "
+        "those cross or fan out, the feature acts together with others."
+        if any(each.lines for each in found)
+        else "The mean probability of each class as one feature changes and all others stay."
+    )
+    return f"<h3>Partial dependence</h3><p class='dim'>{note}</p>" + pictures(
+        *(_picture(each, output, common) for each in found)
+    )
+
+
+def _picture(held: Dependence, output: str, common: tuple[float, float]) -> str:
+    places = _places(held)
+    x = (-0.4, len(places) - 0.6) if held.kind == "category" else span(places)
+    plot = Plot(shortened(held.feature, 34), _across(held), output, x, common)
+    if held.kind != "number":
+        plot.name_at(_names(held))
+    for line in held.lines:
+        plot.line(list(zip(places, line, strict=True)), thin=True)
+    for place, means in enumerate(held.means):
+        points = list(zip(places, means, strict=True))
+        plot.line(points, place if len(held.means) > 1 else 1).dots(
+            points if held.kind == "category" else [], place if len(held.means) > 1 else 1
+        )
+        if len(held.means) > 1:
+            plot.note(place, shortened(held.outputs[place], 10))
+    return plot.svg()
+
+
+def _places(held: Dependence) -> list[float]:
+    if held.kind == "category":
+        return [float(place) for place in range(len(held.grid))]
+    return [float(value) for value in held.grid]
+
+
+def _names(held: Dependence) -> dict[float, str]:
+    if held.kind == "category":
+        return {float(place): str(name) for place, name in enumerate(held.grid)}
+    first, last = float(held.grid[0]), float(held.grid[-1])
+    return {at: f"{_YEAR_2000 + timedelta(days=at):%Y-%m-%d}" for at in (first, (first + last) / 2, last)}
+
+
+def _across(held: Dependence) -> str:
+    return {"category": "the most frequent values", "time": "date"}.get(held.kind, "value, 2 to 98 % of the holdout")

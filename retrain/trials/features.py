@@ -1,0 +1,58 @@
+"""What is made of columns: what a search may choose from, and what a fitted pipeline has chosen, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from sklearn.pipeline import Pipeline
+
+from retrain.features.encoding import LinearEncoder, TreeEncoder
+from retrain.models.calibration import bare
+from retrain.models.configuration import Family
+from retrain.models.families import SMOOTH
+from service.configuration.loop_sections import FeatureStage
+from service.schema import ProblemSchema
+
+STAGES: tuple[FeatureStage, ...] = get_args(FeatureStage)
+
+
+def codings(family: Family, stages: Sequence[FeatureStage]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ways to see categories, and those to see numbers, that a family may choose from; the plainest first."""
+    categories = ["one_hot" if family in SMOOTH else "ordered"]
+    if "target_means" in stages:
+        categories += ["target", "crossed"] if "crosses" in stages else ["target"]
+    made: FeatureStage = "ramps" if family in SMOOTH else "combinations"
+    numbers = ["plain", "ramps" if family in SMOOTH else "combined"] if made in stages else ["plain"]
+    return tuple(categories), tuple(numbers)
+
+
+def allowed(family: Family, params: Mapping[str, Any], stages: Sequence[FeatureStage]) -> dict[str, Any]:
+    """The parameters, with the richest codings that the stages leave in place of richer ones."""
+    held = dict(params)
+    for name, options in zip(("categories", "numbers"), codings(family, stages), strict=True):
+        if name in held and held[name] not in options:
+            held[name] = options[-1]
+    return held
+
+
+def described(pipeline: Pipeline, problem: ProblemSchema) -> list[str]:
+    """What the pipeline makes of columns beyond their plain coding, each once; an ensemble's members together."""
+    members = getattr(bare(pipeline.named_steps["model"]), "members", None) or [pipeline]
+    lines = [line for member in members for line in _of_encoder(member.named_steps["encode"], problem)]
+    return list(dict.fromkeys(lines))
+
+
+def _of_encoder(encoder: TreeEncoder | LinearEncoder, problem: ProblemSchema) -> list[str]:
+    texts, numbers = problem.category_names, problem.number_names
+    told = encoder.told_columns
+    lines = [f"mean target of {texts[place]}" for place in told]
+    if encoder.crosses_ is not None:
+        lines += [f"mean target of {texts[first]} with {texts[second]}" for first, second in encoder.crosses_.pairs_]
+    if isinstance(encoder, LinearEncoder):
+        return [*lines, *(["ramps of numbers"] if encoder.ramps_ is not None and numbers else [])]
+    if encoder.combinations_ is None:
+        return lines
+    pairs = zip(encoder.combinations_.sums_.tolist(), encoder.combinations_.weights_.tolist(), strict=True)
+    lines += [f"{u:+.3g} × {numbers[a]} {v:+.3g} × {numbers[b]}" for (a, b), (u, v) in pairs]
+    return [*lines, *(f"{numbers[a]} / {numbers[b]}" for a, b in encoder.combinations_.ratios_.tolist())]

@@ -1,0 +1,91 @@
+"""One trial of a search, and how long trials go on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from retrain.models.configuration import Configuration
+
+# A search that has not improved for so many trials goes on in vain.
+PATIENCE_TRIALS = 60
+
+Told = Callable[[int, int | None, float | None, float | None], None]  # done, of how many, best loss, seconds left
+
+
+@dataclass(frozen=True, slots=True)
+class TrialReport:
+    """One trial: `loss` is None where it failed, and `error` says why."""
+
+    number: int
+    configuration: Configuration
+    loss: float | None
+    seconds: float
+    error: str | None = None
+    spared_seconds: float = 0.0  # that encoding would have taken besides, had it not been done before
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> TrialReport:
+        """The report whose `to_json` this is."""
+        chosen = Configuration.from_json(held)
+        assert chosen is not None
+        return cls(held["number"], chosen, held["loss"], held["seconds"], held.get("error"), held.get("spared", 0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        held = {"number": self.number, **self.configuration.to_json(), "loss": self.loss}
+        held |= {"spared": round(self.spared_seconds, 3)} if self.spared_seconds else {}
+        return held | {"seconds": round(self.seconds, 3)} | ({"error": self.error} if self.error else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A number of trials, else a time. By trials, the same data and seed give the same result."""
+
+    trials: int | None
+    seconds: float
+    fit_seconds: float = math.inf  # what one fit of the result may take, where there is no number of trials
+
+
+def best_loss(trials: Sequence[TrialReport]) -> float | None:
+    """The least so far."""
+    return min((trial.loss for trial in trials if trial.loss is not None), default=None)
+
+
+class Stopwatch:
+    """When the search is over."""
+
+    def __init__(self, limits: Limits, already: float) -> None:
+        self._limits = limits
+        self._started = time.monotonic() - already
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    def left(self) -> float | None:
+        return None if self._limits.trials is not None else max(0.0, self._limits.seconds - self.elapsed())
+
+    def until(self) -> float | None:
+        """When it is over on the machine's monotonic clock; None where trials end it."""
+        return None if self._limits.trials is not None else self._started + self._limits.seconds
+
+    def overdue(self, grace: float) -> bool:
+        return self._limits.trials is None and self.elapsed() > self._limits.seconds + grace
+
+    def over(self, trials: Sequence[TrialReport]) -> bool:
+        """Whether no other trial is to be begun after these, the first in any case."""
+        if self._limits.trials is not None:
+            return False
+        if not trials:
+            return self.elapsed() > self._limits.seconds
+        if _in_vain(trials):
+            return True
+        # The next trial takes about as long as the mean so far; it should end in time.
+        return self.elapsed() + sum(trial.seconds for trial in trials) / len(trials) > self._limits.seconds
+
+
+def _in_vain(trials: Sequence[TrialReport]) -> bool:
+    losses = [math.inf if trial.loss is None else trial.loss for trial in trials]
+    return len(losses) > PATIENCE_TRIALS and min(losses[-PATIENCE_TRIALS:]) > min(losses[:-PATIENCE_TRIALS])

@@ -1,0 +1,152 @@
+"""One answered prediction, explained from the record: the same over HTTP and on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from service.errors import NotFound
+from service.event_log import RecordedEvent
+from service.events import plain
+from service.explain.explainer import Question
+from service.log.labels import read_labels
+from service.logged import LoggedRow
+from service.store.bout import Bout
+from service.store.role_history import RoleChange
+
+if TYPE_CHECKING:
+    from service.record import Record
+    from service.settings import Settings
+
+Attribute = Callable[[Question], dict[str, Any]]
+
+
+def explanation(record: Record, settings: Settings, id: str, attribute: Attribute | None) -> dict[str, Any]:
+    """`GET /explain`, in JSON's types; `attribution` is null without `attribute`.
+
+    Raises NotFound for an id that was never answered, or was forgotten.
+    """
+    row = record.log.find(id)
+    if row is None:
+        raise NotFound(
+            f"no answered prediction has the id {id[:200]!r}; ids are forgotten with log.retention", field="id"
+        )
+    version = record.registry.version(row.model_version)
+    held: dict[str, Any] = {
+        "id": row.id,
+        "requested_at": row.requested_at,
+        "model_version": row.model_version,
+        "record": json.loads(row.record),
+        "redacted": list(settings.log.redact),
+        "marks": None if row.marks is None else json.loads(row.marks),
+        "prediction": json.loads(row.prediction),
+        "probabilities": None if row.probabilities is None else json.loads(row.probabilities),
+        "model": {
+            "family": version.card.get("family"),
+            "registered_at": version.registered_at,
+            "run_id": version.run_id,
+            "rows": version.card.get("rows"),
+            "data_until": version.data_until,
+        },
+        "champion": _champion(record, row),
+        "challengers": _challengers(record, row),
+        "label": _label(record, row),
+        "attribution": None,
+    }
+    if attribute is not None:
+        directory = record.registry.directory(row.model_version)
+        said = row.prediction if row.probabilities is None else row.probabilities
+        held["attribution"] = attribute(
+            Question(row.id, row.model_version, str(directory), version.digest, row.record, said)
+        )
+    shown: dict[str, Any] = plain(held)
+    return shown
+
+
+def _champion(record: Record, row: LoggedRow) -> dict[str, Any]:
+    """By which move the version that answered had the role, and until when.
+
+    A worker follows a move within a moment, so that it is the version's latest move before the request, not the
+    role's.
+    """
+    history = record.registry.history(row.model_version)
+    crowned = [place for place, change in enumerate(history) if change.role == "champion"]
+    before = [place for place in crowned if history[place].at <= row.requested_at]
+    if not crowned:
+        return {"how": "unknown", "since": None, "until": None, "event": None, "bout": None, "history": []}
+    place = before[-1] if before else crowned[0]
+    change = history[place]
+    left = next((later.at for later in history[place + 1 :] if later.role in ("previous", "rolled_back")), None)
+    event = record.events.get(change.event)
+    return {
+        "how": _how(event),
+        "since": change.at,
+        "until": left,
+        "event": None if event is None else _event(event),
+        "bout": _bout(record, change),
+        "history": [asdict(each) for each in history],
+    }
+
+
+def _how(event: RecordedEvent | None) -> str:
+    """first_version | bout | operator | rollback."""
+    if event is None:
+        return "unknown"
+    if event.kind == "model_rolled_back":
+        return "rollback"
+    if event.data.get("bout"):
+        return "bout"
+    return "first_version" if event.data.get("previous") is None else "operator"
+
+
+def _event(event: RecordedEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in ("seq", "at", "kind", "actor", "model_version", "data", "digest")}
+
+
+def _bout(record: Record, change: RoleChange) -> dict[str, Any] | None:
+    """The bout that the move was decided by, with the evidence as it was then: from its event, not its later state."""
+    if change.bout is None:
+        return None
+    bout = record.bouts.get(change.bout)
+    decided, _ = record.events.page(kind="bout_decided", model=bout.challenger, limit=1000)
+    evidence = next((event.data["evidence"] for event in decided if event.data.get("bout") == bout.bout), None)
+    return {**_named(bout), "decided_at": bout.decided_at, "design_hash": bout.design_hash, "evidence": evidence}
+
+
+def _named(bout: Bout) -> dict[str, Any]:
+    return {
+        "bout": bout.bout,
+        "kind": bout.kind,
+        "challenger": bout.challenger,
+        "champion": bout.champion,
+        "state": bout.state,
+        "outcome": bout.outcome,
+    }
+
+
+def _challengers(record: Record, row: LoggedRow) -> list[dict[str, Any]]:
+    """What each challenger of the version that answered said to the same record; `said` is null where it did not."""
+    met = [bout for bout in record.bouts.all() if bout.champion == row.model_version and bout.after_seq < row.seq]
+    scores = record.bouts.said([bout.bout for bout in met], row.seq)
+    return [
+        {
+            "version": bout.challenger,
+            **_named(bout),
+            "said": score.outcome,
+            "prediction": None if score.prediction is None else json.loads(score.prediction),
+            "probabilities": None if score.probabilities is None else json.loads(score.probabilities),
+        }
+        for bout in met
+        if (score := scores.get(bout.bout)) is not None
+    ]
+
+
+def _label(record: Record, row: LoggedRow) -> dict[str, Any] | None:
+    """The label that holds now, and each that came before it."""
+    with record.database.read() as connection:
+        came = read_labels(connection, row.seq)
+    if not came:
+        return None
+    return {"label": came[-1]["label"], "received_at": came[-1]["received_at"], "history": came}

@@ -1,0 +1,245 @@
+"""What each route but the hot one does, as plain functions in threads: a call in, a reply out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.contract.decoder import Decoder
+from service.errors import InvalidLabel, InvalidRecord, NoChampion
+from service.events import plain
+from service.explain.explainer import explain_apart
+from service.explain.explanation import explanation
+from service.http.alerts import read_alerts, take_alerts
+from service.http.bodies import expect_keys, expect_reason
+from service.http.replies import Reply, json_reply
+from service.http.scrape import scrape
+from service.logged import LabelGiven
+from service.predict import LONGEST_ID
+from service.status import status
+from service.store.model_version import ModelVersion
+from service.store.role_history import RoleChange
+
+if TYPE_CHECKING:
+    from service.worker import Worker
+
+# A report runs its own inline scripts and nothing else: no request leaves it, and as a sandboxed page of no origin
+# it has no part in this site.
+REPORT_POLICY = (
+    "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; worker-src blob:; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, checked and let through."""
+
+    actor: str
+    body: Any = None  # of a POST, as JSON
+    path: Mapping[str, str] = None  # type: ignore[assignment]
+    query: Mapping[str, str] = None  # type: ignore[assignment]
+    at: datetime | None = None  # the request's own time, where the clock follows requests
+
+
+def labels(worker: Worker, call: Call) -> Reply:
+    expect_keys(call.body, required=("labels",))
+    given = call.body["labels"]
+    if not isinstance(given, list):
+        raise InvalidLabel('labels: expected a list of {"id": …, "label": …}', field="labels")
+    decoder = _decoder(worker) if given else None
+    outcome = worker.record.log.add_labels([_label(n, held, decoder) for n, held in enumerate(given)], call.at)
+    told: dict[str, Any] = {
+        "accepted": outcome.accepted,
+        "duplicates": outcome.duplicates,
+        "conflicts": list(outcome.conflicts),
+        "unknown": list(outcome.unknown),
+    }
+    worker.metrics.labels(
+        {
+            "accepted": outcome.accepted,
+            "duplicate": outcome.duplicates,
+            "conflict": len(outcome.conflicts),
+            "unknown": len(outcome.unknown),
+        }
+    )
+    return json_reply(200, told)
+
+
+def _decoder(worker: Worker) -> Decoder:
+    """Labels are read by the champion's schema, else by the settings'."""
+    model = worker.champion.current
+    if model is not None:
+        return model.decoder
+    problem = worker.settings.problem_schema()
+    if problem is None:
+        raise NoChampion("no champion is loaded, and [columns] does not say what labels are; train a model first")
+    return Decoder(problem)
+
+
+def _label(place: int, held: Any, decoder: Decoder | None) -> LabelGiven:
+    where = f"labels[{place}]"
+    if not isinstance(held, dict) or not {"id", "label"} <= set(held) <= {"id", "label", "correct"}:
+        raise InvalidLabel(f'{where}: expected {{"id": …, "label": …}} and optionally "correct": true', field=where)
+    id, correct = held["id"], held.get("correct", False)
+    if not isinstance(id, str) or not 1 <= len(id) <= LONGEST_ID:
+        raise InvalidLabel(f"{where}.id: expected a string of 1 to {LONGEST_ID} characters", field=f"{where}.id")
+    if not isinstance(correct, bool):
+        raise InvalidLabel(f"{where}.correct: expected true or false", field=f"{where}.correct")
+    assert decoder is not None
+    try:
+        return LabelGiven(id, decoder.label_json(held["label"]), correct)
+    except InvalidLabel as error:
+        raise InvalidLabel(f"{where}: {error.message}", field=f"{where}.label") from None
+
+
+def alerts(worker: Worker, call: Call) -> Reply:
+    taken = take_alerts(worker.record.requests, read_alerts(call.body), call.actor)
+    return json_reply(202, asdict(taken))
+
+
+def retrain(worker: Worker, call: Call) -> Reply:
+    expect_keys(call.body, required=("reason",))
+    run = worker.record.runs.request("operator", call.actor, expect_reason(call.body))
+    return json_reply(202, {"run_id": run.run_id})
+
+
+def promote(worker: Worker, call: Call) -> Reply:
+    expect_keys(call.body, required=("reason",))
+    roles = worker.record.registry.promote(call.path["version"], actor=call.actor, reason=expect_reason(call.body))
+    return json_reply(200, plain(asdict(roles)))
+
+
+def reject(worker: Worker, call: Call) -> Reply:
+    expect_keys(call.body, required=("reason",))
+    version = call.path["version"]
+    worker.record.registry.reject(version, actor=call.actor, reason=expect_reason(call.body))
+    return json_reply(200, {"version": version, "standing": "rejected"})
+
+
+def rollback(worker: Worker, call: Call) -> Reply:
+    expect_keys(call.body, required=("reason",))
+    roles = worker.record.registry.rollback(actor=call.actor, reason=expect_reason(call.body))
+    return json_reply(200, plain(asdict(roles)))
+
+
+def show_status(worker: Worker, call: Call) -> Reply:
+    return json_reply(200, status(worker.record, worker.settings))
+
+
+def models(worker: Worker, call: Call) -> Reply:
+    registry = worker.record.registry
+    histories, champion = registry.histories(), registry.roles().champion
+    shown = [_model(held, histories.get(held.version, []), champion) for held in registry.versions()]
+    return json_reply(200, {"models": shown})
+
+
+def model(worker: Worker, call: Call) -> Reply:
+    registry = worker.record.registry
+    held = registry.version(call.path["version"])
+    return json_reply(200, _model(held, registry.history(held.version), registry.roles().champion))
+
+
+def _model(held: ModelVersion, history: Sequence[RoleChange], champion: str | None) -> dict[str, Any]:
+    role = "champion" if held.version == champion else history[-1].role if history else None
+    shown: dict[str, Any] = plain({**_fields(held), "role": role, "history": [_fields(change) for change in history]})
+    return shown
+
+
+def _fields(held: ModelVersion | RoleChange) -> dict[str, Any]:
+    return {name: getattr(held, name) for name in held.__dataclass_fields__}
+
+
+def events(worker: Worker, call: Call) -> Reply:
+    query = call.query
+    unknown = set(query) - {"kind", "model", "actor", "since", "until", "q", "limit", "cursor"}
+    if unknown:
+        name = min(unknown)[:60]
+        raise InvalidRecord(
+            f"{name!r}: unknown; expected kind, model, actor, since, until, q, limit or cursor", field=name
+        )
+    found, following = worker.record.events.page(
+        kind=query["kind"].split(",") if "kind" in query else None,
+        model=query.get("model"),
+        actor=query.get("actor"),
+        since=read_time(query["since"], "since") if "since" in query else None,
+        until=read_time(query["until"], "until") if "until" in query else None,
+        q=query.get("q"),
+        limit=_limit(query.get("limit", "100")),
+        cursor=query.get("cursor"),
+    )
+    keys = ("seq", "at", "kind", "actor", "model_version", "data", "digest")
+    shown = [plain({key: getattr(event, key) for key in keys}) for event in found]
+    return json_reply(200, {"events": shown, "next": following})
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 1000):
+        raise InvalidRecord(f"limit: {text[:40]!r}; expected a number from 1 to 1000", field="limit")
+    return int(text)
+
+
+def read_time(text: str, field: str) -> datetime:
+    """An RFC 3339 time; InvalidRecord names the field. Without an offset it is read as UTC."""
+    try:
+        at = datetime.fromisoformat(text.strip().replace(" ", "+", 1) if "T" in text else text.strip())
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidRecord(
+            f'{field}: {text[:40]!r} is no time; expected RFC 3339, such as "2024-05-01T13:45:00Z"', field=field
+        ) from None
+
+
+def explain(worker: Worker, call: Call) -> Reply:
+    unknown = set(call.query) - {"id", "attribution"}
+    if unknown:
+        name = min(unknown)[:60]
+        raise InvalidRecord(f"{name!r}: unknown; expected id or attribution", field=name)
+    if not call.query.get("id"):
+        raise InvalidRecord("id: missing; expected the id of an answered prediction", field="id")
+    wanted = call.query.get("attribution", "true")
+    if wanted not in ("true", "false"):
+        raise InvalidRecord(f"attribution: {wanted[:40]!r}; expected true or false", field="attribution")
+    told = explanation(worker.record, worker.settings, call.query["id"], explain_apart if wanted == "true" else None)
+    return json_reply(200, told)
+
+
+def report(worker: Worker, call: Call) -> Reply:
+    content = worker.record.reports.path(call.path["id"]).read_bytes()
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-security-policy", REPORT_POLICY.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cache-control", b"private, no-store"),
+    ]
+    return Reply(200, content, headers)
+
+
+def metrics(worker: Worker, call: Call) -> Reply:
+    content = scrape(worker.metrics, worker.record.database)
+    return Reply(200, content, [(b"content-type", CONTENT_TYPE_LATEST.encode())])
+
+
+def docs(worker: Worker, call: Call) -> Reply:
+    from service.http.openapi import document
+
+    return Reply(200, json.dumps(document(worker), ensure_ascii=False).encode())
+
+
+def livez(worker: Worker, call: Call) -> Reply:
+    return json_reply(200, {"live": True})
+
+
+def readyz(worker: Worker, call: Call) -> Reply:
+    model = worker.champion.current
+    if model is None:
+        raise NoChampion("not ready: no champion is loaded")
+    return json_reply(200, {"ready": True, "model_version": model.version})

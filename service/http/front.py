@@ -1,0 +1,229 @@
+"""The guard in front of every route: who, how much, how long; and the hot route, answered right here.
+
+Pure ASGI, added to the BentoML service. At start-up it moves in front of BentoML's own layers, which cost a task and
+a timer per request: the timers, one for each request of the last seconds, make collections pause for 100 ms. What
+it does not answer itself goes on through those layers to the mounted routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from service.errors import Overloaded, RingsideError
+from service.http.bodies import ClientGone
+from service.http.connections import GuardedProtocol
+from service.http.endpoints import Call, read_time
+from service.http.fast_lane import FastLane, predict_reply
+from service.http.replies import CLIENT_GONE, Reply, failure_reply, late_reply
+from service.http.routes import ACTOR, AT, PREDICT, Rule, find_rule, metric_label, route_label
+from service.inference_protocol import infer
+
+if TYPE_CHECKING:
+    from service.worker import Worker
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PASSED: Final = "ringside.passed"  # set in the scope of a request that the guard has let through
+THROW_AWAY_SECONDS: Final = 2.0
+THROW_AWAY_BYTES: Final = 50_000_000
+
+
+class Front:
+    """ASGI middleware. One per process: it counts what is under way."""
+
+    def __init__(self, app: App, worker: Worker) -> None:
+        self._app = app
+        self._behind = app  # where passed requests go: through BentoML's layers, once this has moved before them
+        self._worker = worker
+        self._busy = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and PASSED not in scope:
+            await self._guard(scope, receive, send)
+            return
+        if scope["type"] == "lifespan":
+            self._step_forward(scope.get("app"))
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await self._app(scope, receive, send)
+
+    def _step_forward(self, outer: Any) -> None:
+        stack = getattr(outer, "middleware_stack", None)
+        if stack is not None and stack is not self:
+            self._behind, outer.middleware_stack = stack, self
+        self.open_fast_lane()
+
+    def open_fast_lane(self) -> None:
+        """Small predict requests then go past this, and all the layers between it and the connection."""
+        GuardedProtocol.fast_lane = FastLane(self, self._worker)
+
+    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        found = find_rule(scope)
+        exchange = _Exchange(send, scope["method"] == "HEAD")
+        deadlines, task = self._worker.deadlines, asyncio.current_task()
+        assert task is not None
+        deadlines.begin(task)
+        try:
+            reply = await self._answer(found, scope, receive, exchange, started)
+            if exchange.unread and reply is not None and reply.status == 413:
+                deadlines.end(task)
+                await exchange.reply_early(reply, receive)
+            else:
+                await exchange.reply(reply)
+        except ClientGone:
+            exchange.status = CLIENT_GONE
+        except asyncio.CancelledError:
+            if exchange.begun or not deadlines.ended(task):
+                raise
+            task.uncancel()
+            await exchange.reply(late_reply(scope["path"]))
+        finally:
+            deadlines.end(task)
+            self._worker.bodies.release(exchange.held)
+            exchange.closed = True
+            label = metric_label(found, exchange.status)
+            self._worker.metrics.request(label, exchange.status, time.perf_counter() - started)
+
+    async def _answer(
+        self, found: Rule | RingsideError, scope: Scope, receive: Receive, exchange: _Exchange, started: float
+    ) -> Reply | None:
+        """The reply, or None where it has been sent already."""
+        try:
+            headers = dict(scope["headers"])
+            rule = self.admit(found, scope, headers)
+            if rule.method != "POST":
+                return await self._busily(rule, self._pass_on(rule, scope, receive, exchange))
+            exchange.unread = True
+            body = await self._worker.bodies.read(headers, receive)
+            exchange.unread, exchange.held = False, len(body)
+            at = self.request_time(headers)
+            if rule.path == PREDICT:
+                return await self._busily(rule, self._predict(body, at, started))
+            if rule.handler is None:
+                inferring = infer(self._worker, scope["path"], headers, body, at, started)
+                return await self._busily(rule, inferring)
+            scope[AT] = at
+            return await self._busily(rule, self._pass_on(rule, scope, _given(body, receive), exchange))
+        except Exception as error:
+            if isinstance(error, ClientGone) or (exchange.begun and not isinstance(error, RingsideError)):
+                raise
+            return failure_reply(error, scope["path"], route_label(found))
+
+    def admit(self, found: Rule | RingsideError, scope: Scope, headers: dict[bytes, bytes]) -> Rule:
+        """The rule, once its caller may use it. Without a known token nobody learns which routes there are."""
+        if isinstance(found, Rule) and found.role is None:
+            scope[ACTOR] = ""
+            return found
+        role = found.role if isinstance(found, Rule) else None
+        scope[ACTOR] = self._worker.gate.admit(scope, headers, role, route_label(found))
+        if isinstance(found, Rule):
+            return found
+        raise found
+
+    def request_time(self, headers: dict[bytes, bytes]) -> datetime | None:
+        held = headers.get(b"ringside-time")
+        if held is None or not self._worker.follows_requests:
+            return None
+        return read_time(held.decode("latin-1"), "Ringside-Time")
+
+    async def _busily(self, rule: Rule, answering: Awaitable[Reply | None]) -> Reply | None:
+        """Counts only requests that have arrived whole: a client that sends slowly takes nobody's place."""
+        try:
+            self.enter(rule)
+        except Overloaded:
+            answering.close()  # type: ignore[attr-defined]
+            raise
+        try:
+            return await answering
+        finally:
+            self.leave()
+
+    def enter(self, rule: Rule) -> None:
+        """Counts a request as under way, until `leave`; Overloaded where there are too many."""
+        if self._busy >= self._worker.settings.serve.max_concurrency and not rule.urgent:
+            raise Overloaded(f"{self._busy} requests are under way; try again in a moment (serve.max_concurrency)")
+        self._busy += 1
+
+    def leave(self) -> None:
+        self._busy -= 1
+
+    async def _predict(self, body: bytes, at: datetime | None, started: float) -> Reply:
+        return predict_reply(await self._worker.predictor.answer(body, at, started))
+
+    async def _pass_on(self, rule: Rule, scope: Scope, receive: Receive, exchange: _Exchange) -> Reply | None:
+        if rule.role is None:  # the probes: never behind anything that could be slow
+            assert rule.handler is not None
+            return rule.handler(self._worker, Call(actor=""))
+        scope[PASSED] = True
+        await self._behind(scope, receive, exchange.send)
+        return None
+
+
+class _Exchange:
+    """The way back to one client. Keeps the status for the metrics, and drops what comes after the end."""
+
+    def __init__(self, send: Send, head: bool) -> None:
+        self._send = send
+        self._head = head
+        self.status = CLIENT_GONE
+        self.begun = False
+        self.held = 0  # bytes of its body
+        self.unread = False  # whether some of its body is still to come
+        self.closed = False
+
+    async def reply(self, reply: Reply | None, more: bool = False) -> None:
+        if reply is None:
+            return
+        self.begun, self.status = True, reply.status
+        length = (b"content-length", str(len(reply.body)).encode())
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
+        body = b"" if self._head else reply.body
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def reply_early(self, reply: Reply, receive: Receive) -> None:
+        """A reply to a client that is still sending. What comes is thrown away for a moment before the connection is
+        closed: closed at once, it would be reset, and the client would see that instead of the reply.
+        """
+        await self.reply(reply, more=True)
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(THROW_AWAY_SECONDS):
+                while size < THROW_AWAY_BYTES:
+                    message = await receive()
+                    size += len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        break
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def send(self, message: Message) -> None:
+        """For the layers behind: they may still speak when the request has been given up."""
+        if self.closed:
+            return
+        if message["type"] == "http.response.start":
+            self.begun, self.status = True, message["status"]
+        await self._send(message)
+
+
+def _given(body: bytes, receive: Receive) -> Receive:
+    """A body that was read already, for whoever reads it next."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

@@ -1,0 +1,193 @@
+"""An inference request of the Open Inference Protocol: its tensors as records, and the answers as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from service.errors import InvalidJson, InvalidRecord, TooLarge
+from service.http.bodies import expect_depth
+from service.http.json_body import parse_body
+from service.http.replies import JSON, NOT_LOGGED, Header, Reply, json_reply
+from service.http.tensors import RawBytes, Tensor, read_column
+from service.logged import Answer, new_id
+from service.predict import LONGEST_ID, Answered, Asked
+from service.schema import canonical_class
+
+HEADER_LENGTH: Final = b"inference-header-content-length"
+OUTPUTS: Final = ("prediction", "probabilities")
+LONGEST_REQUEST_ID: Final = LONGEST_ID - len("#1000000000")
+_parse_answer = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An inference request: one tensor for each column, and which outputs are wanted, each raw or not."""
+
+    id: str
+    columns: Sequence[Tensor]
+    outputs: Mapping[str, bool]  # empty: all there are
+    raw: bool  # whether outputs that are not named go out as raw bytes
+
+    def asked(self) -> Asked:
+        """The same as records, as POST /predict would have brought them."""
+        names = [column.name for column in self.columns]
+        rows = zip(*(column.values for column in self.columns), strict=True)
+        records: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
+        return Asked(records, [f"{self.id}#{row}" for row in range(len(records))])
+
+    def in_tensors(self, error: InvalidRecord) -> InvalidRecord:
+        """A complaint about records[3].distance as one about row 3 of the tensor distance."""
+        place, dot, name = (error.field or "").removeprefix("records[").partition("].")
+        if not dot or not place.isdigit():
+            return error
+        field = f"inputs.{name}[{place}]"
+        message = error.message.replace(error.field or "", field, 1)
+        return InvalidRecord(message, field=field, reason=error.reason)
+
+    def reply(self, name: str, answered: Answered) -> Reply:
+        version, parameters = _version(answered)
+        told: dict[str, Any] = {"model_name": name, "model_version": version, "id": self.id}
+        if parameters:
+            told["parameters"] = parameters
+        tensors = [tensor for tensor in answer_tensors(answered.answers) if self._wants(tensor.name)]
+        parts = [tensor.raw() if self.outputs.get(tensor.name, self.raw) else None for tensor in tensors]
+        told["outputs"] = [
+            tensor.described(raw_size=None if part is None else len(part))
+            for tensor, part in zip(tensors, parts, strict=True)
+        ]
+        reply = json_reply(200, told)
+        unlogged: list[Header] = [] if answered.logged else [NOT_LOGGED]
+        if all(part is None for part in parts):
+            return Reply(200, reply.body, [JSON, *unlogged])
+        lengths: list[Header] = [
+            (b"content-type", b"application/octet-stream"),
+            (HEADER_LENGTH, str(len(reply.body)).encode()),
+        ]
+        return Reply(200, b"".join([reply.body, *(part for part in parts if part is not None)]), [*lengths, *unlogged])
+
+    def _wants(self, name: str) -> bool:
+        return not self.outputs or name in self.outputs
+
+
+def _version(answered: Answered) -> tuple[str, dict[str, Any]]:
+    """The version that computed the answers. Where some were repeated from the log, `row_versions` has each one's."""
+    versions = [answer.model_version for answer in answered.answers]
+    if len(set(versions)) == 1:
+        return versions[0], {}
+    return answered.model_version, {"row_versions": versions}
+
+
+def answer_tensors(answers: Sequence[Answer]) -> list[Tensor]:
+    """The answers as tensors; their types are those of the answers themselves."""
+    predictions = [_parse_answer(answer.prediction) for answer in answers]
+    if answers[0].probabilities is None:
+        return [Tensor("prediction", "FP64", [len(answers)], [float(value) for value in predictions])]
+    rows: list[dict[str, float]] = [_parse_answer(answer.probabilities or "{}") for answer in answers]
+    # Answers of one request can be of two versions, where an earlier one is repeated, and these know other classes.
+    classes = list(dict.fromkeys(name for row in rows for name in row))
+    return [
+        _predictions(predictions),
+        Tensor(
+            "probabilities",
+            "FP64",
+            [len(answers), len(classes)],
+            [row.get(name, 0.0) for row in rows for name in classes],
+            {"classes": classes},
+        ),
+    ]
+
+
+def _predictions(values: list[Any]) -> Tensor:
+    kinds = {type(value) for value in values}
+    if kinds == {bool}:
+        return Tensor("prediction", "BOOL", [len(values)], values)
+    if kinds == {int}:
+        return Tensor("prediction", "INT64", [len(values)], values)
+    return Tensor("prediction", "BYTES", [len(values)], [canonical_class(value) for value in values])
+
+
+def read_question(body: bytes, json_length: bytes | None, max_batch: int) -> Question:
+    """The request in a body, whose first `json_length` bytes are JSON where raw tensors follow.
+
+    Raises InvalidJson, InvalidRecord or TooLarge. Keys that the protocol does not know are ignored, as it asks for.
+    """
+    length = _json_length(json_length, len(body))
+    held = parse_body(body[:length])
+    expect_depth(held)
+    if not isinstance(held, dict):
+        raise InvalidJson('the body is no JSON object; expected one with "inputs"')
+    columns = _read_columns(held.get("inputs"), RawBytes(body[length:]))
+    count = columns[0].shape[0]
+    if count > max_batch:
+        raise TooLarge(
+            f"inputs: {count} records in one request; expected at most {max_batch} (serve.max_batch)", field="inputs"
+        )
+    parameters = held.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise InvalidRecord("parameters: expected an object", field="parameters")
+    raw = parameters.get("binary_data_output") is True
+    return Question(_request_id(held.get("id")), columns, _read_outputs(held.get("outputs"), raw), raw)
+
+
+def _json_length(header: bytes | None, size: int) -> int:
+    if header is None:
+        return size
+    if not header.isdigit() or int(header[:12]) > size:
+        raise InvalidJson(f"Inference-Header-Content-Length: expected a number of bytes up to the body's {size}")
+    return int(header)
+
+
+def _read_columns(held: Any, raw: RawBytes) -> list[Tensor]:
+    if not isinstance(held, list) or not held:
+        raise InvalidRecord("inputs: expected a list of tensors, one for each column", field="inputs")
+    columns = [read_column(tensor, place, raw) for place, tensor in enumerate(held)]
+    raw.expect_empty()
+    count, seen = columns[0].shape[0], set[str]()
+    for place, column in enumerate(columns):
+        if column.shape[0] != count or count == 0:
+            raise InvalidRecord(
+                f"inputs[{place}].shape: {column.shape[0]} values of {column.name[:60]!r}; expected every tensor to "
+                "have the same number of records, at least one",
+                field=f"inputs[{place}].shape",
+            )
+        if column.name in seen:
+            raise InvalidRecord(
+                f"inputs[{place}].name: {column.name[:60]!r} stands twice; expected each column once",
+                field=f"inputs[{place}].name",
+            )
+        seen.add(column.name)
+    return columns
+
+
+def _request_id(held: Any) -> str:
+    """The request's id; a new one where it has none."""
+    if held is None or held == "":
+        return new_id()
+    if not isinstance(held, str) or len(held) > LONGEST_REQUEST_ID or not held.isprintable():
+        raise InvalidRecord(f"id: expected up to {LONGEST_REQUEST_ID} printable characters", field="id")
+    return held
+
+
+def _read_outputs(held: Any, raw: bool) -> dict[str, bool]:
+    wanted: dict[str, bool] = {}
+    if held is None:
+        return wanted
+    if not isinstance(held, list):
+        raise InvalidRecord("outputs: expected a list of {name, …}", field="outputs")
+    for place, output in enumerate(held):
+        field = f"outputs[{place}]"
+        name = output.get("name") if isinstance(output, dict) else None
+        if name not in OUTPUTS:
+            raise InvalidRecord(f"{field}.name: expected {' or '.join(map(repr, OUTPUTS))}", field=f"{field}.name")
+        parameters = output.get("parameters") or {}
+        if not isinstance(parameters, dict) or {"classification", "shared_memory_region"} & set(parameters):
+            raise InvalidRecord(
+                f"{field}.parameters: expected an object, without classification and shared memory",
+                field=f"{field}.parameters",
+            )
+        wanted[name] = parameters.get("binary_data", raw) is True
+    return wanted
