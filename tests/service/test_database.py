@@ -150,7 +150,7 @@ def test_a_file_lock_is_released_by_the_death_of_its_holder(tmp_path: Path) -> N
     """And until then nobody else of any process gets it."""
     path, held, taken = tmp_path / "lock", tmp_path / "held", threading.Event()
     code = (
-        "import sys, time; from pathlib import Path; from service.file_lock import FileLock\n"
+        "import sys, time; from pathlib import Path; from service.store.file_lock import FileLock\n"
         "with FileLock(Path(sys.argv[1])): Path(sys.argv[2]).touch(); sys.stdin.read()"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, path, held], stdin=subprocess.PIPE, cwd=os.getcwd())

@@ -56,7 +56,7 @@ def test_processes_that_start_at_once_migrate_once(empty_database_url: str) -> N
     """Each of them comes back with the tables there, whoever made them."""
     code = (
         "import sys; import sqlalchemy as sa\n"
-        "from service.database import Database; from service.tables import metadata\n"
+        "from service.database import Database; from service.store.tables import metadata\n"
         "database = Database(sys.argv[1]); database.migrate()\n"
         "assert set(sa.inspect(database.engine).get_table_names()) == {*metadata.tables, 'alembic_version'}\n"
     )

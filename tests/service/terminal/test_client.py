@@ -306,7 +306,7 @@ def test_the_module_has_nothing_else_to_import() -> None:
 def test_the_client_does_without_the_services_libraries() -> None:
     """An application that only asks loads neither BentoML nor ONNX nor a database."""
     code = (
-        "import sys; from service.client import Client; "
+        "import sys; from service.terminal.client import Client; "
         "print(sorted({'bentoml', 'onnxruntime', 'sqlalchemy', 'numpy', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
