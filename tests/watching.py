@@ -42,7 +42,15 @@ def descendants(pid: int, program: str = "") -> list[psutil.Process]:
     """What that process has started, and what that has; of a program, those that run it."""
     try:
         found = psutil.Process(pid).children(recursive=True)
-        return [child for child in found if not program or program in child.cmdline()]
+    except psutil.NoSuchProcess:
+        return []
+    return [child for child in found if not program or program in _command_line(child)]
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Nothing for one that has ended since it was found."""
+    try:
+        return process.cmdline()
     except psutil.NoSuchProcess:
         return []
 
