@@ -9,7 +9,7 @@ from html import escape
 
 from retrain.report.plot import round_ticks, shortened, span, tick_text
 
-_NAMES, _TEXTS, _ROW = 150, 110, 21
+_NAMES, _TEXTS, _ROW = 190, 100, 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ForestRow:
 
 
 def forest(
-    title: str, across: str, rows: Sequence[ForestRow], *, reference: float | None = None, width: int = 460
+    title: str, across: str, rows: Sequence[ForestRow], *, reference: float | None = None, width: int = 520
 ) -> str:
     """A dot and its interval for each row, beside its name and text; `reference` is a dashed line."""
     if not rows:

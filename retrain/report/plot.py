@@ -11,6 +11,7 @@ Span = tuple[float, float]
 
 COLOURS = 8  # of the page's palette; further series begin again
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 26, 42
+_CHARACTER = 7.4  # the width of a wide one
 
 
 class Plot:
@@ -85,8 +86,8 @@ class Plot:
             parts.append(f'<path d="M{_LEFT} {y}H{right}" class="grid"/>')
             parts.append(f'<text x="{_LEFT - 6}" y="{float(y) + 4:.1f}" class="dim end">{escape(text)}</text>')
         for value, text in self._x_ticks():
-            x, _ = self._at((value, self._y[0]))
-            parts.append(f'<text x="{x}" y="{bottom + 15}" class="dim mid">{escape(text)}</text>')
+            x = min(float(self._at((value, self._y[0]))[0]), self._width - _CHARACTER / 2 * len(text))
+            parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" class="dim mid">{escape(text)}</text>')
         parts.append(
             f'<text x="{(_LEFT + right) / 2:.0f}" y="{bottom + 33}" class="dim mid">{escape(self._across)}</text>'
             f'<text x="10" y="{middle:.0f}" class="dim mid" transform="rotate(-90 10 {middle:.0f})">'
@@ -117,7 +118,7 @@ class Plot:
     def _x_ticks(self) -> list[tuple[float, str]]:
         if self._named is None:
             return [(value, tick_text(value, ticks)) for ticks in [round_ticks(self._x)] for value in ticks]
-        room = max(3, int((self._width - _LEFT - _RIGHT) / 6.2 / max(1, len(self._named))))
+        room = max(3, int((self._width - _LEFT - _RIGHT) / _CHARACTER / max(1, len(self._named))))
         return [(place, shortened(name, room)) for place, name in self._named.items()]
 
     def _at(self, point: tuple[float, float]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from html import escape
 from retrain.guards.profile import Step
 
 _WIDTH, _HEIGHT = 240, 84
+_LEFT = 46  # room for an axis' figures
 _BOTTOM = _HEIGHT - 14
 
 
@@ -22,8 +23,8 @@ def histogram(shares: Sequence[float], low: float | None, high: float | None) ->
         for n, share in enumerate(shares)
         if share
     )
-    ends = f'<text x="0" y="{_HEIGHT - 2}" class="dim">{low:.4g}</text>'
-    ends += f'<text x="{_WIDTH}" y="{_HEIGHT - 2}" text-anchor="end" class="dim">{high:.4g}</text>'
+    ends = f'<text x="0" y="{_HEIGHT - 2}" class="dim">{_figure(low)}</text>'
+    ends += f'<text x="{_WIDTH}" y="{_HEIGHT - 2}" text-anchor="end" class="dim">{_figure(high)}</text>'
     return _svg(bars + ends, _HEIGHT, "distribution")
 
 
@@ -34,11 +35,11 @@ def shares_bars(shares: Sequence[tuple[str, float]]) -> str:
     top = max(share for _, share in shares) or 1.0
     parts = []
     for n, (name, share) in enumerate(shares):
-        y, width = n * 15, share / top * 90
+        y, width = n * 15, share / top * 74
         parts.append(
-            f'<text x="100" y="{y + 11}" text-anchor="end">{escape(_short(name, 15))}</text>'
-            f'<rect x="106" y="{y + 2}" width="{width:.1f}" height="11" class="mark"/>'
-            f'<text x="{110 + width:.1f}" y="{y + 11}" class="dim">{share:.1%}</text>'
+            f'<text x="116" y="{y + 11}" text-anchor="end">{escape(_short(name, 14))}</text>'
+            f'<rect x="122" y="{y + 2}" width="{width:.1f}" height="11" class="mark"/>'
+            f'<text x="{126 + width:.1f}" y="{y + 11}" class="dim">{share:.1%}</text>'
         )
     return _svg("".join(parts), 15 * len(shares) + 2, "shares")
 
@@ -53,20 +54,20 @@ def against_target(steps: Sequence[Step], baseline: float, of: str) -> str:
     def up(value: float) -> float:
         return _BOTTOM - 2 - (value - low) / ((high - low) or 1.0) * (_BOTTOM - 10)
 
-    gap = (_WIDTH - 42) / len(steps)
-    across = [42 + gap * (n + 0.5) for n in range(len(steps))]
+    gap = (_WIDTH - _LEFT) / len(steps)
+    across = [_LEFT + gap * (n + 0.5) for n in range(len(steps))]
     marks = "".join(
         f"<g><title>{escape(step.name)}: {step.mean:.4g} ({step.share:.1%} of the rows)</title>"
         f'<path d="M{x:.1f} {up(step.low):.1f}V{up(step.high):.1f}" class="axis"/>'
         f'<circle cx="{x:.1f}" cy="{up(step.mean):.1f}" r="3.2" class="mark"/></g>'
         for x, step in zip(across, steps, strict=True)
     )
-    guide = f'<path d="M42 {up(baseline):.1f}H{_WIDTH}" class="guide"/>'
+    guide = f'<path d="M{_LEFT} {up(baseline):.1f}H{_WIDTH}" class="guide"/>'
     axis = "".join(
-        f'<text x="38" y="{y}" text-anchor="end" class="dim">{value:.3g}</text>'
+        f'<text x="{_LEFT - 4}" y="{y}" text-anchor="end" class="dim">{_figure(value)}</text>'
         for value, y in ((high, 11), (low, _BOTTOM))
     )
-    ends = f'<text x="42" y="{_HEIGHT - 2}" class="dim">{escape(_short(steps[0].name, 14))}</text>'
+    ends = f'<text x="{_LEFT}" y="{_HEIGHT - 2}" class="dim">{escape(_short(steps[0].name, 14))}</text>'
     last = _short(steps[-1].name, 14)
     ends += f'<text x="{_WIDTH}" y="{_HEIGHT - 2}" text-anchor="end" class="dim">{escape(last)}</text>'
     return _svg(guide + marks + axis + ends, _HEIGHT, of)
@@ -78,19 +79,19 @@ def over_time(values: Sequence[float | None], held: float, of: str, first: str, 
     if len(known) < 2:
         return "<p class='dim'>too few values</p>"
     low, high = min(known), max(known)
-    gap = (_WIDTH - 40) / max(1, len(values) - 1)
+    gap = (_WIDTH - _LEFT) / max(1, len(values) - 1)
 
     def place(n: int, value: float) -> str:
         share = (value - low) / (high - low) if high > low else 0.5
-        return f"{40 + n * gap:.1f},{_BOTTOM - 4 - share * (_BOTTOM - 12):.1f}"
+        return f"{_LEFT + n * gap:.1f},{_BOTTOM - 4 - share * (_BOTTOM - 12):.1f}"
 
-    start = 40 + (1 - held) * (_WIDTH - 40)
+    start = _LEFT + (1 - held) * (_WIDTH - _LEFT)
     shade = f'<rect x="{start:.1f}" y="2" width="{_WIDTH - start:.1f}" height="{_BOTTOM - 2}" class="shade"/>'
     points = " ".join(place(n, value) for n, value in enumerate(values) if value is not None)
-    axis = f'<text x="36" y="11" text-anchor="end" class="dim">{high:.3g}</text>'
+    axis = f'<text x="{_LEFT - 4}" y="11" text-anchor="end" class="dim">{_figure(high)}</text>'
     if high > low:
-        axis += f'<text x="36" y="{_BOTTOM}" text-anchor="end" class="dim">{low:.3g}</text>'
-    ends = f'<text x="40" y="{_HEIGHT - 2}" class="dim">{escape(first)}</text>'
+        axis += f'<text x="{_LEFT - 4}" y="{_BOTTOM}" text-anchor="end" class="dim">{_figure(low)}</text>'
+    ends = f'<text x="{_LEFT}" y="{_HEIGHT - 2}" class="dim">{escape(first)}</text>'
     ends += f'<text x="{_WIDTH}" y="{_HEIGHT - 2}" text-anchor="end" class="dim">{escape(last)}</text>'
     return _svg(f'{shade}<polyline points="{points}" class="line"/>{axis}{ends}', _HEIGHT, of)
 
@@ -123,3 +124,13 @@ def _svg(body: str, height: int, label: str) -> str:
 
 def _short(name: str, most: int) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _figure(value: float) -> str:
+    """In few characters, since it stands beside an axis: 1017, 12.5k, 0.0148, 1e-05."""
+    for least, size, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / size:.4g}{unit}"
+    if 0 < abs(value) < 0.01:
+        return f"{value:.0e}" if abs(value) < 0.001 else f"{value:.2g}"
+    return f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -31,6 +32,16 @@ PICTURES = {
     "regression": {"Target by prediction", "Error by prediction", "Distribution of errors", "Mean error", "Trials"},
 }
 
+# Says how wide the page and the window are, and which texts reach out of the pictures that they are in.
+PROBE = """<script>
+const cut = [...document.querySelectorAll("svg text")].filter((text) => {
+  const picture = text.ownerSVGElement.getBoundingClientRect(), box = text.getBoundingClientRect();
+  return box.left < picture.left - 1 || box.right > picture.right + 1;
+});
+document.title = JSON.stringify(
+  [document.documentElement.scrollWidth, innerWidth, cut.map((text) => text.textContent)]);
+</script>"""
+
 
 def frame_of(kind: Kind) -> pd.DataFrame:
     """With protected columns, a time, and names that a page must not take for its own."""
@@ -39,6 +50,7 @@ def frame_of(kind: Kind) -> pd.DataFrame:
     frame["sex"] = generator.choice(["f", "<script>m</script>"], len(frame))
     frame["booked"] = pd.to_datetime(frame["at"]) - pd.to_timedelta(generator.integers(0, 90, len(frame)), unit="D")
     frame["gate"] = frame["gate"].where(frame["gate"] != "g0", "<img src=x>&\"'")
+    frame["gate"] = frame["gate"].where(frame["gate"] != "g1", "MCDONNELL DOUGLAS CORPORATION, WEST")
     return frame
 
 
@@ -85,14 +97,13 @@ def test_a_report_is_whole_and_stands_alone(tmp_path: Path, sqlite_database: Dat
 
 @pytest.mark.parametrize("kind", ["binary", "several", "regression"])
 def test_a_browser_shows_it_without_a_fault(tmp_path: Path, sqlite_database: Database, kind: Kind) -> None:
-    """A picture that is not blank; nothing on the console; nothing wider than the window."""
+    """A picture that is not blank; nothing on the console; nothing wider than the window; no text cut at an edge."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("Chromium is not installed")
     report, _ = trained(tmp_path, sqlite_database, kind)
-    probe = "<script>document.title = JSON.stringify([document.documentElement.scrollWidth, innerWidth])</script>"
     probed = tmp_path / "probed.html"
-    probed.write_text(report.read_text(encoding="utf-8").replace("</body>", f"{probe}</body>"), encoding="utf-8")
+    probed.write_text(report.read_text(encoding="utf-8").replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
     common = [
         chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1080,4000",
@@ -109,8 +120,9 @@ def test_a_browser_shows_it_without_a_fault(tmp_path: Path, sqlite_database: Dat
     )
     title = re.search(r"<title>(.*?)</title>", shown.stdout)
     assert title is not None
-    wide, window = json.loads(title.group(1))
+    wide, window, cut = json.loads(html.unescape(title.group(1)))
     assert wide <= window
+    assert cut == []
 
 
 def test_ticks_are_round_and_told_apart() -> None:
