@@ -27,7 +27,11 @@ VALUES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric as it is scraped: `source` is where its numbers come from."""
+    """One metric as it is scraped: `source` is where its numbers come from.
+
+    `begins` are a sampled counter's label values that stand at 0 until there is a sample: one that begins at 1 has no
+    increase, and no rule would see what it counts happen first.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram", "summary"]
@@ -35,6 +39,7 @@ class Family:
     labels: tuple[str, ...] = ()
     source: Source = "worker"
     buckets: tuple[float, ...] = ()
+    begins: tuple[tuple[str, ...], ...] = ()
 
 
 _TABLE: Final = (
@@ -207,6 +212,7 @@ _TABLE: Final = (
         "Notifications to people, by what became of them.",
         ("outcome",),
         "samples",
+        begins=(("sent",), ("failed",), ("suppressed",)),
     ),
     Family(
         "ringside_tracking_waiting_events",
@@ -224,7 +230,13 @@ _TABLE: Final = (
         "samples",
     ),
     Family("ringside_shadow_lag_seconds", "gauge", "How far the slowest shadow is behind the log.", source="samples"),
-    Family("ringside_shadow_failures_total", "counter", "Requests that a challenger failed on.", source="samples"),
+    Family(
+        "ringside_shadow_failures_total",
+        "counter",
+        "Requests that a challenger failed on.",
+        source="samples",
+        begins=((),),
+    ),
     Family("ringside_runs_total", "counter", "Ended retrain runs.", ("trigger", "outcome"), "record"),
     Family("ringside_run_active", "gauge", "1 while a retrain run is requested or running.", source="record"),
     Family("ringside_run_trials", "gauge", "Trials that the active run has finished; 0 without one.", source="record"),

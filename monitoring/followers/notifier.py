@@ -152,11 +152,9 @@ class Notifier:
             return False
 
     def _count(self, outcome: str, more: int) -> None:
-        samples = self._record.samples
-        held = {s.labels["outcome"]: s.value for s in samples.all() if s.name == COUNTER}
-        counts = dict.fromkeys(("sent", "failed", "suppressed"), 0.0) | held
-        counts[outcome] += more
-        samples.replace(COUNTER, [({"outcome": name}, count) for name, count in counts.items()], self._now())
+        samples, labels = self._record.samples, {"outcome": outcome}
+        before = sum(s.value for s in samples.all() if (s.name, s.labels) == (COUNTER, labels))
+        samples.put([(COUNTER, labels, before + more)], self._now())
 
     def _now(self) -> datetime:
         return self._record.clock.now()

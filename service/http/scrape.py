@@ -112,16 +112,16 @@ class RecordCollector(Collector):
 
 
 def _sampled(connection: sa.Connection) -> Iterator[Metric]:
-    """The watcher's gauges. A sample that the table does not know, or with other labels, is left out."""
-    held: dict[str, Any] = {}
+    """What the watcher told. A sample that the table does not know, or with other labels, is left out."""
+    held = {name: dict.fromkeys(family.begins, 0.0) for name, family in FAMILIES.items() if family.begins}
     for row in connection.execute(sa.select(samples.c.name, samples.c.labels, samples.c.value)):
         family = FAMILIES.get(row.name)
         labels = _json_object(row.labels)
         if family is None or family.source != "samples" or set(labels) != set(family.labels):
             continue
-        metric = held.setdefault(row.name, _metric(family))
-        metric.add_metric([str(labels[name]) for name in family.labels], row.value)
-    yield from held.values()
+        held.setdefault(row.name, {})[tuple(str(labels[name]) for name in family.labels)] = row.value
+    for name, values in held.items():
+        yield _filled(name, values)
 
 
 def _counted_events(connection: sa.Connection) -> Iterator[Metric]:

@@ -193,9 +193,19 @@ def test_no_client_makes_series(service: tuple[Worker, Client]) -> None:
 
 def test_what_has_not_happened_yet_is_told_as_zero(service: tuple[Worker, Client]) -> None:
     """A counter that begins at 1 has no increase: no rule and no annotation would see the first event of its kind."""
-    counts = scraped(service[1])["ringside_audit_events_total"]
+    told = scraped(service[1])
+    counts = told["ringside_audit_events_total"]
     assert set(counts) == {(kind,) for kind in KINDS}
     assert counts["retrain_failed",] == 0
+    assert told["ringside_notifications_total"] == {("sent",): 0, ("failed",): 0, ("suppressed",): 0}
+    assert told["ringside_shadow_failures_total"] == {(): 0}
+
+
+def test_a_counter_goes_on_from_its_zero(service: tuple[Worker, Client]) -> None:
+    """The first message that fails is one more than there were, beside outcomes that still stand at 0."""
+    worker, client = service
+    worker.record.samples.put([("ringside_notifications_total", {"outcome": "failed"}, 1.0)], AT)
+    assert scraped(client)["ringside_notifications_total"] == {("sent",): 0, ("failed",): 1, ("suppressed",): 0}
 
 
 def test_what_the_record_does_not_know_of_stays_out(service: tuple[Worker, Client]) -> None:
