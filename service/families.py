@@ -143,8 +143,8 @@ _TABLE: Final = (
     Family(
         "ringside_data_quality_findings",
         "gauge",
-        "Columns with a finding of that check in the current window.",
-        ("check",),
+        "Columns with a finding of that check and severity (error or warning) in the current window.",
+        ("check", "severity"),
         "samples",
     ),
     Family(

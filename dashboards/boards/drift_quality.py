@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.board import Board, Choice, Row
-from dashboards.panel import Link, Panel, Query, above, age, below, events, yes_no
+from dashboards.panel import Link, Panel, Query, above, age, alarm_above, below, events, yes_no
 
 DRIFT = events("Drift checks, with reports", "drift_checked", "drift_detected")
 CHECKS = events("Quality checks, with reports", "quality_checked", "quality_declined", "concept_drift_detected")
@@ -135,13 +135,22 @@ DRIFTING = Row(
             above(0.6, 0.8),
         ),
         Panel(
-            "Data quality findings",
-            "Columns with a finding in the current window, by check. The drift report shows offending values.",
+            "Data quality errors",
+            "Columns of a broken feed in the current window, by check. The drift report shows offending values.",
             "short",
-            (Query("max by (check) (ringside_data_quality_findings)", "{{check}}"),),
+            (Query('max by (check) (ringside_data_quality_findings{severity="error"})', "{{check}}"),),
+            (DRIFT,),
+            alarm_above(1),
+            alert="RingsideDataQuality",
+        ),
+        Panel(
+            "Data quality warnings",
+            "Columns that look odd: more than chance explains, less than a broken feed brings. The report shows them.",
+            "short",
+            (Query('max by (check) (ringside_data_quality_findings{severity="warning"})', "{{check}}"),),
             (DRIFT,),
             above(1),
-            alert="RingsideDataQuality",
+            alert="RingsideDataSuspect",
         ),
         Panel(
             "Window",
@@ -150,7 +159,6 @@ DRIFTING = Row(
             (Query("max(ringside_drift_window_rows)", "requests"),),
             (DRIFT,),
             below(200, 1000),
-            width=12,
         ),
         Panel(
             "Reach of the window",
@@ -159,7 +167,6 @@ DRIFTING = Row(
             (Query("max(ringside_drift_window_age_seconds)", "oldest request"),),
             (DRIFT,),
             above(14 * 86_400, 30 * 86_400),
-            width=12,
         ),
     ),
 )

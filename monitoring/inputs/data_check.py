@@ -64,10 +64,13 @@ class DataCheck:
         self._hidden = hidden
 
     def look(self, reference: Window, current: Window, schema: Schema, as_of: datetime) -> DataQualityReport:
-        """What is wrong with the window; every check's count becomes a sample, also where it is 0."""
+        """What is wrong with the window; each check's counts become samples, also where they are 0."""
         refused = self._refused(current.since, as_of)
         report = inspect_window(reference, current, schema, refused=refused, hidden=self._hidden)
-        counts = [({"check": check}, float(count)) for check, count in report.columns_by_check().items()]
+        counts = [
+            ({"check": check, "severity": severity}, float(count))
+            for (check, severity), count in report.columns_by_check().items()
+        ]
         self._record.samples.replace(FINDINGS, counts, as_of)
         return report
 

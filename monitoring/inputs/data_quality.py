@@ -26,6 +26,7 @@ Check = Literal[
     "missing", "out_of_range", "unseen_category", "type_failure", "constant", "duplicates", "unit_slip", "column_swap"
 ]
 Severity = Literal["error", "warning"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning")
 CHECKS: tuple[Check, ...] = (
     "missing", "out_of_range", "unseen_category", "type_failure", "constant", "duplicates", "unit_slip", "column_swap",
 )  # fmt: skip
@@ -79,10 +80,10 @@ class DataQualityReport:
     def errors(self) -> tuple[DataFinding, ...]:
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
-    def columns_by_check(self) -> dict[Check, int]:
-        """How many columns each check found something in; 0 where it found nothing."""
-        counts = Counter(finding.check for finding in self.findings)
-        return {check: counts[check] for check in CHECKS}
+    def columns_by_check(self) -> dict[tuple[Check, Severity], int]:
+        """How many columns each check found something in, by how bad that is; 0 where it found nothing."""
+        counts = Counter((finding.check, finding.severity) for finding in self.findings)
+        return {(check, severity): counts[check, severity] for check in CHECKS for severity in SEVERITIES}
 
     def facts(self) -> list[dict[str, Any]]:
         """The findings as an event keeps them: columns and numbers, no values."""

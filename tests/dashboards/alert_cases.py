@@ -148,13 +148,31 @@ CASES = (
     Case(
         "RingsideDataQuality",
         {
-            **_both('ringside_data_quality_findings{check="missing"}', "2x40"),
-            **_both('ringside_data_quality_findings{check="duplicates"}', "0x40"),
+            **_both('ringside_data_quality_findings{check="missing",severity="error"}', "2x40"),
+            **_both('ringside_data_quality_findings{check="missing",severity="warning"}', "3x40"),
+            **_both('ringside_data_quality_findings{check="duplicates",severity="error"}', "0x40"),
         },
         "5m",
-        (_both('ringside_data_quality_findings{check="missing"}', "0x40"),),
+        (
+            _both('ringside_data_quality_findings{check="missing",severity="error"}', "0x40"),
+            _both('ringside_data_quality_findings{check="missing",severity="warning"}', "2x40"),
+        ),
         {"check": "missing"},
         {"summary": "2 columns fail the check missing"},
+    ),
+    Case(
+        "RingsideDataSuspect",
+        {
+            **_both('ringside_data_quality_findings{check="missing",severity="warning"}', "2x400"),
+            **_both('ringside_data_quality_findings{check="duplicates",severity="warning"}', "0x400"),
+        },
+        "90m",
+        (
+            _both('ringside_data_quality_findings{check="missing",severity="warning"}', "0x400"),
+            _both('ringside_data_quality_findings{check="missing",severity="error"}', "2x400"),
+        ),
+        {"check": "missing"},
+        {"summary": "2 columns look odd to the check missing"},
     ),
     Case(
         "RingsideQualityDeclined",

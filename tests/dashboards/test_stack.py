@@ -73,7 +73,8 @@ FOUND: dict[str, list[tuple[str, dict[str, str], float]]] = {
         ("ringside_output_drifted", {"output": "prediction"}, 1),
         ("ringside_output_drift_evidence", {"output": "prediction"}, 1.1),
     ],
-    "RingsideDataQuality": [("ringside_data_quality_findings", {"check": "missing"}, 2)],
+    "RingsideDataQuality": [("ringside_data_quality_findings", {"check": "missing", "severity": "error"}, 2)],
+    "RingsideDataSuspect": [("ringside_data_quality_findings", {"check": "unit_slip", "severity": "warning"}, 1)],
     "RingsideEstimatedQualityDeclined": [
         ("ringside_quality_declined", {"kind": "estimated"}, 1),
         ("ringside_quality", {"role": "champion", "metric": "log_loss", "kind": "estimated"}, 0.6),

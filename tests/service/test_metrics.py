@@ -65,7 +65,7 @@ CONTRACT = {
     "ringside_drift_alarm",
     "ringside_drift_window_rows",
     "ringside_drift_window_age_seconds",
-    "ringside_data_quality_findings{check}",
+    "ringside_data_quality_findings{check,severity}",
     "ringside_domain_classifier_auc",
     "ringside_quality_bound{role,metric,kind,bound}",
     "ringside_quality_declined{kind}",

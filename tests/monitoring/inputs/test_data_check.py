@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from monitoring.inputs.data_check import DataCheck, smallest_shift
 from monitoring.inputs.data_page import link_pages, render_page
-from monitoring.inputs.data_quality import CHECKS, inspect_window
+from monitoring.inputs.data_quality import CHECKS, SEVERITIES, inspect_window
 from monitoring.inputs.domain_classifier import tell_apart
 from service.events import RecordsRefused
 from tests.monitoring.arena import START
@@ -49,7 +50,8 @@ def numbers(house: WatchHouse) -> list[dict[str, Any]]:
 def test_a_quiet_day_says_so_in_samples_and_event_and_draws_nothing(house: WatchHouse) -> None:
     run_days(house, 0.0)
     samples = house.samples()
-    assert {check: samples["ringside_data_quality_findings", (check,)] for check in CHECKS} == dict.fromkeys(CHECKS, 0)
+    found = {key: samples["ringside_data_quality_findings", key] for key in product(CHECKS, SEVERITIES)}
+    assert found == dict.fromkeys(product(CHECKS, SEVERITIES), 0)
     assert samples["ringside_domain_classifier_auc", ()] == pytest.approx(0.5, abs=0.06)
     assert samples["ringside_drift_window_rows", ()] == 1000
     assert samples["ringside_drift_window_age_seconds", ()] == pytest.approx(86_400, abs=100)
@@ -69,7 +71,7 @@ def test_a_broken_day_has_a_page_that_its_event_and_the_drift_page_lead_to(house
     assert facts["domain_classifier"]["drifted"]
     html = house.record.reports.path(page).read_text()
     assert "Out of range" in html
-    assert house.samples()["ringside_data_quality_findings", ("out_of_range",)] == 1.0
+    assert house.samples()["ringside_data_quality_findings", ("out_of_range", "error")] == 1.0
     (detected,) = house.events("drift_detected")
     drift_page = house.record.reports.path(detected.data["report"]).read_text()
     assert f"href='{page}'" in drift_page
@@ -93,7 +95,7 @@ def test_between_decisions_there_are_samples_only(house: WatchHouse) -> None:
     current = window(5000, celsius=np.full(5000, np.nan))
     report = check.look(REFERENCE, current, schema_of(REFERENCE), START + DAY)
     assert [finding.check for finding in report.findings] == ["missing"]
-    assert house.samples()["ringside_data_quality_findings", ("missing",)] == 1.0
+    assert house.samples()["ringside_data_quality_findings", ("missing", "error")] == 1.0
     assert house.record.reports.recent("data") == []
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
-from monitoring.inputs.data_quality import CHECKS, DataFinding, DataQualityReport, inspect_window
+from monitoring.inputs.data_quality import CHECKS, SEVERITIES, DataFinding, DataQualityReport, inspect_window
 from monitoring.windows import Window
 from service.contract.columns import Column
 from service.log.columns import Failures
@@ -262,7 +263,8 @@ def test_an_event_gets_numbers_and_no_values_and_every_check_counts_its_columns(
     report = look(current)
     assert "Ann Smith" in str(report.findings)
     assert "Ann Smith" not in json.dumps(report.facts())
-    assert report.columns_by_check() == dict.fromkeys(CHECKS, 0) | {"unseen_category": 1}
+    nothing = dict.fromkeys(product(CHECKS, SEVERITIES), 0)
+    assert report.columns_by_check() == nothing | {("unseen_category", "error"): 1}
 
 
 def test_of_a_handful_of_rows_nothing_is_said() -> None:
