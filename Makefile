@@ -85,7 +85,7 @@ format: setup
 serve: setup  ## Run service and watcher for ./ringside.toml
 	$(BIN)/ringside up $(ARGS)
 
-boards: setup  ## Write the Grafana boards anew
+boards: setup  ## Write the Grafana boards, and Prometheus' page for operators, anew
 	$(BIN)/python -m dashboards.build
 
 pictures: setup packages  ## Run the demo, and draw the boards' panels from Prometheus into docs/boards (about six minutes)

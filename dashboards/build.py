@@ -1,4 +1,4 @@
-"""Writes the Grafana boards: `make boards`. The JSON is committed; a test keeps it fresh."""
+"""Writes the Grafana boards, and Prometheus' page for operators: `make boards`. Tests keep what is committed fresh."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from dashboards.board import Board, board_json
 from dashboards.boards import bout, drift_quality, governance, serving
+from dashboards.runbook import write_runbook
 
 FOLDER: Final = Path(__file__).parent / "grafana" / "boards"
 BOARDS: Final[tuple[Board, ...]] = (serving.BOARD, drift_quality.BOARD, bout.BOARD, governance.BOARD)
@@ -21,3 +22,4 @@ def write_boards() -> None:
 
 if __name__ == "__main__":
     write_boards()
+    write_runbook()

@@ -73,6 +73,11 @@ class Prometheus:
         held = self.query_range('count by (alertname) (ALERTS{alertstate="firing"})')
         return {series["metric"]["alertname"] for series in held}
 
+    def runbooks(self) -> dict[str, str]:
+        """Where each alert that fires now says that operators read on."""
+        held = httpx.get(f"{self.url}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
+        return {one["labels"]["alertname"]: one["annotations"]["runbook_url"] for one in held}
+
     def wait_fired(self, *names: str, timeout: float = 40) -> None:
         wait_until(
             lambda: set(names) <= self.fired(), timeout, f"{sorted(set(names) - self.fired())} to fire", every=0.3
@@ -125,6 +130,8 @@ def prometheus(folder: Path, service: str, alertmanager_url: str, token: Path) -
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(held))
     options = [f"--config.file={file}", f"--storage.tsdb.path={folder}/prometheus"]
+    consoles = DASHBOARDS / "prometheus" / "consoles"
+    options += [f"--web.console.templates={consoles}", f"--web.external-url=http://127.0.0.1:{port}"]
     with _running([program, *options, f"--web.listen-address=127.0.0.1:{port}"], folder / "prometheus.log", port):
         yield Prometheus(f"http://127.0.0.1:{port}", time.time())
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from dashboards.prepare import IMAGE_USER, KEEPERS, prepare
+from dashboards.runbook import PAGE
 from service.settings import load_settings
 from tests.dashboards.promtool import DASHBOARDS
 
@@ -140,6 +141,9 @@ def test_the_programs_find_their_files() -> None:
         (file,) = [held.removeprefix(option) for held in SERVICES[name]["command"] if held.startswith(option)]
         assert mounted(name, file).is_file()
     assert (mounted("prometheus", "/etc/prometheus") / PROMETHEUS["rule_files"][0]).is_file()
+    templates = "--web.console.templates="
+    (consoles,) = [held.removeprefix(templates) for held in SERVICES["prometheus"]["command"] if templates in held]
+    assert (mounted("prometheus", consoles) / PAGE.name).is_file()
     provider = yaml.safe_load((DASHBOARDS / "grafana/provisioning/dashboards/ringside.yml").read_text())
     boards = mounted("grafana", provider["providers"][0]["options"]["path"])
     assert len(list(boards.glob("*.json"))) == 4

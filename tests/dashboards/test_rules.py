@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 import yaml
 
+from dashboards.runbook import PAGE, render_runbook
+from dashboards.runbook import SOURCE as OPERATIONS
 from tests.dashboards.alert_cases import CASES, Case, Series
 from tests.dashboards.promtool import DASHBOARDS, RULES, alerts, need, rules, run, seconds
 
+URL = "https://prometheus.example"  # where people reach it
 INTERVAL = 15  # seconds between samples, as prometheus.yml scrapes
-OPERATIONS = DASHBOARDS.parent / "docs" / "operations.md"
 
 
-def anchors(page: Path) -> set[str]:
-    """The names by which headings can be linked to."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+def sections(page: Path) -> set[str]:
+    """The names by which its headings can be linked to."""
+    return set(re.findall(r'<h\d id="([^"]+)">', page.read_text()))
 
 
 def test_every_alert_has_a_case() -> None:
@@ -31,8 +32,9 @@ def test_every_alert_has_a_case() -> None:
 
 def check(case: Case, series: Series, *, fires: bool, at: str, folder: Path) -> None:
     rule = alerts()[case.alert]
+    said = rule["annotations"] | {"runbook_url": f"{URL}/consoles/{PAGE.name}#{case.alert.lower()}"}
     expected: list[Mapping[str, Any]] = [
-        {"exp_labels": {**rule["labels"], **case.labels}, "exp_annotations": {**rule["annotations"], **case.says}}
+        {"exp_labels": {**rule["labels"], **case.labels}, "exp_annotations": {**said, **case.says}}
     ]
     tested = {"eval_time": at, "alertname": case.alert, "exp_alerts": expected if fires else []}
     held = {
@@ -41,6 +43,7 @@ def check(case: Case, series: Series, *, fires: bool, at: str, folder: Path) -> 
         "tests": [
             {
                 "interval": f"{INTERVAL}s",
+                "external_url": URL,
                 "input_series": [{"series": name, "values": values} for name, values in series.items()],
                 "alert_rule_test": [tested],
             }
@@ -71,9 +74,22 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
     for name, rule in alerts().items():
         assert rule["labels"]["severity"] in ("critical", "warning", "info"), name
         assert "for" in rule, name
-        assert set(rule["annotations"]) == {"summary", "description", "runbook"}, name
-        assert rule["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}"
-    assert {name.lower() for name in alerts()} <= anchors(OPERATIONS)
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}, name
+    assert {name.lower() for name in alerts()} <= sections(PAGE)
+
+
+def test_the_page_for_operators_that_prometheus_serves_is_fresh() -> None:
+    """`make boards` writes what is committed; every link on it leads to one of its sections."""
+    assert PAGE.read_text() == render_runbook(OPERATIONS.read_text())
+    links = re.findall(r'href="([^"]*)"', PAGE.read_text())
+    assert links
+    assert {link.removeprefix("#") for link in links} <= sections(PAGE)
+
+
+def test_the_page_is_a_template_and_shows_braces_all_the_same() -> None:
+    page = render_runbook("# Uses `{{ $labels }}`\n\n[there](there.md), [here](#uses--labels-)\n")
+    assert '>Uses <code>{{"{{"}} $labels }}</code></h1>' in page
+    assert '<p>there, <a href="#uses--labels-">here</a></p>' in page
 
 
 def test_the_page_for_operators_describes_no_alert_that_is_gone() -> None:

@@ -265,6 +265,16 @@ def test_what_the_watcher_finds_is_told(ring: Ring) -> None:
     ring.prometheus.wait_fired(*FOUND)
 
 
+def test_an_alert_leads_to_its_section_of_the_page_for_operators(ring: Ring) -> None:
+    """On the Prometheus that fired it."""
+    runbooks = ring.prometheus.runbooks()
+    assert {"RingsideDriftAlarm", "RingsideDataQuality", "RingsideDataSuspect"} <= set(runbooks)
+    for name, url in runbooks.items():
+        page = httpx.get(url, timeout=10)
+        assert page.status_code == 200
+        assert f'<h3 id="{url.partition("#")[2]}">{name}</h3>' in page.text
+
+
 def test_alertmanager_brings_every_alert_to_the_service_and_none_of_these_asks_for_a_retrain(ring: Ring) -> None:
     """With its token, by its own webhook; each is written down once, however often it is sent."""
     fired = ring.prometheus.fired()
