@@ -20,7 +20,7 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
     it as rarely as any other minutes.
     """
     if settings.log.retention is not None:
-        forgotten = record.log.forget(as_of - settings.log.retention)
+        forgotten = record.log.forget(as_of - settings.log.retention, record.archive if settings.log.archive else None)
         if forgotten:
             log_line("requests forgotten", requests=forgotten, before=as_of - settings.log.retention)
     record.reports.forget("drift", KEPT_PAGES)

@@ -16,9 +16,10 @@ from service.clock import EPOCH, MICROSECOND, Clock, machine_now, to_micros
 from service.database import Database
 from service.errors import InvalidLabel, InvalidRecord, LogUnavailable
 from service.log.appender import Appender, open_appender
+from service.log.archive import LogArchive
 from service.log.counts import count_log
 from service.log.disk_pace import DiskPace
-from service.log.forgetting import forget_some
+from service.log.forgetting import forget
 from service.log.labels import add_labels, storable
 from service.log.requests_clock import RequestsClock
 from service.log.window import even_share
@@ -36,7 +37,7 @@ from service.logged import (
     new_id,
     new_ids,
 )
-from service.store.tables import labels, prediction_ids, predictions
+from service.store.tables import LOGGED, labels, prediction_ids, predictions
 
 __all__ = [
     "Answer",
@@ -58,21 +59,8 @@ __all__ = [
 # Longer than any commit behind it takes, shorter than a client waits.
 PATIENCE_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
-FORGET_AT_ONCE = 1000  # rows in one transaction, so that requests never wait long behind it
 UNSTORABLE = (UnicodeError, OverflowError, psycopg.DataError, sqlite3.DataError, sa.exc.DataError)
 UNAVAILABLE = (sqlite3.Error, psycopg.Error, sa.exc.DBAPIError, OSError)
-
-ROW = (
-    predictions.c.seq,
-    predictions.c.xid,
-    predictions.c.id,
-    predictions.c.requested_at,
-    predictions.c.model_version,
-    predictions.c.record,
-    predictions.c.prediction,
-    predictions.c.probabilities,
-    predictions.c.marks,
-)
 
 
 class PredictionLog:
@@ -197,7 +185,7 @@ class PredictionLog:
         On PostgreSQL transactions end out of order: rows come by transaction, and only once every transaction that
         began before has ended. So the order is the arrival's only roughly, and a writer that hangs holds the tail.
         """
-        query = sa.select(*ROW).limit(limit)
+        query = sa.select(*LOGGED).limit(limit)
         if self._database.dialect == "sqlite":
             query = query.where(predictions.c.seq > cursor.seq).order_by(predictions.c.seq)
         else:
@@ -231,7 +219,7 @@ class PredictionLog:
         in_time = sa.and_(came.c.seq == predictions.c.seq, _micros(came.c.received_at) <= until)
         latest = sa.select(sa.func.max(came.c.label_seq)).where(in_time).scalar_subquery()
         query = (
-            sa.select(*ROW, labels.c.label, labels.c.received_at)
+            sa.select(*LOGGED, labels.c.label, labels.c.received_at)
             .select_from(predictions.outerjoin(labels, labels.c.label_seq == latest))
             .where(predictions.c.requested_at <= as_of - horizon, predictions.c.seq > after_seq)
             .order_by(predictions.c.requested_at, predictions.c.seq)
@@ -257,7 +245,7 @@ class PredictionLog:
     ) -> list[LoggedRow]:
         """Requests with after < requested_at ≤ until, in request order; of a `share` below 1 an even sample."""
         query = (
-            sa.select(*ROW)
+            sa.select(*LOGGED)
             .where(predictions.c.requested_at > after, predictions.c.requested_at <= until)
             .order_by(predictions.c.requested_at, predictions.c.seq)
             .limit(limit)
@@ -271,7 +259,7 @@ class PredictionLog:
         if not storable(id):
             return None
         meant = sa.select(prediction_ids.c.seq).where(prediction_ids.c.id == id).scalar_subquery()
-        rows = self._rows(sa.select(*ROW).where(predictions.c.seq == meant))
+        rows = self._rows(sa.select(*LOGGED).where(predictions.c.seq == meant))
         return rows[0] if rows else None
 
     def counts(self, as_of: datetime, horizon: timedelta) -> LogCounts:
@@ -300,15 +288,12 @@ class PredictionLog:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def forget(self, before: datetime) -> int:
-        """Deletes requests before that time with their ids and labels, and says how many. Numbers are never reused."""
-        forgotten = 0
-        while True:
-            with self._database.write() as connection:
-                deleted = forget_some(connection, before, FORGET_AT_ONCE)
-            forgotten += deleted
-            if deleted == 0:
-                return forgotten
+    def forget(self, before: datetime, archive: LogArchive | None = None) -> int:
+        """Deletes requests before that time with their ids and labels, and says how many. Numbers are never reused.
+
+        With an archive, labelled requests are on disk there before they leave the log.
+        """
+        return forget(self._database, before, archive)
 
     def close(self) -> None:
         """Lets go of the append connections; the next append makes a new one. One that hangs keeps its own."""

@@ -8,6 +8,7 @@ from service.artifact import ArtifactStore
 from service.clock import Clock, SystemClock
 from service.database import Database
 from service.event_log import EventLog
+from service.log.archive import LogArchive
 from service.log.requests_clock import RequestsClock
 from service.prediction_log import PredictionLog
 from service.registry import Registry
@@ -38,6 +39,7 @@ class Record:
     samples: Samples
     reports: Reports
     artifacts: ArtifactStore
+    archive: LogArchive
 
     def close(self) -> None:
         self.log.close()
@@ -80,4 +82,5 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
         samples=Samples(database),
         reports=Reports(database, settings.store.artifacts, clock),
         artifacts=artifacts,
+        archive=LogArchive(settings.store.artifacts),
     )

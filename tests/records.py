@@ -11,6 +11,7 @@ from service.artifact import ArtifactStore
 from service.clock import Clock, machine_now
 from service.database import Database
 from service.event_log import EventLog
+from service.log.archive import LogArchive
 from service.prediction_log import PredictionLog
 from service.record import Record
 from service.registry import ModelVersion, Registry
@@ -44,6 +45,7 @@ def record_on(
         samples=Samples(database),
         reports=Reports(database, root, clock),
         artifacts=artifacts,
+        archive=LogArchive(root),
     )
 
 

@@ -14,11 +14,27 @@ from service.settings import Settings
 
 
 def read_rows(settings: Settings, record: Record, problem: ProblemSchema, as_of: datetime) -> Dataset:
-    """The source, and the log's requests that were mature at `as_of`. Raises DataError."""
+    """The source, and the log's and its archive's requests that were mature at `as_of`. Raises DataError."""
     logged: Sequence[MaturedRow] = []
     if settings.data.include_labelled_log:
         logged = record.log.matured(as_of, settings.quality.label_horizon, late_labels=True)
+        archived = _archived(settings, record, as_of, logged)
+        logged = sorted([*archived, *logged], key=lambda row: (row.requested_at, row.seq)) if archived else logged
     return load(settings, problem, logged, _span(settings, as_of))
+
+
+def _archived(settings: Settings, record: Record, as_of: datetime, logged: Sequence[MaturedRow]) -> list[MaturedRow]:
+    """What has left the log, as far back as these settings learn; what is still in the log, too, is left out."""
+    retrain = settings.retrain
+    # A recent window ends with the newest row, which is a logged one or later.
+    since = logged[-1].requested_at - retrain.window_length if logged and retrain.window == "recent" else None
+    newest = retrain.max_rows - sum(row.label is not None for row in logged) if retrain.max_rows else None
+    if newest is not None and newest <= 0:
+        return []
+    held = {row.seq for row in logged}
+    until = as_of - settings.quality.label_horizon
+    rows = record.archive.read(as_of, since=since, newest=newest)
+    return [row for row in rows if row.seq not in held and row.requested_at <= until]
 
 
 def _span(settings: Settings, as_of: datetime) -> Span:

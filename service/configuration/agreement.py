@@ -20,6 +20,8 @@ def disagreements(settings: Settings) -> Iterator[str]:
         yield "watch.lease: shorter than two of watch.heartbeat; expected at least that"
     if settings.log.retention is not None and settings.log.retention < settings.quality.label_horizon:
         yield "log.retention: shorter than quality.label_horizon; nothing would ever mature"
+    if settings.log.archive and settings.log.retention is None:
+        yield "log.archive: true without log.retention; nothing ever leaves the log"
     if settings.log.id_window < settings.quality.label_horizon:
         yield "log.id_window: shorter than quality.label_horizon; late labels would find no request"
 

@@ -158,4 +158,9 @@ class LogSettings(Section):
     retention: PositiveDuration | None = Field(
         None, examples=["365d"], description="Logged requests are forgotten after it."
     )
+    archive: bool = Field(
+        False,
+        description="Labelled requests that retention takes out of the log are kept as Parquet files, without their "
+        "ids, beside the artifacts, and learned from.",
+    )
     redact: tuple[Name, ...] = Field((), description="Carried columns that are not written to the log.")

@@ -97,6 +97,19 @@ prediction_ids = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# What a LoggedRow is made of, in its order.
+LOGGED = (
+    predictions.c.seq,
+    predictions.c.xid,
+    predictions.c.id,
+    predictions.c.requested_at,
+    predictions.c.model_version,
+    predictions.c.record,
+    predictions.c.prediction,
+    predictions.c.probabilities,
+    predictions.c.marks,
+)
+
 labels = sa.Table(
     "labels",
     metadata,

@@ -574,6 +574,22 @@ def test_the_audit_trail_is_verified_and_retention_kept(tmp_path: Path) -> None:
     assert house.record.log.counts(START + 20 * DAY, DAY).predictions == 0
 
 
+def test_retention_archives_labelled_requests_where_wanted(tmp_path: Path) -> None:
+    house = WatchHouse(tmp_path, toml=DAILY + '[log]\nretention = "10d"\narchive = true\n')
+    house.register(1.0)
+    watcher = house.leader()
+    house.to(START)
+    house.traffic(1.0, count=10)
+    known = house.record.log.matured(START + 20 * DAY, DAY, late_labels=True)
+    house.to(START + 20 * DAY)
+    house.seconds += 3600
+    house.look(watcher)
+    assert house.record.log.counts(START + 20 * DAY, DAY).predictions == 0
+    kept = house.record.archive.read(START + 20 * DAY)
+    assert [(row.seq, row.label) for row in kept] == [(row.seq, row.label) for row in known]
+    assert len(kept) == 10
+
+
 def test_the_heartbeat_is_a_sample_on_the_machines_clock(house: WatchHouse) -> None:
     before = machine_now().timestamp()
     house.leader()

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from retrain.data.rows import read_rows
 from retrain.job import RunResult, run
 from service.champion import ServedModel
 from service.database import Database
@@ -215,3 +216,25 @@ def test_without_the_log_evidence_begins_behind_what_stood_in_it(tmp_path: Path,
     carry_out(project)
     version = project.record.registry.version("v1")
     assert (version.read_until_seq, version.card["logged_rows"]) == (25, 0)
+
+
+def test_what_retention_archived_is_learned_from_like_the_log(project: Project) -> None:
+    """The same rows in the same order, whichever of them have left the log; as far back as the settings learn."""
+    problem = project.settings.problem_schema()
+    assert problem is not None
+    since = START + timedelta(days=300)
+    log_rows(project, make_frame("binary", 60), since)
+    as_of = project.clock.now()
+
+    def rows(**retrain: Any) -> tuple[str, list[int], list[int]]:
+        chosen = project.settings.model_copy(update={"retrain": project.settings.retrain.model_copy(update=retrain)})
+        held = read_rows(chosen, project.record, problem, as_of)
+        return held.fingerprint(), held.seqs.tolist(), held.times.tolist()
+
+    asked: list[Mapping[str, Any]] = [
+        {}, {"max_rows": 40}, {"max_rows": 70}, {"window": "recent", "window_length": timedelta(hours=36)},
+    ]  # fmt: skip
+    before = [rows(**each) for each in asked]
+    assert [len(seqs) for _, seqs, _ in before] == [860, 40, 70, 37]
+    assert project.record.log.forget(since + timedelta(hours=30), project.record.archive) == 30
+    assert [rows(**each) for each in asked] == before

@@ -178,6 +178,7 @@ def test_all_wrong_values_at_once(load: Load) -> None:
         (PROBLEM + "[drift]\nevery = '2d'", "drift.decide_every"),
         (PROBLEM + "[watch]\nlease = '6s'", "watch.lease"),
         (PROBLEM + "[log]\nretention = '1h'", "log.retention"),
+        (PROBLEM + "[log]\narchive = true", "log.archive"),
         (PROBLEM + "[log]\nid_window = '1h'", "log.id_window"),
         ("folder = '/'\n" + PROBLEM, "folder"),
         ("", "problem"),
