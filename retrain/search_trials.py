@@ -1,7 +1,7 @@
 """The trials of a search: proposed by Optuna, judged side by side, told of in order.
 
 Each proposal follows from the seed, the trial's number and the trials some way before it, so that neither the number
-of processes nor a break (`retrain.trial_record`) changes what is proposed.
+of processes nor a break (`retrain.trials.trial_record`) changes what is proposed.
 """
 
 from __future__ import annotations

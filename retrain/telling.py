@@ -11,7 +11,7 @@ from service.schema import Task
 
 Progress = Callable[[Mapping[str, Any]], None]
 
-# What trials are compared by; see `retrain.validation`.
+# What trials are compared by; see `retrain.trials.validation`.
 METRICS: Mapping[Task, str] = {"classification": "log_loss", "regression": "rmse"}
 
 

@@ -1,7 +1,7 @@
 """The prediction service under BentoML: workers, sockets, life cycle. Served with `bentoml serve .`.
 
 The only import of bentoml. Importing this starts nothing: every worker and their parent do it. What a worker holds
-is opened by the start-up hook, and everything a request meets is in `service.front` and `service.routes`.
+is opened by the start-up hook, and everything a request meets is in `service.http.front` and `service.http.routes`.
 """
 
 from __future__ import annotations

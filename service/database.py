@@ -1,4 +1,4 @@
-"""The way to the record: one way in for each of reading and writing; its tables are in `service.tables`.
+"""The way to the record: one way in for each of reading and writing; its tables are in `service.store.tables`.
 
 SQLite (WAL) is the embedded default; PostgreSQL is the same code by one URL. Between processes nothing is called:
 the prediction service, the watcher and the retrain job meet only here.
@@ -99,7 +99,7 @@ class Database:
         # NORMAL survives the death of any process; FULL survives the loss of power too.
         cursor.execute(f"PRAGMA synchronous = {'FULL' if self.durability == 'fsync' else 'NORMAL'}")
         cursor.execute("PRAGMA cache_size = -16000")
-        # Serving processes have a thread for it (`service.checkpoint`); this is for when none runs: 64 MB of log.
+        # Serving processes have a thread for it (`service.log.checkpoint`); this is for when none runs: 64 MB of log.
         cursor.execute("PRAGMA wal_autocheckpoint = 16000")
         cursor.close()
 

@@ -1,8 +1,8 @@
 """The data contract: which columns a record has, what training saw in them, and which classes are answered.
 
 The schema belongs to the problem, not to a model version; what training saw (ranges, categories, classes) belongs
-to each version's `schema.json`. What a value may be stands in `service.columns`; reading records in
-`service.decoder`.
+to each version's `schema.json`. What a value may be stands in `service.contract.columns`; reading records in
+`service.contract.decoder`.
 """
 
 from __future__ import annotations

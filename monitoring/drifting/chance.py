@@ -1,7 +1,7 @@
 """How often a quiet day would be as far from the reference as this one: the p-values that an alarm is made of.
 
-Two kinds of chance come together: few rows are a noisy picture of their day (`monitoring.calibration`), and days
-differ (`monitoring.day_effect`). As squares they add: a day at distance b, seen through noise s, is found at
+Two kinds of chance come together: few rows are a noisy picture of their day (`monitoring.drifting.calibration`), and days
+differ (`monitoring.drifting.day_effect`). As squares they add: a day at distance b, seen through noise s, is found at
 √(b² + s²).
 """
 

@@ -1,6 +1,6 @@
 """Whether what was measured day by day is an alarm: pure, and recomputable from what the events keep.
 
-Every decision has a p-value of each statistic (`monitoring.chance`). A p-value becomes e-values by bets κ·p^(κ−1),
+Every decision has a p-value of each statistic (`monitoring.drifting.chance`). A p-value becomes e-values by bets κ·p^(κ−1),
 which chance multiplies by at most one on average (Vovk and Wang, Annals of Statistics 2021). Over decisions each bet
 is a Shiryaev-Roberts e-detector, M ← (M + 1)·e (Shin, Ramdas and Rinaldo, "E-detectors", 2022), and so is any fixed
 weighted average of them. The average over bets, spans, features and outputs crosses `needed` by chance at most once

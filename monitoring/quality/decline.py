@@ -1,7 +1,7 @@
 """Whether the champion's loss rose beyond what its card promised. Pure.
 
 The null is that the mean loss is at most `allowed`: the upper bound of the loss on the holdout that its training kept,
-and the tolerance above it. Half of alpha is for that bound, half for the evidence (`monitoring.rise`), so that a sound
+and the tolerance above it. Half of alpha is for that bound, half for the evidence (`monitoring.quality.rise`), so that a sound
 champion is ever called declined in at most a share alpha of all lives, however often one looks.
 """
 

@@ -1,10 +1,10 @@
 """What quality to expect of answers whose labels have not come yet.
 
-Classification: what the probabilities expect of themselves, recalibrated (`monitoring.confidence`). Regression: models,
-fitted on matured rows, foretell each answer's error (`monitoring.error_model`).
+Classification: what the probabilities expect of themselves, recalibrated (`monitoring.quality.confidence`). Regression: models,
+fitted on matured rows, foretell each answer's error (`monitoring.quality.error_model`).
 
 Both are blind to a change in what follows from the features. What they said of requests whose labels came since is
-therefore held against what those say: see `monitoring.decline`.
+therefore held against what those say: see `monitoring.quality.decline`.
 """
 
 from __future__ import annotations

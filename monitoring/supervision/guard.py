@@ -1,6 +1,6 @@
 """Ends what a supervisor started, once its end of the pipe closes: when it stops, and when it is killed.
 
-python -m monitoring.guard MARK PATIENCE_SECONDS < pipe
+python -m monitoring.supervision.guard MARK PATIENCE_SECONDS < pipe
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 LossName = Literal["brier", "zero_one", "log", "absolute"]
 
-# As in a bout (monitoring.loss): a certain and wrong answer has no finite log loss.
+# As in a bout (monitoring.quality.loss): a certain and wrong answer has no finite log loss.
 LOG_FLOOR = 1e-3
 SMALLEST = 1e-15
 

@@ -1,4 +1,4 @@
-"""A model as a scikit-learn pipeline: an encoder of `retrain.encoding`, then one estimator, or an ensemble."""
+"""A model as a scikit-learn pipeline: an encoder of `retrain.features.encoding`, then one estimator, or an ensemble."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What moved one logged answer: the version's own files are loaded, and the model is asked about the record again.
 
 In a child process, so that the worker keeps its memory and its event loop, the interpreter's lock is never held by
-work that yields, and a version that is large, slow or broken ends with its child. `python -m service.explainer`
+work that yields, and a version that is large, slow or broken ends with its child. `python -m service.explain.explainer`
 takes a Question as JSON on standard input, and answers as JSON on standard output.
 """
 

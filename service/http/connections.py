@@ -1,7 +1,7 @@
 """Connections before there is a request: how long, and how much, a client may send until its headers are complete.
 
 uvicorn waits for them for ever, and holds what it is sent. BentoML makes uvicorn's configuration itself, so that the
-protocol is named in uvicorn's own table of protocols; the guard (`service.front`) sees a request only once its
+protocol is named in uvicorn's own table of protocols; the guard (`service.http.front`) sees a request only once its
 headers are there, and has its own deadline from then on.
 """
 

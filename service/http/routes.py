@@ -1,6 +1,6 @@
 """Every route in one table: path, method, the weakest role that may call it, and what it does.
 
-What is not in the table is not there. The guard in front (`service.front`) reads roles and templates from it, the
+What is not in the table is not there. The guard in front (`service.http.front`) reads roles and templates from it, the
 mounted application its endpoints, and `/docs.json` its words.
 """
 

@@ -1,4 +1,4 @@
-"""Logged records as columns, decoded in bulk by the rules of `service.columns`.
+"""Logged records as columns, decoded in bulk by the rules of `service.contract.columns`.
 
 The decode step of requests refuses a record as a whole; what is in the log was taken once, perhaps under another
 schema than today's. Here a value that its column cannot take is missing, and counted as a failure of its own.

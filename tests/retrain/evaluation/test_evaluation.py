@@ -73,7 +73,7 @@ def test_models_are_compared_row_by_row() -> None:
 
 
 def test_bouts_losses_lie_between_nothing_and_one() -> None:
-    """As monitoring.loss scales them."""
+    """As monitoring.quality.loss scales them."""
     certain = np.array([[1.0, 0.0], [0.0, 1.0]])
     wrong = np.array([1, 0])
     for name in ("brier", "zero_one", "log"):
