@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.errors import Absent, DataError, InputError, RingsideError, SettingsError
-from service.terminal.terminal import event_line, progress_shown, short, tell, tell_run, tell_table
+from service.terminal.output import event_line, progress_shown, short, tell, tell_run, tell_table
 
 if TYPE_CHECKING:
+    from service.calling.client import AsyncClient, Client, LabelsTaken, Prediction, RequestRefused, Unreachable
     from service.record import Record
     from service.settings import Settings
     from service.store.roles import Roles
-    from service.terminal.client import AsyncClient, Client, LabelsTaken, Prediction, RequestRefused, Unreachable
 
 # What applications import. Everything else here is the command line.
 __all__ = ["AsyncClient", "Client", "LabelsTaken", "Prediction", "RequestRefused", "Unreachable"]
@@ -51,7 +51,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in t
 def __getattr__(name: str) -> object:
     """The client's classes, loaded when they are asked for: the command line does without them."""
     if name in __all__:
-        from service.terminal import client
+        from service.calling import client
 
         return getattr(client, name)
     raise AttributeError(f"module 'ringside' has no attribute {name!r}")
@@ -146,7 +146,7 @@ def profile(
     Example: ringside profile --output profile.html
     """
     from retrain.exploration import explore
-    from service.terminal.terminal import tell_findings
+    from service.terminal.output import tell_findings
 
     settings, record = _opened(config)
     found = explore(settings, record)
@@ -310,7 +310,7 @@ def explain(
     """
     from service.explain.explainer import explain as attribute
     from service.explain.explanation import explanation
-    from service.terminal.terminal_explanation import tell_explanation
+    from service.terminal.explanation import tell_explanation
 
     settings, record = _opened(config)
     told = explanation(record, settings, id, attribute if attribution else None)

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.drift import FEWEST_VALUES
+from monitoring.drifting.alarm import SPANS, AlarmState, Line, decide, decisions_per_alarm, line_weights, uses
 from monitoring.drifting.calibration import Grid, jensen_shannon
 from monitoring.drifting.chance import Chance, Quiet, Statistic
-from monitoring.drifting.drift_alarm import SPANS, AlarmState, Line, decide, decisions_per_alarm, line_weights, uses
 from monitoring.windows import Window
 
 Floats = npt.NDArray[np.float64]

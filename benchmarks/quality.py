@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.results import replace_section, table
 from monitoring.quality.cohort import DAY_MICROS, Cohort
-from monitoring.quality.estimated_quality import Estimator, fit_estimator
+from monitoring.quality.estimated import Estimator, fit_estimator
 from monitoring.quality.loss import Loss
 from monitoring.quality.measures import measure, standard_error
 from monitoring.quality.rise import DaySums, accumulate, merge, sum_days

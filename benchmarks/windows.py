@@ -130,7 +130,7 @@ def batches(size: Size, rng: np.random.Generator) -> Iterator[Batch]:
 
 def check(toml: Path) -> dict[str, Any]:
     """In the child: the first check, which decides, and the next one."""
-    from monitoring.drifting.drift_check import DriftCheck
+    from monitoring.drifting.check import DriftCheck
 
     settings = load_settings(toml)
     record = open_record(settings, migrate=False)

@@ -1,10 +1,10 @@
 """Whether requests still look like what the champion was trained on. The only place that knows Evidently.
 
 Evidently computes the effect sizes and draws the report; whether that is an alarm is decided by the accumulated
-evidence of days (`monitoring.drifting.drift_alarm`). Beside each score stands what it has to pass to be worth a look: both
-Evidently's own threshold and what chance alone reaches at this window's size (`monitoring.drifting.calibration`), at a level
-shared out over all columns and all decisions of a quarter. Evidently drops missing values before it looks, so that
-missingness is a statistic of its own.
+evidence of days (`monitoring.drifting.alarm`). Beside each score stands what it has to pass to be worth a look: both
+Evidently's own threshold and what chance alone reaches at this window's size (`monitoring.drifting.calibration`), at a
+level shared out over all columns and all decisions of a quarter. Evidently drops missing values before it looks, so
+that missingness is a statistic of its own.
 """
 
 from __future__ import annotations

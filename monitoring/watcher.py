@@ -10,12 +10,12 @@ from typing import Protocol
 
 from monitoring.agenda import JobName, job_name, plan_jobs
 from monitoring.bout import open_due_bouts, settle_bouts
-from monitoring.drifting.drift_check import DriftCheck
+from monitoring.drifting.check import DriftCheck
 from monitoring.facts import asks_of_checks
 from monitoring.housekeeping import keep_house
 from monitoring.leadership import Leadership
+from monitoring.quality.check import QualityCheck
 from monitoring.quality.label_watch import LabelWatch
-from monitoring.quality.quality_check import QualityCheck
 from monitoring.retraining import Retraining
 from monitoring.schedule import Schedule
 from monitoring.settings_trail import say_settings

@@ -25,7 +25,7 @@ from service.record import Record, open_record
 from service.settings import Settings, load_settings
 from service.store.leases import Fence
 from service.store.runs import Run
-from service.terminal.terminal import progress_shown
+from service.terminal.output import progress_shown
 
 DONE, NO, USAGE = 0, 1, 2
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from retrain.data.dataset import Dataset
 from retrain.data.lineage import git_commit, library_versions
-from retrain.evaluation.evaluation import Metrics
 from retrain.evaluation.examination import Examination
 from retrain.evaluation.insight import Insight
+from retrain.evaluation.metrics import Metrics
 from retrain.gate import GateDecision, Parity
 from retrain.guards.finding import Finding
 from retrain.mode import ModeDecision

@@ -11,7 +11,7 @@ from retrain.data.rows import read_rows
 from retrain.division import divide
 from retrain.evaluation.examination import read_champion
 from retrain.guards.finding import Finding
-from retrain.guards.guards import GuardContext, inspect_data
+from retrain.guards.inspection import GuardContext, inspect_data
 from retrain.guards.profile import Profile, profile_data
 from retrain.guards.representation import read_populations
 from retrain.report.profile_page import render_profile

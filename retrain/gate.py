@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from retrain.evaluation.evaluation import Comparison
+from retrain.evaluation.metrics import Comparison
 
 # A version whose ONNX answers differ from its estimator's by more is not the model that was judged.
 PARITY_TOLERANCE = 1e-5

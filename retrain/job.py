@@ -26,22 +26,22 @@ from retrain.evaluation.examination import Champion, Examination, examine, read_
 from retrain.evaluation.insight import Insight, insight_seconds, look_into
 from retrain.gate import GateDecision
 from retrain.guards.finding import Finding
-from retrain.guards.guards import GuardContext, inspect_data, refuse
+from retrain.guards.inspection import GuardContext, inspect_data, refuse
 from retrain.guards.profile import profile_data
 from retrain.guards.representation import read_populations
 from retrain.mode import ModeDecision
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.plan import Plan, known, make_plan
 from retrain.recipe import Recipe
-from retrain.report.report import render_report
+from retrain.report.model_page import render_report
 from retrain.search import SearchReport, search
 from retrain.study import best_of_families, warm_start
 from retrain.telling import Progress, Teller
 from retrain.thinning import thinned
-from retrain.trials.features import described
+from retrain.trials.codings import described
 from retrain.trials.memory import Memory, give_back
+from retrain.trials.record import TrialRecord, forget_runs, run_folder
 from retrain.trials.trial import Limits
-from retrain.trials.trial_record import TrialRecord, forget_runs, run_folder
 from service.errors import DataError
 from service.log_lines import log_line
 from service.record import Record

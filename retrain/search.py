@@ -18,11 +18,11 @@ from retrain.models.configuration import Configuration, Family, Member
 from retrain.models.light_boosting import not_here
 from retrain.search_space import Target, defaults, suggest, targets, values_of
 from retrain.search_trials import Trials
-from retrain.trials.features import STAGES
+from retrain.trials.codings import STAGES
 from retrain.trials.memory import Memory
+from retrain.trials.record import TrialRecord
 from retrain.trials.selection import Candidate, Selection, select
 from retrain.trials.trial import Limits, Told, TrialReport
-from retrain.trials.trial_record import TrialRecord
 from retrain.trials.validation import Validation
 from service.configuration.loop_sections import FeatureStage
 from service.errors import DataError

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from retrain.models.configuration import SETTLED, Configuration, Family, Value
 from retrain.models.log_target import worth_a_logarithm
-from retrain.trials.features import STAGES, allowed, codings
+from retrain.trials.codings import STAGES, allowed, codings
 from service.configuration.loop_sections import FeatureStage
 from service.schema import Task
 

@@ -1,7 +1,7 @@
 """The trials of a search: proposed by Optuna, judged side by side, told of in order.
 
 Each proposal follows from the seed, the trial's number and the trials some way before it, so that neither the number
-of processes nor a break (`retrain.trials.trial_record`) changes what is proposed.
+of processes nor a break (`retrain.trials.record`) changes what is proposed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from retrain.models.configuration import Configuration, Family
 from retrain.models.families import FOREST_TREES, FORESTS
 from retrain.search_space import suggest, targets
 from retrain.trials.memory import Memory
+from retrain.trials.record import TrialRecord
 from retrain.trials.selection import Candidate
 from retrain.trials.trial import Limits, Stopwatch, Told, TrialReport, best_loss
-from retrain.trials.trial_record import TrialRecord
 from retrain.trials.validation import TRIAL_TREES, Validation
 from retrain.trials.workers import Alone, Crew, Order, Outcome, crew
 from service.configuration.loop_sections import FeatureStage

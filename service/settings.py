@@ -1,8 +1,8 @@
 """Settings: frozen, from ringside.toml and the environment, checked once at start.
 
-Every key of `service.configuration.sections` and `service.configuration.loop_sections` stands in the file as `[section] key`, and may be set by
-the environment as RINGSIDE_SECTION__KEY, which wins. Relative paths are relative to the file's folder. An unknown
-key is refused with the nearest known one named; a wrong value with what was expected.
+Every key of `service.configuration.sections` and `service.configuration.loop_sections` stands in the file as
+`[section] key`, and may be set by the environment as RINGSIDE_SECTION__KEY, which wins. Relative paths are relative to
+the file's folder. An unknown key is refused with the nearest known one named; a wrong value with what was expected.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -95,6 +97,22 @@ def test_nothing_unpickles() -> None:
 def test_a_room_is_empty_at_its_door() -> None:
     """Importing a record does not load BentoML: every `__init__.py` is empty."""
     assert [named(path) for room in ROOMS for path in (ROOT / room).rglob("__init__.py") if path.read_text()] == []
+
+
+def test_every_folder_is_packed() -> None:
+    """The wheel's packages are the rooms' folders, none forgotten."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {named(path.parent).replace("/", ".") for room in ROOMS for path in (ROOT / room).rglob("__init__.py")}
+    assert sorted(listed) == sorted(folders | {"examples", "examples.flights"})
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_folder_stands_on_the_map(room: str) -> None:
+    """README's table of rooms names each room's folders, and no others."""
+    table = (ROOT / "README.md").read_text().split("## The rooms")[1].split("\n## ")[0].split("| `service/`")[1]
+    rows = re.split(r"\| `(?:retrain|monitoring)/`", table)[ROOMS.index(room)]
+    named_there = re.findall(r"`(\w+)/`", rows)
+    assert sorted(named_there) == sorted(path.parent.name for path in (ROOT / room).glob("*/__init__.py"))
 
 
 def test_no_module_hides_the_standard_library() -> None:

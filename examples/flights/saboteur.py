@@ -21,7 +21,7 @@ from retrain.evaluation.insight import LEAST_SECONDS, look_into
 from retrain.mode import ModeDecision
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.recipe import Recipe
-from retrain.report.report import render_report
+from retrain.report.model_page import render_report
 from retrain.search import search
 from retrain.trials.trial import Limits
 from service.record import Record, open_record

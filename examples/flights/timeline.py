@@ -17,7 +17,7 @@ from examples.flights.replay import Tally
 from service.event_log import RecordedEvent
 from service.record import Record
 from service.store.bout import Bout
-from service.terminal.terminal import short
+from service.terminal.output import short
 
 POLL_SECONDS = 0.25
 SEEDLING = 1e-3  # the bar's left end, where evidence is a thousandth; its right end is what promotion needs

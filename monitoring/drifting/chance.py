@@ -1,8 +1,8 @@
 """How often a quiet day would be as far from the reference as this one: the p-values that an alarm is made of.
 
-Two kinds of chance come together: few rows are a noisy picture of their day (`monitoring.drifting.calibration`), and days
-differ (`monitoring.drifting.day_effect`). As squares they add: a day at distance b, seen through noise s, is found at
-√(b² + s²).
+Two kinds of chance come together: few rows are a noisy picture of their day (`monitoring.drifting.calibration`), and
+days differ (`monitoring.drifting.day_effect`). As squares they add: a day at distance b, seen through noise s, is
+found at √(b² + s²).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
+from monitoring.drifting.alarm import NOTHING
 from monitoring.drifting.calibration import Grid, Null, effective_size, jensen_shannon_null, wasserstein_null
 from monitoring.drifting.day_effect import PRIOR_CARRY, PRIOR_DAYS, BlockEffects, DayEffect, block_effects
-from monitoring.drifting.drift_alarm import NOTHING
 from monitoring.windows import Window
 from service.clock import MICROSECOND
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from monitoring.followers.notifications import Message, compose
-from monitoring.followers.rounds import Rounds
+from monitoring.followers.side_work import SideWork
 from service.errors import SettingsError
 from service.event_log import RecordedEvent
 from service.events import NotificationSent
@@ -65,7 +65,7 @@ class Notifier:
         self._targets = targets
         self._stopwatch = stopwatch
         self._fence: Fence | None = None
-        self._rounds = Rounds("notifier", self._go_round, ROUND_SECONDS, stopwatch)
+        self._side_work = SideWork("notifier", self._go_round, ROUND_SECONDS, stopwatch)
 
     @classmethod
     def of(cls, settings: Settings, record: Record) -> Notifier:
@@ -75,15 +75,15 @@ class Notifier:
     def keep(self, fence: Fence) -> None:
         """Begins a round where there are targets, none is under way, and the last began some seconds ago."""
         if self._targets:
-            self._rounds.keep(fence)
+            self._side_work.keep(fence)
 
     def finish(self, fence: Fence, seconds: float) -> bool:
         """Tells what has not been told yet; whether that ended within these seconds."""
-        return not self._targets or self._rounds.finish(fence, seconds)
+        return not self._targets or self._side_work.finish(fence, seconds)
 
     def wait(self, seconds: float) -> bool:
         """Whether the round under way ended within these seconds."""
-        return self._rounds.wait(seconds)
+        return self._side_work.wait(seconds)
 
     def _go_round(self, fence: Fence) -> None:
         led, self._fence = self._fence, None  # until the round has ended well, the trail is read anew each time

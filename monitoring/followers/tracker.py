@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from monitoring.followers.mlflow_server import MlflowAway, MlflowRefused, MlflowRun, MlflowServer
-from monitoring.followers.rounds import Rounds
+from monitoring.followers.side_work import SideWork
 from monitoring.followers.tracked_run import (
     NOTE_TAG,
     PARENT_TAG,
@@ -71,7 +71,7 @@ class Tracker:
         self._record = record
         self._server = server
         self._stopwatch = stopwatch
-        self._rounds = Rounds("tracker", self._go_round, ROUND_SECONDS, stopwatch)
+        self._side_work = SideWork("tracker", self._go_round, ROUND_SECONDS, stopwatch)
         self._fence: Fence | None = None
         self._experiment = ""
         self._through = 0
@@ -89,15 +89,15 @@ class Tracker:
     def keep(self, fence: Fence) -> None:
         """Begins a round where there is a server, none is under way, and the last began some seconds ago."""
         if self._server is not None:
-            self._rounds.keep(fence)
+            self._side_work.keep(fence)
 
     def finish(self, fence: Fence, seconds: float) -> bool:
         """Tells what has not been told yet; whether that ended within these seconds."""
-        return self._server is None or self._rounds.finish(fence, seconds)
+        return self._server is None or self._side_work.finish(fence, seconds)
 
     def wait(self, seconds: float) -> bool:
         """Whether the round under way ended within these seconds."""
-        return self._rounds.wait(seconds)
+        return self._side_work.wait(seconds)
 
     def _go_round(self, fence: Fence) -> None:
         if self._server is None or self._stopwatch() < self._next_try:

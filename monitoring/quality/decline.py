@@ -1,8 +1,8 @@
 """Whether the champion's loss rose beyond what its card promised. Pure.
 
 The null is that the mean loss is at most `allowed`: the upper bound of the loss on the holdout that its training kept,
-and the tolerance above it. Half of alpha is for that bound, half for the evidence (`monitoring.quality.rise`), so that a sound
-champion is ever called declined in at most a share alpha of all lives, however often one looks.
+and the tolerance above it. Half of alpha is for that bound, half for the evidence (`monitoring.quality.rise`), so that
+a sound champion is ever called declined in at most a share alpha of all lives, however often one looks.
 """
 
 from __future__ import annotations

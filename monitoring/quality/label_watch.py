@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from monitoring.quality.quality_check import ACTOR
+from monitoring.quality.check import ACTOR
 from service.events import Event, LabelsResumed, LabelsStopped, QualityChecked
 from service.log.label_arrivals import LabelArrivals, label_arrivals, requests_between
 from service.record import Record

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
 from retrain.data.dataset import UNKNOWN, Dataset
-from retrain.evaluation.evaluation import Comparison, Scored, compare, evaluate, loss_scale, permutation_importance
+from retrain.evaluation.metrics import Comparison, Scored, compare, evaluate, loss_scale, permutation_importance
 from retrain.models.losses import LossName, bout_losses, expected_loss
 from retrain.models.pipeline import build, dummy, fit, predict
 from retrain.search_space import linear_default

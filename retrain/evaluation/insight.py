@@ -18,8 +18,8 @@ from retrain.evaluation.curves import ClassCurves, Residuals, class_curves, conf
 from retrain.evaluation.dependence import Dependence, dependences
 from retrain.evaluation.examination import Examination
 from retrain.evaluation.fairness import Group, protected_groups
-from retrain.evaluation.holdout_slices import HoldoutSlice, holdout_slices
 from retrain.evaluation.learning_curve import LearningCurve, learning_curve
+from retrain.evaluation.slices import HoldoutSlice, holdout_slices
 from retrain.models.losses import bout_losses
 from retrain.models.pipeline import predict
 

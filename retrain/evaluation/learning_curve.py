@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from retrain.data.dataset import Dataset
-from retrain.evaluation.evaluation import LOWER_IS_BETTER, Interval, Scored, evaluate
+from retrain.evaluation.metrics import LOWER_IS_BETTER, Interval, Scored, evaluate
 from retrain.models.pipeline import predict
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)

@@ -44,8 +44,8 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     A category is its place in the order of the mean target, so that one cut of a tree parts categories that behave
     alike. All other categories stand where their own mean puts them, or at the overall mean when training saw none
     of them. With `categories="target"`, columns of many categories are the mean target and the number of rows instead,
-    and with "crossed" so are pairs of columns (`retrain.features.crosses`). `numbers="combined"` adds sums, differences and
-    ratios of numbers (`retrain.features.combinations`).
+    and with "crossed" so are pairs of columns (`retrain.features.crosses`). `numbers="combined"` adds sums,
+    differences and ratios of numbers (`retrain.features.combinations`).
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     common rest as zeros.
 
     Standardised numbers are cut at ±`clip`: beyond what training saw, a straight line is a guess. With
-    `numbers="ramps"` each number is several columns (`retrain.features.ramps`). With `categories="target"`, columns of many
-    categories are standardised target means instead, as log odds where they are shares, and with "crossed" so are pairs
-    of columns (`retrain.features.crosses`).
+    `numbers="ramps"` each number is several columns (`retrain.features.ramps`). With `categories="target"`, columns of
+    many categories are standardised target means instead, as log odds where they are shares, and with "crossed" so are
+    pairs of columns (`retrain.features.crosses`).
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from retrain.evaluation.fairness import Group, Rate
-from retrain.evaluation.holdout_slices import HoldoutSlice
+from retrain.evaluation.slices import HoldoutSlice
 from retrain.report.forest import ForestRow, forest
 from retrain.report.page import figure, pictures
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 # From this share of the limit on, a run does with less. The rest is for what estimates miss.
 SHARE = 0.7
-# One value of one row while a model is fitted on it, by counting copies. A linear model of ramps (`retrain.features.ramps`)
-# has the most: sixteen columns of 8 bytes, twice while they are joined, and filled, masked and decoded ones; about 290.
+# One value of one row while a model is fitted on it, by counting copies. A linear model of ramps
+# (`retrain.features.ramps`) has the most: sixteen columns of 8 bytes, twice while they are joined, and filled, masked
+# and decoded ones; about 290.
 BYTES_PER_VALUE = 300
 # Fewer rows than this would make another model, not a smaller run.
 FEWEST_ROWS = 2_000

@@ -1,7 +1,7 @@
 """The one stateless decode step: JSON records, or a training frame, to the arrays that models take.
 
-Everything learned from data is inside the model; here is only what each value means (`service.contract.columns`). A frame
-is read column by column and records row by row, by the same rules: the arrays are equal, bit for bit.
+Everything learned from data is inside the model; here is only what each value means (`service.contract.columns`). A
+frame is read column by column and records row by row, by the same rules: the arrays are equal, bit for bit.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from prometheus_client.registry import Collector
 
 from service.database import Database
 from service.events import KINDS
-from service.families import FAMILIES, RUNS, Family
 from service.log_lines import log_line
+from service.metric_families import FAMILIES, RUNS, Family
 from service.metrics import WorkerMetrics
 from service.store.tables import events, model_versions, roles, runs, samples
 

@@ -22,7 +22,7 @@ from retrain.__main__ import NICE
 from retrain.child import RetrainChild, run_supervised, tree_bytes
 from retrain.job import run
 from retrain.reproduction import reproduce
-from retrain.trials.trial_record import FILE, run_folder
+from retrain.trials.record import FILE, run_folder
 from service.clock import machine_now
 from service.database import Database
 from service.errors import SettingsError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from retrain.evaluation.evaluation import Comparison, Interval
+from retrain.evaluation.metrics import Comparison, Interval
 from retrain.gate import Parity, decide, with_latency, with_parity
 
 BETTER_THAN_DUMMY = Comparison("dummy", 200, 0.10, 0.25, Interval(-0.15, -0.17, -0.13))

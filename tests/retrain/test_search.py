@@ -19,8 +19,8 @@ from retrain.models.configuration import FAMILIES, Configuration
 from retrain.search import SearchReport, search
 from retrain.search_space import ORDER, defaults, values_of
 from retrain.study import study_of, warm_start
+from retrain.trials.record import TrialRecord
 from retrain.trials.trial import Limits
-from retrain.trials.trial_record import TrialRecord
 from retrain.trials.validation import Judged, Validation, folds
 from service.errors import DataError
 from tests.retrain.problems import Kind, make_frame, write_settings

@@ -14,8 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.events import KINDS, BoutDecided, ModelRolledBack
-from service.families import FAMILIES
 from service.http.scrape import reap_dead_workers, scrape
+from service.metric_families import FAMILIES
 from service.metrics import MOST_CLASSES, WorkerMetrics
 from service.worker import Worker
 from tests.service.models import record_of, register_model

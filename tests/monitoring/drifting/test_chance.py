@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
+from monitoring.drifting.alarm import NOTHING
 from monitoring.drifting.calibration import jensen_shannon
 from monitoring.drifting.chance import Chance, Quiet
-from monitoring.drifting.drift_alarm import NOTHING
 from monitoring.windows import Window
 
 DAY = timedelta(days=1)

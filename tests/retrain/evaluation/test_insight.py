@@ -16,12 +16,12 @@ from retrain.data.dataset import Dataset, load
 from retrain.data.problem import problem_schema
 from retrain.evaluation.curves import wilson
 from retrain.evaluation.dependence import GRID, dependences
-from retrain.evaluation.evaluation import Interval, Scored, evaluate
 from retrain.evaluation.examination import examine
 from retrain.evaluation.fairness import protected_groups
-from retrain.evaluation.holdout_slices import holdout_slices
 from retrain.evaluation.insight import LEAST_SECONDS, MOST_SECONDS, insight_seconds, look_into
 from retrain.evaluation.learning_curve import learning_curve
+from retrain.evaluation.metrics import Interval, Scored, evaluate
+from retrain.evaluation.slices import holdout_slices
 from retrain.models.configuration import Configuration, Member
 from retrain.models.pipeline import build, fit, predict
 from retrain.recipe import Recipe

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from retrain.guards.guards import DataRefused
+from retrain.guards.inspection import DataRefused
 from retrain.guards.representation import read_populations
 from retrain.job import run
 from service.database import Database

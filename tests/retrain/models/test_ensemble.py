@@ -19,8 +19,8 @@ from retrain.package import read_estimator
 from retrain.reproduction import reproduce
 from retrain.study import warm_start
 from retrain.thinning import thinned
+from retrain.trials.record import TrialRecord
 from retrain.trials.selection import MOST_MEMBERS, Candidate, select
-from retrain.trials.trial_record import TrialRecord
 from service.champion import OnnxScorer
 from service.database import Database
 from service.schema import Task

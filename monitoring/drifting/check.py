@@ -1,0 +1,215 @@
+"""The drift job: the champion's reference against the log's window, told as samples, events and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html
+from monitoring.drifting.alarm import AlarmDecision
+from monitoring.drifting.evidence import DriftEvidence, Evidence
+from monitoring.inputs.check import DataCheck, DataFacts
+from monitoring.inputs.contract_check import DataQualityReport
+from monitoring.inputs.page import link_pages
+from monitoring.windows import Window, current_window, reference_window
+from service.clock import MICROSECOND
+from service.event_log import RecordedEvent
+from service.events import DriftChecked, DriftDetected
+from service.log.window import LogSpan, log_span
+from service.record import Record
+from service.registry import ModelVersion
+from service.schema import Schema
+from service.settings import Settings
+from service.store.leases import Fence
+
+ACTOR = "watcher"
+
+# Of the features that drifted, those with the largest excess are drawn: each takes .2 s of the watcher's time.
+DRAWN_COLUMNS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What is kept of a champion between checks: its reference is read, and its chance worked out, once."""
+
+    schema: Schema
+    meter: DriftMeter
+    evidence: DriftEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A window that was measured; every check takes one, where there are rows enough."""
+
+    current: Window
+    report: DriftReport
+    data: DataQualityReport
+
+
+class DriftCheck:
+    """Measures at every check, decides once in `drift.decide_every`.
+
+    Every check sets the scores of the window that `drift.window` and `drift.min_rows` say. A decision rests on rows
+    that none before it has seen (`DriftEvidence`), and is written down with all its numbers. The first decision of
+    an alarm, and one that names what the alarm had not named, is an event of its own with a page to look at.
+    """
+
+    def __init__(self, settings: Settings, record: Record) -> None:
+        self._settings = settings
+        self._record = record
+        self._watched: dict[str, _Watched] = {}
+        self._data = DataCheck(record, tuple(settings.log.redact))
+
+    def run(self, fence: Fence | None, as_of: datetime) -> DriftReport | None:
+        """The report of the window; None without a champion or with too few rows."""
+        champion = self._record.registry.roles().champion
+        if champion is None:
+            return None
+        version = self._record.registry.version(champion)
+        looked = self._look(version, as_of)
+        if self._decides(version, as_of):
+            self._decide(version, looked, fence, as_of)
+        return None if looked is None else looked.report
+
+    def evidence(self, version: ModelVersion, as_of: datetime) -> Evidence:
+        """The decision about this version as of then, from the record alone; writes nothing."""
+        return self._watch(version).evidence.at(as_of)
+
+    def _look(self, version: ModelVersion, as_of: datetime) -> _Look | None:
+        drift = self._settings.drift
+        span = log_span(self._record.database, as_of, drift.window, drift.min_rows)
+        self._show_window(span, as_of)
+        if span.rows < drift.min_rows:
+            return None
+        watched = self._watch(version)
+        current = current_window(self._record.database, span, watched.schema, version.version)
+        report = watched.meter.measure(current, as_of)
+        self._show(report)
+        return _Look(current, report, self._data.look(watched.meter.reference, current, watched.schema, as_of))
+
+    def _watch(self, version: ModelVersion) -> _Watched:
+        held = self._watched.get(version.version)
+        if held is None:
+            directory = self._record.registry.directory(version.version)
+            schema = Schema.from_json((directory / "schema.json").read_bytes())
+            reference = reference_window(directory, schema)
+            statistics = 2 * (len(reference.numbers) + len(reference.categories))
+            drift = self._settings.drift
+            level = alarm_level(drift.false_alarms_per_quarter, drift.decide_every, statistics)
+            meter = DriftMeter(reference, level=level)
+            held = _Watched(schema, meter, DriftEvidence(self._settings, self._record, version, schema, meter))
+            self._watched = {version.version: held}
+        return held
+
+    def _decides(self, version: ModelVersion, as_of: datetime) -> bool:
+        since = as_of - self._settings.drift.decide_every + MICROSECOND
+        found, _ = self._record.events.page(kind=DriftChecked.kind, model=version.version, since=since, limit=1)
+        return not found
+
+    def _decide(self, version: ModelVersion, looked: _Look | None, fence: Fence | None, as_of: datetime) -> None:
+        found = self.evidence(version, as_of)
+        decision = found.decision
+        data = self._data_facts(version, looked, as_of)
+        facts: dict[str, Any] = {
+            "as_of": as_of,
+            "rows": found.rows if decision is not None else found.waiting,
+            "scores": {} if looked is None else _scores(looked.report),
+            "numbers": {**self._numbers(found, looked), **(data.numbers if data is not None else {})},
+            "model_version": version.version,
+        }
+        if decision is not None and decision.alarm:
+            facts["drifted"] = [name for _, name in decision.drifted]
+            facts["report"] = self._page(version, looked, data, facts["drifted"], as_of)
+        with self._record.events.writing() as connection:
+            if fence is not None:
+                fence.check(connection)
+            self._record.events.append(DriftChecked(**facts), actor=ACTOR, at=as_of, connection=connection)
+            if decision is not None and decision.news:
+                self._record.events.append(DriftDetected(**facts), actor=ACTOR, at=as_of, connection=connection)
+        if decision is not None:
+            self._show_decision(decision, as_of)
+
+    def _numbers(self, found: Evidence, looked: _Look | None) -> Mapping[str, Any]:
+        if found.decision is None:
+            return {"decided": False, "reason": "too few rows", "min_rows": self._settings.drift.min_rows}
+        return {"decided": True, **({} if looked is None else _of_report(looked.report)), **found.numbers}
+
+    def _data_facts(self, version: ModelVersion, looked: _Look | None, as_of: datetime) -> DataFacts | None:
+        if looked is None:
+            return None
+        watched = self._watch(version)
+        reference, schema = watched.meter.reference, watched.schema
+        return self._data.decide(looked.data, reference, looked.current, schema, version.version, as_of)
+
+    def _show_window(self, span: LogSpan, as_of: datetime) -> None:
+        numbers = {"rows": float(span.rows), "age_seconds": span.age(as_of).total_seconds()}
+        self._record.samples.put([(f"ringside_drift_window_{name}", {}, n) for name, n in numbers.items()], as_of)
+
+    def _show(self, report: DriftReport) -> None:
+        samples, at = self._record.samples, report.as_of
+        told = [({"feature": c.feature, "method": c.method}, c.score, c.threshold) for c in report.columns]
+        samples.replace("ringside_feature_drift_score", [(labels, score) for labels, score, _ in told], at)
+        samples.replace("ringside_feature_drift_threshold", [(labels, most) for labels, _, most in told], at)
+        samples.put([("ringside_drift_check_timestamp_seconds", {}, at.timestamp())], at)
+
+    def _show_decision(self, decision: AlarmDecision, at: datetime) -> None:
+        samples = self._record.samples
+        for kind in ("feature", "output"):
+            lines = [line for line in decision.evidence if line[0] == kind]
+            evidence = [({kind: line[1]}, decision.evidence[line]) for line in lines]
+            drifted = [({kind: line[1]}, float(line in decision.drifted)) for line in lines]
+            samples.replace(f"ringside_{kind}_drift_evidence", evidence, at)
+            samples.replace(f"ringside_{kind}_drifted", drifted, at)
+        features = sum(kind == "feature" for kind, _ in decision.drifted)
+        numbers = {
+            "ringside_drifted_features": features,
+            "ringside_drift_evidence": decision.system,
+            "ringside_drift_alarm": decision.alarm,
+        }
+        samples.put([(name, {}, float(value)) for name, value in numbers.items()], at)
+
+    def _page(
+        self,
+        version: ModelVersion,
+        looked: _Look | None,
+        data: DataFacts | None,
+        drifted: Sequence[str],
+        as_of: datetime,
+    ) -> str | None:
+        """The page that shows these as drifted: the last one, or a new one where one of them is new."""
+        last = self._last_drawn(version, as_of)
+        if last is not None and set(drifted) <= set(last.data["drifted"]):
+            return str(last.data["report"])
+        if looked is None or data is None:
+            return None
+        drawn = looked.report.worst(drifted, DRAWN_COLUMNS)
+        if not drawn.columns:
+            return None
+        html = evidently_html(self._watch(version).meter.reference, looked.current, drawn)
+        page = link_pages(html, data.report, data.lines(as_of, looked.current))
+        return self._record.reports.add("drift", page, version.version)
+
+    def _last_drawn(self, version: ModelVersion, as_of: datetime) -> RecordedEvent | None:
+        since = as_of - timedelta(days=30)  # an older page shows an older window
+        found, _ = self._record.events.page(
+            kind=DriftDetected.kind, model=version.version, since=since, until=as_of + MICROSECOND, limit=1000
+        )
+        return next((event for event in reversed(found) if event.data["report"]), None)
+
+
+def _scores(report: DriftReport) -> Mapping[str, Any]:
+    """Each statistic of the window with its threshold, as the audit trail keeps them."""
+    return {
+        f"{column.feature}:{column.method}": {
+            "score": round(column.score, 6),
+            "threshold": round(column.threshold, 6),
+            "drifted": column.drifted,
+        }
+        for column in report.columns
+    }
+
+
+def _of_report(report: DriftReport) -> Mapping[str, Any]:
+    return {"since": report.since, "reference_rows": report.reference_rows, "skipped": dict(report.skipped)}

@@ -1,0 +1,156 @@
+"""The quality job: what the labels say, and what the answers expect of themselves, as samples, events and a page."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from monitoring.quality.cohort import Cohort
+from monitoring.quality.cohorts import QualityCohorts, read_cohorts
+from monitoring.quality.decline import Basis, DeclineDecision, Promise, decide_decline, lower_bound
+from monitoring.quality.delays import depends_on_outcome, report_delays
+from monitoring.quality.estimated import Estimator, fit_estimator
+from monitoring.quality.events import quality_events
+from monitoring.quality.groups import protected_groups
+from monitoring.quality.measures import standard_error
+from monitoring.quality.observed import QualityReport, observed_quality
+from monitoring.quality.page import QualityFindings, render_quality
+from monitoring.quality.rise import DaySums, accumulate, merge, sum_days
+from monitoring.quality.samples import show_quality
+from monitoring.quality.shadow import shadow_reports
+from monitoring.quality.slices import quality_slices
+from monitoring.quality.state import QualityState
+from monitoring.quality.subject import Subject, Subjects
+from service.events import Event
+from service.record import Record
+from service.settings import Settings
+from service.store.leases import Fence
+
+ACTOR = "watcher"
+
+Floats = npt.NDArray[np.float64]
+
+
+class QualityCheck:
+    """Measures the champion on its own mature answers, and beside it, on the same requests, what the shadows said.
+
+    Each check adds the requests that matured since the last one to the evidence of a decline; what it adds stands in
+    its event, so that the evidence can be worked out again from the trail alone.
+    """
+
+    def __init__(self, settings: Settings, record: Record) -> None:
+        self._settings = settings
+        self._record = record
+        self._subjects = Subjects(settings, record)
+
+    def run(self, fence: Fence | None, as_of: datetime, because: str = "due") -> QualityReport | None:
+        """The champion's report; None without a champion. Says a decline anew at each check that finds one."""
+        champion = self._record.registry.roles().champion
+        if champion is None:
+            return None
+        subject = self._subjects.of(self._record.registry.version(champion))
+        quality = self._settings.quality
+        end = as_of - quality.label_horizon
+        cohorts = read_cohorts(self._record, self._settings, subject, end, as_of)
+        estimator = fit_estimator(cohorts.window, subject.loss, subject.version.card, subject.threshold)
+        added = _added(subject, cohorts, estimator, end, as_of)
+        found = self._findings(subject, cohorts, estimator, added, as_of)
+        page = render_quality(found, cohorts.window, estimator, subject.loss)
+        report = self._record.reports.add("quality", page, champion)
+        show_quality(self._record.samples, found, as_of)
+        numbers = {"because": because, "requests_per_day": cohorts.requests_per_day(quality.window)}
+        self._say(quality_events(self._settings, subject, found, added, numbers, report), fence, as_of)
+        return found.reports["champion"]
+
+    def _findings(
+        self, subject: Subject, cohorts: QualityCohorts, estimator: Estimator, added: QualityState, as_of: datetime
+    ) -> QualityFindings:
+        quality = self._settings.quality
+        window, known = cohorts.window, cohorts.window.known()
+        recent = cohorts.waiting if len(cohorts.waiting) else cohorts.answers
+        champion = observed_quality(
+            window, subject.loss, version=subject.version.version, as_of=as_of, threshold=subject.threshold
+        )
+        beside = shadow_reports(self._record, self._settings, self._subjects, known, as_of)
+        delays = report_delays(window)
+        return QualityFindings(
+            reports={"champion": champion, **beside},
+            estimated=estimator.metrics(recent),
+            decisions=self._decisions(subject, known, recent, estimator, added),
+            gap=self._gap(subject, added),
+            slices=quality_slices(known, subject.loss, quality.slices, quality.min_slice_labels, subject.threshold),
+            groups=protected_groups(known, subject.loss, quality.min_slice_labels, subject.threshold),
+            delays=delays,
+            depends=depends_on_outcome(delays, added.delay_highest, quality.alpha),
+            share=cohorts.share,
+        )
+
+    def _decisions(
+        self, subject: Subject, known: Cohort, recent: Cohort, estimator: Estimator, added: QualityState
+    ) -> list[DeclineDecision]:
+        if subject.promise is None:
+            return []
+        return [
+            self._decision("observed", subject, subject.promise, added, known, known.losses(subject.loss)),
+            self._decision("estimated", subject, subject.promise, added, recent, estimator.losses(recent)),
+        ]
+
+    def _decision(
+        self, basis: Basis, subject: Subject, promise: Promise, added: QualityState, rows: Cohort, losses: Floats
+    ) -> DeclineDecision:
+        held: dict[int, DaySums] = merge([getattr(subject.state, basis), getattr(added, basis)])
+        variance = subject.version.card.get("reference_day_variance")
+        recent = float(losses.mean()) if len(losses) else math.nan
+        error, _ = standard_error(losses, rows.days)
+        return decide_decline(
+            basis,
+            promise,
+            accumulate(held, variance),
+            recent=recent,
+            lower=lower_bound(recent, error, len(losses), self._settings.quality.alpha),
+            rows=len(losses),
+            min_rows=self._settings.quality.min_labels,
+        )
+
+    def _gap(self, subject: Subject, added: QualityState) -> float:
+        """The highest that the evidence stood, divided by what an alarm needs."""
+        held = merge([subject.state.gap, added.gap])
+        if sum(day.rows for day in held.values()) < self._settings.quality.min_labels:
+            return 0.0
+        return accumulate(held).peak * self._settings.quality.alpha
+
+    def _say(self, events: list[Event], fence: Fence | None, as_of: datetime) -> None:
+        with self._record.events.writing() as connection:
+            if fence is not None:
+                fence.check(connection)
+            for event in events:
+                self._record.events.append(event, actor=ACTOR, at=as_of, connection=connection)
+
+
+def _added(
+    subject: Subject, cohorts: QualityCohorts, estimator: Estimator, end: datetime, as_of: datetime
+) -> QualityState:
+    """What this check adds to the evidence."""
+    known, answers = cohorts.fresh.known(), cohorts.answers
+    losses = known.losses(subject.loss)
+    log_e = report_delays(cohorts.fresh).log_e
+    return QualityState(
+        matured_until=max(end, subject.state.matured_until or end),
+        answered_until=max(as_of, subject.state.answered_until or as_of),
+        observed=sum_days(losses - subject.allowed, known.days),
+        estimated=sum_days(estimator.losses(answers) - subject.allowed, answers.days),
+        gap=_gap_added(subject, cohorts.before, known, losses),
+        delay_log_e=log_e,
+        delay_highest=max(subject.state.delay_highest, subject.state.delay_log_e + log_e),
+    )
+
+
+def _gap_added(subject: Subject, before: Cohort, known: Cohort, losses: Floats) -> dict[int, DaySums]:
+    """How far fresh labels disappoint what was to be expected of them before they came."""
+    if subject.promise is None or not len(known):
+        return {}
+    earlier = fit_estimator(before, subject.loss, subject.version.card, subject.threshold)
+    return sum_days(np.clip(losses - earlier.losses(known) - subject.gap_allowed, -1.0, 1.0), known.days)
