@@ -6,30 +6,36 @@ runs, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.errors import Absent, DataError, InputError, RingsideError, SettingsError
-from service.terminal.output import event_line, progress_shown, short, tell, tell_run, tell_table
+from service.terminal.options import (
+    DONE,
+    NO,
+    USAGE,
+    ConfigOption,
+    JsonOption,
+    ReasonOption,
+    opened,
+    operator_name,
+    settings_of,
+)
+from service.terminal.output import tell, tell_findings, tell_run
+from service.terminal.progress import progress_shown
+from service.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status
 
 if TYPE_CHECKING:
     from service.calling.client import AsyncClient, Client, LabelsTaken, Prediction, RequestRefused, Unreachable
-    from service.record import Record
-    from service.settings import Settings
-    from service.store.roles import Roles
 
 # What applications import. Everything else here is the command line.
 __all__ = ["AsyncClient", "Client", "LabelsTaken", "Prediction", "RequestRefused", "Unreachable"]
-
-DONE, NO, USAGE = 0, 1, 2  # the exit codes: done; the answer is no; bad usage or settings
 
 app = typer.Typer(
     help="Keeps a tabular machine-learning model good in production, by itself, with proof.",
@@ -39,13 +45,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", envvar="RINGSIDE_CONFIG", help="The settings file; ./ringside.toml if not given."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit trail.")]
 
 
 def __getattr__(name: str) -> object:
@@ -125,8 +124,8 @@ def train(config: ConfigOption = None, reason: ReasonOption = "asked for", as_js
     """
     from retrain.child import run_supervised
 
-    settings, record = _opened(config)
-    run = record.runs.request("command", _actor(), reason)
+    settings, record = opened(config)
+    run = record.runs.request("command", operator_name(), reason)
     with progress_shown() as show:
         run_supervised(settings, record, run.run_id, show)
     ended = record.runs.get(run.run_id)
@@ -146,9 +145,8 @@ def profile(
     Example: ringside profile --output profile.html
     """
     from retrain.exploration import explore
-    from service.terminal.output import tell_findings
 
-    settings, record = _opened(config)
+    settings, record = opened(config)
     found = explore(settings, record)
     output.write_text(found.page, encoding="utf-8")
     findings = [finding.to_json() for finding in found.findings]
@@ -158,6 +156,24 @@ def profile(
         tell_findings(findings)
         print(f"{found.profile.rows} rows; wrote {output}")
     raise typer.Exit(NO if any(finding["severity"] == "error" for finding in findings) else DONE)
+
+
+@app.command()
+def reproduce(
+    version: Annotated[str, typer.Argument(help="A model version.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version again from its card, and compare it byte by byte. Exit code 1: something differs, and what.
+
+    Example: ringside reproduce v3
+    """
+    from retrain.reproduction import reproduce as make_again
+
+    settings, record = opened(config)
+    found = make_again(settings, record, version)
+    tell(asdict(found), as_json)
+    raise typer.Exit(DONE if found.same else NO)
 
 
 @app.command()
@@ -171,7 +187,7 @@ def up(
     """
     from monitoring.supervision.up import run_up
 
-    raise typer.Exit(run_up(_settings(config), log_folder.absolute() if log_folder else None))
+    raise typer.Exit(run_up(settings_of(config), log_folder.absolute() if log_folder else None))
 
 
 @app.command()
@@ -180,7 +196,7 @@ def watch(config: ConfigOption = None) -> None:
 
     Example: ringside watch --config /etc/ringside.toml
     """
-    os.environ["RINGSIDE_CONFIG"] = str(_settings(config).path)
+    os.environ["RINGSIDE_CONFIG"] = str(settings_of(config).path)
     os.execv(sys.executable, [sys.executable, "-m", "monitoring"])
 
 
@@ -202,211 +218,8 @@ def tokens(
     print(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 
 
-@app.command()
-def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Say who is champion, who challenges, and how the service is doing.
-
-    Example: ringside status --json
-    """
-    from service.status import status as read_status
-
-    settings, record = _opened(config)
-    facts = read_status(record, settings)
-    if not as_json and facts["run"]:
-        facts["run"].pop("outcome", None)  # long; `ringside events --kind retrain_succeeded` has it
-    tell(facts, as_json)
-
-
-@app.command()
-def models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List every model version: what it is, its metrics, and where it stands.
-
-    Example: ringside models
-    """
-    _, record = _opened(config)
-    roles = record.registry.roles()
-    listed = [
-        {
-            "version": version.version,
-            "role": {roles.champion: "champion", roles.previous: "previous"}.get(version.version),
-            "standing": version.standing,
-            "registered_at": version.registered_at.isoformat(),
-            "family": version.card.get("family"),
-            "metrics": version.card.get("metrics", {}),
-            "digest": version.digest,
-        }
-        for version in record.registry.versions()
-    ]
-    if as_json:
-        print(json.dumps(listed))
-        return
-    tell_table(
-        ["version", "role", "standing", "family", "registered", "metrics"],
-        [
-            [
-                m["version"],
-                m["role"] or "",
-                m["standing"],
-                m["family"] or "",
-                m["registered_at"],
-                short({name: each["value"] for name, each in m["metrics"].items()}),
-            ]
-            for m in listed
-        ],
-    )
-
-
-@app.command(name="retrain")
-def retrain_(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Ask the running watcher for a retrain. Exit code 1: one is requested or running already.
-
-    Example: ringside retrain --reason "new price list"
-    """
-    _, record = _opened(config)
-    run = record.runs.request("operator", _actor(), reason)
-    tell({"run_id": run.run_id, "state": run.state}, as_json)
-
-
-@app.command()
-def promote(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Make a version champion. Exit code 1: it is so already, or is barred.
-
-    Example: ringside promote v3 --reason "approved after review"
-    """
-    _, record = _opened(config)
-    _tell_roles(record.registry.promote(version, actor=_actor(), reason=reason), as_json)
-
-
-@app.command()
-def reproduce(
-    version: Annotated[str, typer.Argument(help="A model version.")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a version again from its card, and compare it byte by byte. Exit code 1: something differs, and what.
-
-    Example: ringside reproduce v3
-    """
-    from retrain.reproduction import reproduce as make_again
-
-    settings, record = _opened(config)
-    found = make_again(settings, record, version)
-    tell(asdict(found), as_json)
-    raise typer.Exit(DONE if found.same else NO)
-
-
-@app.command()
-def explain(
-    id: Annotated[str, typer.Argument(help="The id of an answered prediction.")],
-    attribution: Annotated[
-        bool, typer.Option(help="Ask the model again for what moved the prediction; or say only what is recorded.")
-    ] = True,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Explain one answered prediction: who answered and why, what challengers said, the label, what moved it.
-
-    Example: ringside explain order-17
-    """
-    from service.explain.explainer import explain as attribute
-    from service.explain.explanation import explanation
-    from service.terminal.explanation import tell_explanation
-
-    settings, record = _opened(config)
-    told = explanation(record, settings, id, attribute if attribution else None)
-    tell_explanation(told, as_json)
-
-
-@app.command()
-def reject(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Bar a version from becoming champion. Exit code 1: it is champion.
-
-    Example: ringside reject v4 --reason "trained on broken data"
-    """
-    _, record = _opened(config)
-    record.registry.reject(version, actor=_actor(), reason=reason)
-    tell({"version": version, "standing": record.registry.version(version).standing}, as_json)
-
-
-@app.command()
-def rollback(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Give the champion's role back to the version before. Exit code 1: there is none.
-
-    Example: ringside rollback --reason "complaints since noon"
-    """
-    _, record = _opened(config)
-    _tell_roles(record.registry.rollback(actor=_actor(), reason=reason), as_json)
-
-
-@app.command()
-def events(
-    config: ConfigOption = None,
-    kind: Annotated[str | None, typer.Option(help="Of this kind, such as model_promoted.")] = None,
-    model: Annotated[str | None, typer.Option(help="About this version.")] = None,
-    actor: Annotated[str | None, typer.Option(help="Caused by this actor.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="From this time on, UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Before this time, UTC.")] = None,
-    q: Annotated[str | None, typer.Option("--search", "-q", help="Holding this text.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many at most; all if not given.")] = None,
-    verify: Annotated[bool, typer.Option(help="Check the hash chain. Exit code 1: it is broken.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Print the audit trail, oldest first; with --json, one event on each line.
-
-    Example: ringside events --kind model_promoted --since 2026-01-01
-    """
-    _, record = _opened(config)
-    if verify:
-        report = record.events.verify()
-        tell(asdict(report), as_json)
-        raise typer.Exit(DONE if report.valid else NO)
-    told = 0
-    cursor: str | None = None
-    while limit is None or told < limit:
-        page, cursor = record.events.page(
-            kind=kind,
-            model=model,
-            actor=actor,
-            since=_utc(since),
-            until=_utc(until),
-            q=q,
-            limit=min(1000, 1000 if limit is None else limit - told),
-            cursor=cursor,
-        )
-        for event in page:
-            print(event_line(event, as_json))
-        told += len(page)
-        if cursor is None:
-            break
-
-
-def _settings(config: Path | None) -> Settings:
-    from service.settings import load_settings
-
-    return load_settings(config)
-
-
-def _opened(config: Path | None) -> tuple[Settings, Record]:
-    from service.record import open_record
-
-    settings = _settings(config)
-    return settings, open_record(settings)
-
-
-def _actor() -> str:
-    """Who is at the keyboard: the name that stands in the audit trail."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"uid-{os.getuid()}"
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return None if at is None else at.replace(tzinfo=UTC) if at.tzinfo is None else at
-
-
-def _tell_roles(roles: Roles, as_json: bool) -> None:
-    tell({"champion": roles.champion, "previous": roles.previous, "generation": roles.generation}, as_json)
+for command in (status, models, explain, events, retrain, promote, reject, rollback):
+    app.command()(command)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks import problem
 from benchmarks.servers import Server
-from retrain.data.dataset import load
+from retrain.data.loading import load
 from retrain.models.configuration import Configuration
 from retrain.models.pipeline import build, fit
 from retrain.package import package

@@ -14,7 +14,7 @@ from service.events import DriftChecked, QualityChecked, QualityDeclined, Retrai
 from service.record import Record
 from service.registry import ModelVersion
 from service.settings import Settings
-from service.store.runs import Run
+from service.store.run import Run
 
 NEW_ROWS = "ringside_new_labelled_rows"
 DAY = timedelta(days=1)

@@ -22,7 +22,7 @@ from service.settings import Settings
 from service.store.failpoint import fail_point
 from service.store.leases import Fence
 from service.store.requests import Request
-from service.store.runs import Run
+from service.store.run import Run
 
 ACTOR = "watcher"
 

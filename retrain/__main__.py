@@ -24,8 +24,8 @@ from service.priority import lower_thread, yield_session
 from service.record import Record, open_record
 from service.settings import Settings, load_settings
 from service.store.leases import Fence
-from service.store.runs import Run
-from service.terminal.output import progress_shown
+from service.store.run import Run
+from service.terminal.progress import progress_shown
 
 DONE, NO, USAGE = 0, 1, 2
 

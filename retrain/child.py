@@ -27,7 +27,7 @@ from service.log_lines import log_line
 from service.record import Record
 from service.settings import Settings
 from service.store.leases import Fence
-from service.store.runs import Run
+from service.store.run import Run
 
 WATCH_SECONDS = 0.1
 ACTOR = "supervisor"

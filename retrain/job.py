@@ -48,7 +48,7 @@ from service.record import Record
 from service.settings import Settings
 from service.store.failpoint import fail_point
 from service.store.leases import Fence
-from service.store.runs import Run
+from service.store.run import Run
 
 ACTOR = "retrain"
 

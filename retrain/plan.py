@@ -19,7 +19,7 @@ from service.configuration.loop_sections import RetrainSettings
 from service.events import RetrainRequested
 from service.log_lines import log_line
 from service.record import Record
-from service.store.runs import Run
+from service.store.run import Run
 
 
 @dataclass(frozen=True, slots=True)

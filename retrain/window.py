@@ -19,7 +19,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from retrain.data.dataset import FEWEST_ROWS, UNKNOWN, Dataset
+from retrain.data.dataset import UNKNOWN, Dataset
+from retrain.data.loading import FEWEST_ROWS
 from retrain.models.configuration import Configuration
 from retrain.models.losses import log_losses
 from retrain.models.pipeline import build, fit, predict

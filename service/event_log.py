@@ -16,11 +16,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.canonical import canonical_json
+from service.canonical import canonical_json, clean_text
 from service.clock import Clock, machine_now, to_micros
 from service.database import Database
 from service.errors import InvalidRecord
-from service.events import Event, clean_text
+from service.events import Event
 from service.store.tables import chain_head, events
 from service.store.upsert import insert
 

@@ -15,12 +15,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.artifact import ArtifactStore, write_synced
-from service.canonical import canonical_json
+from service.canonical import canonical_json, clean_text, plain
 from service.clock import Clock
 from service.database import Database
 from service.errors import ArtifactError, RoleConflict
 from service.event_log import EventLog
-from service.events import ModelPromoted, ModelRegistered, ModelRejected, ModelRolledBack, clean_text, plain
+from service.events import ModelPromoted, ModelRegistered, ModelRejected, ModelRolledBack
 from service.store.bouts import reject_open_bouts
 from service.store.failpoint import fail_point
 from service.store.leases import Fence, check_fence

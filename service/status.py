@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from service.canonical import plain
 from service.clock import machine_now
-from service.events import plain
 from service.store.bout import Bout
 from service.store.samples import Sample
 

@@ -15,10 +15,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.evidence import e_values
-from retrain.data.dataset import load
+from retrain.data.loading import load
 from service.artifact import verify
+from service.canonical import plain
 from service.event_log import RecordedEvent
-from service.events import plain
 from service.record import Record, open_record
 from service.settings import Settings
 from tests.monitoring.arena import SCHEMA, brier

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from service.record import Record, open_record
 from service.settings import load_settings
 
 COMMANDS = [
-    "demo", "init", "train", "up", "watch", "status", "models", "retrain", "promote", "reject", "rollback", "events",
-    "reproduce", "explain", "profile",
-]  # fmt: skip
+    command.name or command.callback.__name__ for command in ringside.app.registered_commands if command.callback
+]
 SETTINGS = """
 [problem]
 task = "classification"
@@ -65,6 +63,13 @@ def register(record: Record, **card: Any) -> str:
     ).version
 
 
+def test_the_commands_are_those_that_people_know() -> None:
+    assert COMMANDS == [
+        "demo", "init", "train", "profile", "reproduce", "up", "watch", "tokens",
+        "status", "models", "explain", "events", "retrain", "promote", "reject", "rollback",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_commands_help_shows_an_example(run: Run, command: str) -> None:
     code, out, _ = run(command, "--help")
@@ -74,13 +79,12 @@ def test_every_commands_help_shows_an_example(run: Run, command: str) -> None:
 
 
 def test_help_answers_at_once() -> None:
-    began = time.monotonic()
+    """It loads none of what takes long to load."""
     command = [sys.executable, "-X", "importtime", "-m", "ringside", "--help"]
     done = subprocess.run(command, cwd=Path(ringside.__file__).parent, capture_output=True, text=True, check=True)
     heavy = {"pandas", "numpy", "sqlalchemy", "bentoml", "sklearn", "rich", "matplotlib", "pydantic"}
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert not heavy & imported
-    assert time.monotonic() - began < 5
 
 
 def test_without_settings_one_line_says_what_to_do_and_the_code_is_2(run: Run) -> None:

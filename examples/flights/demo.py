@@ -42,7 +42,7 @@ from retrain.child import THREADS, run_supervised
 from service.errors import Conflict, DataError, SettingsError
 from service.record import Record, open_record
 from service.settings import Settings, load_settings
-from service.terminal.output import progress_shown
+from service.terminal.progress import progress_shown
 
 SABOTEUR_ENTERS = pd.Timestamp("2013-06-10T05:00:00Z")
 START_SECONDS = 60.0  # BentoML takes up to ten to start; a busy machine may need more

@@ -13,7 +13,8 @@ import numpy as np
 
 from retrain import gate
 from retrain.card import write_card
-from retrain.data.dataset import Dataset, load
+from retrain.data.dataset import Dataset
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.division import split
 from retrain.evaluation.examination import examine

@@ -11,7 +11,7 @@ from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_htm
 from monitoring.drifting.alarm import AlarmDecision
 from monitoring.drifting.evidence import DriftEvidence, Evidence
 from monitoring.inputs.check import DataCheck, DataFacts
-from monitoring.inputs.contract_check import DataQualityReport
+from monitoring.inputs.finding import DataQualityReport
 from monitoring.inputs.page import link_pages
 from monitoring.windows import Window, current_window, reference_window
 from service.clock import MICROSECOND

@@ -12,7 +12,7 @@ from typing import Any
 
 from monitoring.followers.mlflow_server import Metric
 from service.store.model_version import ModelVersion
-from service.store.runs import Run
+from service.store.run import Run
 
 # MLflow's limits for a parameter's value and a tag's.
 LONGEST_VALUE = 6000

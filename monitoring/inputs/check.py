@@ -9,8 +9,9 @@ from math import sqrt
 from statistics import NormalDist
 from typing import Any
 
-from monitoring.inputs.contract_check import DataQualityReport, inspect_window
+from monitoring.inputs.contract_check import inspect_window
 from monitoring.inputs.domain_classifier import DomainReport, tell_apart
+from monitoring.inputs.finding import DataQualityReport
 from monitoring.inputs.page import render_page
 from monitoring.windows import Window
 from service.clock import MICROSECOND

@@ -10,33 +10,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import hypergeom
 
 from monitoring.inputs.column_swap import find_swaps
+from monitoring.inputs.finding import WHOLE_ROW, Check, DataFinding, DataQualityReport, Example, Severity
+from monitoring.inputs.share_rise import ALPHA, ShareRise
 from monitoring.inputs.unit_slip import find_slip
 from monitoring.windows import Numbers, Texts, Window
 from service.schema import Schema
 
-Check = Literal[
-    "missing", "out_of_range", "unseen_category", "type_failure", "constant", "duplicates", "unit_slip", "column_swap"
-]
-Severity = Literal["error", "warning"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning")
-CHECKS: tuple[Check, ...] = (
-    "missing", "out_of_range", "unseen_category", "type_failure", "constant", "duplicates", "unit_slip", "column_swap",
-)  # fmt: skip
-
 CAUSES: tuple[Check, ...] = ("unit_slip", "column_swap", "type_failure")  # what explains other findings comes first
 
-ALPHA = 1e-6
 FEWEST_ROWS = 100  # in either window, below which nothing is said
 SHOWN_EXAMPLES = 5
-WHOLE_ROW = "*"  # the column of a finding about whole rows
 
 # How far a share must rise: (warning, error).
 MISSING_RISE = (0.01, 0.05)  # a feed that loses less than one value in twenty is not yet broken
@@ -46,50 +35,6 @@ DUPLICATES_RISE = (0.05, 0.2)  # clients do retry
 # A column that changes its value in the reference less than this share of what independent rows would do stands still
 # for a while by its nature, as a season does.
 _CHANGES_BY_CHANCE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One offending value, as it would stand in JSON, and the request that brought it."""
-
-    id: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class DataFinding:
-    """`numbers` are counts and shares only; examples may be personal, and belong on pages, not in events."""
-
-    check: Check
-    column: str
-    severity: Severity
-    message: str
-    numbers: Mapping[str, Any]
-    examples: tuple[Example, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DataQualityReport:
-    """What one look at a window found, the gravest first. `rows` were looked at, of `window_rows`."""
-
-    rows: int
-    window_rows: int
-    findings: tuple[DataFinding, ...] = field(default=())
-
-    @property
-    def errors(self) -> tuple[DataFinding, ...]:
-        return tuple(finding for finding in self.findings if finding.severity == "error")
-
-    def columns_by_check(self) -> dict[tuple[Check, Severity], int]:
-        """How many columns each check found something in, by how bad that is; 0 where it found nothing."""
-        counts = Counter((finding.check, finding.severity) for finding in self.findings)
-        return {(check, severity): counts[check, severity] for check in CHECKS for severity in SEVERITIES}
-
-    def facts(self) -> list[dict[str, Any]]:
-        """The findings as an event keeps them: columns and numbers, no values."""
-        return [
-            {"check": f.check, "column": f.column, "severity": f.severity, **f.numbers} for f in self.findings
-        ]  # fmt: skip
 
 
 def inspect_window(
@@ -142,7 +87,7 @@ class _Look:
 
     def missing(self) -> Iterator[DataFinding]:
         for name, before, now in self._masks():
-            rise = _Rise(int(before.sum()), len(before), int(now.sum()), len(now))
+            rise = ShareRise(int(before.sum()), len(before), int(now.sum()), len(now))
             severity = rise.severity(MISSING_RISE)
             if severity:
                 message = f"missing in {rise.now:.1%} of the requests, {rise.before:.1%} of the reference"
@@ -155,7 +100,7 @@ class _Look:
                 continue
             with np.errstate(invalid="ignore"):
                 outside = (now < np.float32(seen.low)) | (now > np.float32(seen.high))
-            rise = _Rise(0, self._reference_rows, int(outside.sum()), len(now))
+            rise = ShareRise(0, self._reference_rows, int(outside.sum()), len(now))
             severity = rise.severity(STRANGE_RISE)
             if severity:
                 low, high = float(np.nanmin(now[outside])), float(np.nanmax(now[outside]))
@@ -174,7 +119,7 @@ class _Look:
             known = set(seen.categories)
             strange = np.array([text is not None and text not in known for text in now.tolist()], dtype=bool)
             once = sum(count == 1 for text, count in Counter(before.tolist()).items() if text is not None)
-            rise = _Rise(once, len(before), int(strange.sum()), len(now))
+            rise = ShareRise(once, len(before), int(strange.sum()), len(now))
             severity = rise.severity(STRANGE_RISE)
             if severity:
                 distinct = len(set(now[strange].tolist()))
@@ -223,7 +168,7 @@ class _Look:
         before = _row_hashes(list(self._columns()), 1, count)
         now = _row_hashes(list(self._columns()), 2, count)
         repeats = [count - len(np.unique(rows)) for rows in (before, now)]
-        rise = _Rise(repeats[0], count, repeats[1], count)
+        rise = ShareRise(repeats[0], count, repeats[1], count)
         severity = rise.severity(DUPLICATES_RISE)
         if severity:
             message = f"{rise.now:.1%} of the requests repeat another's features, {rise.before:.1%} in the reference"
@@ -285,39 +230,6 @@ class _Look:
             return ()
         times = f"one of {counts.max()} alike"
         return tuple(Example(self._ids[place], times) for place in places[:SHOWN_EXAMPLES].tolist())
-
-
-@dataclass(frozen=True, slots=True)
-class _Rise:
-    """Of `rows_before` and `rows_now`, so many have something: is the share higher now?"""
-
-    count_before: int
-    rows_before: int
-    count_now: int
-    rows_now: int
-
-    @property
-    def before(self) -> float:
-        return self.count_before / self.rows_before
-
-    @property
-    def now(self) -> float:
-        return self.count_now / self.rows_now
-
-    def severity(self, bounds: tuple[float, float]) -> Severity | None:
-        """By the rise and by Fisher's exact test; None where it is small or may be chance."""
-        rise = self.now - self.before
-        if rise < bounds[0] or self._chance() > ALPHA:
-            return None
-        return "error" if rise >= bounds[1] else "warning"
-
-    def facts(self) -> dict[str, Any]:
-        return {"count": self.count_now, "share": round(self.now, 6), "share_before": round(self.before, 6)}
-
-    def _chance(self) -> float:
-        together = self.count_before + self.count_now
-        rows = self.rows_before + self.rows_now
-        return float(hypergeom.sf(self.count_now - 1, rows, together, self.rows_now))
 
 
 def _missing(column: Numbers | Texts) -> npt.NDArray[np.bool_]:

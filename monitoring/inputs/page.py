@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from monitoring.inputs.contract_check import WHOLE_ROW, DataFinding, DataQualityReport
 from monitoring.inputs.domain_classifier import DomainReport
+from monitoring.inputs.finding import WHOLE_ROW, DataFinding, DataQualityReport
 from monitoring.windows import Numbers, Texts, Window
 from retrain.report.charts import bars
 from retrain.report.page import STYLE

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from service.canonical import plain
 from service.errors import NotFound
 from service.event_log import RecordedEvent
-from service.events import plain
 from service.explain.explainer import Question
 from service.log.labels import read_labels
 from service.logged import LoggedRow

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.canonical import plain
 from service.contract.decoder import Decoder
 from service.errors import InvalidLabel, InvalidRecord, NoChampion
-from service.events import plain
 from service.explain.explainer import explain_apart
 from service.explain.explanation import explanation
 from service.http.alerts import read_alerts, take_alerts

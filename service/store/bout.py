@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from service.canonical import canonical_json
-from service.events import plain
+from service.canonical import canonical_json, plain
 from service.logged import Cursor
 
 BoutKind = Literal["challenge", "probation"]

@@ -11,10 +11,10 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from service.canonical import plain
 from service.clock import machine_now
 from service.database import Database
 from service.errors import RoleConflict
-from service.events import plain
 from service.logged import Cursor
 from service.store.bout import ScoreCounts, ShadowScore
 from service.store.failpoint import fail_point

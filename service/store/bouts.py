@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from service.canonical import plain
 from service.clock import Clock, machine_now
 from service.database import Database
 from service.errors import NotFound, RoleConflict
 from service.event_log import EventLog
-from service.events import BoutDecided, BoutOpened, BoutVoided, plain
+from service.events import BoutDecided, BoutOpened, BoutVoided
 from service.logged import Cursor
 from service.store.bout import Bout, BoutKind, ScoreCounts, ShadowScore, design_hash
 from service.store.bout_ledger import BoutLedger

@@ -8,9 +8,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from service.canonical import clean_text
 from service.clock import machine_now
 from service.database import Database
-from service.events import clean_text
 from service.store.leases import Fence, check_fence
 from service.store.tables import jobs
 from service.store.upsert import insert

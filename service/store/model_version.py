@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from service.canonical import clean_text
 from service.errors import RoleConflict, UnknownVersion
-from service.events import clean_text
 from service.store.tables import model_versions
 
 Standing = Literal["eligible", "rejected", "rolled_back"]

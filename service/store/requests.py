@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from service.canonical import clean_text, plain
 from service.clock import Clock, machine_now, to_micros
 from service.database import Database
 from service.event_log import EventLog
-from service.events import Event, clean_text, plain
+from service.events import Event
 from service.store.tables import requests
 from service.store.upsert import insert, wrote
 

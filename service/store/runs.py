@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
+from service.canonical import clean_text, plain
 from service.clock import Clock, machine_now
 from service.database import Database
 from service.errors import NotFound, RunActive
@@ -23,49 +23,15 @@ from service.events import (
     RetrainResumed,
     RetrainStarted,
     RetrainSucceeded,
-    clean_text,
-    plain,
 )
 from service.store.failpoint import fail_point
 from service.store.leases import Fence, check_fence
+from service.store.run import Run, RunState
 from service.store.tables import events, runs
 from service.store.upsert import insert, wrote
 
 # A process that is killed again and again, as where the system is out of memory, is not started for ever.
 MOST_RESUMES = 3
-
-RunState = Literal["requested", "running", "succeeded", "failed", "declined"]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """`as_of` is how the record stood that it reads; times named `machine` and the heartbeat are the machine's."""
-
-    run_id: str
-    state: RunState
-    active: int | None
-    trigger: str
-    actor: str
-    reason: str
-    requested_at: datetime
-    as_of: datetime | None
-    started_at: datetime | None
-    finished_at: datetime | None
-    machine_started_at: datetime | None
-    machine_finished_at: datetime | None
-    heartbeat_at: datetime | None
-    host: str | None
-    pid: int | None
-    progress: dict[str, Any] | None
-    version: str | None
-    outcome: dict[str, Any] | None
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it ran, by the machine's clock; None while it runs, or when it never did."""
-        if self.machine_started_at is None or self.machine_finished_at is None:
-            return None
-        return (self.machine_finished_at - self.machine_started_at).total_seconds()
 
 
 class Runs:

@@ -26,7 +26,7 @@ from service.event_log import RecordedEvent
 from service.record import Record
 from service.store.bout import Bout
 from service.store.leases import Fence
-from service.store.runs import Run
+from service.store.run import Run
 from tests.monitoring.arena import SCHEMA, START, Arena, logistic
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retrain.data.dataset import Dataset, load
+from retrain.data.dataset import Dataset
+from retrain.data.loading import load
 from retrain.division import ENOUGH_FRESH_ROWS, split
 from service.database import Database
 from tests.retrain.problems import make_project

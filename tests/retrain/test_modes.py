@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrain.data.dataset import load
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.job import RunResult, run
 from retrain.models.configuration import FAMILIES

@@ -12,7 +12,8 @@ import skops.io
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from retrain.data.dataset import Dataset, load
+from retrain.data.dataset import Dataset
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.gate import PARITY_TOLERANCE
 from retrain.models.configuration import FAMILIES, Configuration, Family

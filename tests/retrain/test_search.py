@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrain.data.dataset import Dataset, load
+from retrain.data.dataset import Dataset
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.models.configuration import FAMILIES, Configuration
 from retrain.search import SearchReport, search

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from retrain.data.dataset import Dataset, load
+from retrain.data.dataset import Dataset
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.division import split
 from retrain.job import run

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from service.canonical import canonical_json
+from service.canonical import canonical_json, plain
 from service.clock import ManualClock
 from service.database import Database
 from service.errors import InvalidRecord
 from service.event_log import GENESIS, EventLog
-from service.events import KINDS, AccessRefused, DriftChecked, ModelPromoted, RetrainDeclined, plain
+from service.events import KINDS, AccessRefused, DriftChecked, ModelPromoted, RetrainDeclined
 from service.store.tables import chain_head, events
 
 START = datetime(2013, 3, 1, tzinfo=UTC)

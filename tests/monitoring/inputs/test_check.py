@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from monitoring.inputs.check import DataCheck, smallest_shift
-from monitoring.inputs.contract_check import CHECKS, SEVERITIES, inspect_window
+from monitoring.inputs.contract_check import inspect_window
 from monitoring.inputs.domain_classifier import tell_apart
+from monitoring.inputs.finding import CHECKS, SEVERITIES
 from monitoring.inputs.page import link_pages, render_page
 from service.events import RecordsRefused
 from tests.monitoring.arena import START

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitoring.inputs.contract_check import CHECKS, SEVERITIES, DataFinding, DataQualityReport, inspect_window
+from monitoring.inputs.contract_check import inspect_window
+from monitoring.inputs.finding import CHECKS, SEVERITIES, DataFinding, DataQualityReport
 from monitoring.windows import Window
 from service.contract.columns import Column
 from service.log.columns import Failures

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitoring.inputs.contract_check import DataQualityReport, inspect_window
+from monitoring.inputs.contract_check import inspect_window
 from monitoring.inputs.domain_classifier import tell_apart
+from monitoring.inputs.finding import DataQualityReport
 from monitoring.windows import Window
 from tests.monitoring.datasets import Table, parametrize_tables
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from retrain.data.dataset import Dataset, load
+from retrain.data.dataset import Dataset
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.evaluation.curves import wilson
 from retrain.evaluation.dependence import GRID, dependences

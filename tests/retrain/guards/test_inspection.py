@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrain.data.dataset import Dataset, load
+from retrain.data.dataset import Dataset
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.guards.finding import Finding
 from retrain.guards.inspection import DataRefused, GuardContext, inspect_data, refuse

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from retrain.data.dataset import load
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.guards.inspection import GuardContext, inspect_data
 from retrain.guards.profile import profile_data

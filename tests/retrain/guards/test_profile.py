@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrain.data.dataset import Dataset, load
+from retrain.data.dataset import Dataset
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.exploration import explore
 from retrain.guards.profile import CROWD, STRETCHES, profile_data

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import skops.io
 
-from retrain.data.dataset import load
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.export.graph import to_onnx
 from retrain.models.configuration import FAMILIES, Configuration, Family

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retrain.data.dataset import load
+from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.search import search
 from retrain.trials.memory import BYTES_PER_VALUE, SHARE, Memory

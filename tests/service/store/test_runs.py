@@ -15,7 +15,7 @@ from service.database import Database
 from service.errors import NotFound, RunActive
 from service.events import AlertReceived
 from service.record import Record
-from service.store.runs import Run
+from service.store.run import Run
 from tests.records import START, record_on
 
 MINUTE = timedelta(minutes=1)
