@@ -163,7 +163,7 @@ class Refusals:
         return told
 
     def put_back(self, refusal: Refusal) -> None:
-        """Another worker told of this caller and route within the minute: wait for the next."""
+        """What was not told, since another worker did within the minute, or could not be: it waits for the next."""
         with self._lock:
             key = (refusal.name, refusal.route, refusal.reason)
             self._counts[key] = self._counts.get(key, 0) + refusal.count

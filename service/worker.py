@@ -11,13 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Protocol
 
-import sqlalchemy as sa
-
 from service.auth import Gate, Refusal
 from service.champion import Champion, LoadRefused, Switched
 from service.clock import machine_now
 from service.contract.refused_records import RefusedRecords
-from service.errors import RingsideError
 from service.events import AccessRefused, RecordsRefused
 from service.http.bodies import BodyReader
 from service.log.checkpoint import Checkpointer, commits_worth
@@ -137,7 +134,10 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.commits.stop)
-        await asyncio.to_thread(self._tell, True)
+        try:
+            await asyncio.to_thread(self._tell, True)
+        except Exception as error:  # noqa: BLE001 - with the record away, the rest is closed all the same
+            log_line("refusals not told", level=logging.ERROR, reason=repr(error))
         self.metrics.champion(None)
         self._threads.shutdown()
         self.record.close()
@@ -154,9 +154,9 @@ class Worker:
             try:
                 await step()
                 failing = False
-            except (RingsideError, sa.exc.SQLAlchemyError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a step that is never taken again would not be missed for days
                 if not failing:
-                    log_line("background work failed", level=logging.ERROR, step=step.__name__, reason=str(error))
+                    log_line("background work failed", level=logging.ERROR, step=step.__name__, reason=repr(error))
                 failing = True
 
     async def _follow(self) -> None:
@@ -202,15 +202,27 @@ class Worker:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._tell)
 
     def _tell(self, all_of_them: bool = False) -> None:
-        counts = self.refused.due(all_of_them)
-        if counts:
-            self.record.events.append(RecordsRefused(counts=counts), actor="service")
-        for refusal in self.gate.refusals.due(all_of_them):
-            if self._told_lately(refusal) and not all_of_them:
+        """Writes down what is due; what cannot be written now is told another time."""
+        counts, refusals = self.refused.due(all_of_them), self.gate.refusals.due(all_of_them)
+        try:
+            if counts:
+                self.record.events.append(RecordsRefused(counts=counts), actor="service")
+                counts = {}
+            while refusals:
+                self._tell_refusal(refusals[0], all_of_them)
+                del refusals[0]
+        except BaseException:
+            self.refused.put_back(counts)
+            for refusal in refusals:
                 self.gate.refusals.put_back(refusal)
-                continue
-            event = AccessRefused(reason=refusal.reason, route=refusal.route, count=refusal.count)
-            self.record.events.append(event, actor=refusal.name)
+            raise
+
+    def _tell_refusal(self, refusal: Refusal, at_the_end: bool) -> None:
+        if not at_the_end and self._told_lately(refusal):
+            self.gate.refusals.put_back(refusal)
+            return
+        event = AccessRefused(reason=refusal.reason, route=refusal.route, count=refusal.count)
+        self.record.events.append(event, actor=refusal.name)
 
     def _told_lately(self, refusal: Refusal) -> bool:
         """Whether another worker told of this caller and route within the minute."""

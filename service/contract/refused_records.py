@@ -43,6 +43,11 @@ class RefusedRecords:
             counts, self._counts, self._told = dict(sorted(self._counts.items())), Counter(), now
             return counts
 
+    def put_back(self, counts: Mapping[str, int]) -> None:
+        """What could not be told after all: it waits for the next minute."""
+        with self._lock:
+            self._counts.update(counts)
+
 
 def refused_by_column(told: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """The requests refused for each column, whatever the reason."""

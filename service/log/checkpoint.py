@@ -76,5 +76,10 @@ class Checkpointer:
     def _checkpoint(self, mode: str) -> tuple[int, int, int]:
         if self._connection is None:
             self._connection = self._database.connect_raw(0)
-        held: tuple[int, int, int] = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        try:
+            held: tuple[int, int, int] = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        except sqlite3.Error:
+            self._connection.close()
+            self._connection = None  # the next round connects anew
+            raise
         return held

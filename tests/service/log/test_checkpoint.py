@@ -100,3 +100,23 @@ def _log_bytes(database: Database, log: PredictionLog, rows: int, commits: int) 
     size = database.path.with_name(database.path.name + "-wal").stat().st_size
     database.disconnect_raw(connection)
     return size / commits
+
+
+def test_a_round_that_fails_leaves_the_next_one_a_new_connection(
+    embedded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[sqlite3.Connection] = []
+    connect = embedded.connect_raw
+
+    def connected(seconds: float) -> sqlite3.Connection:
+        opened.append(connect(seconds))
+        return opened[-1]
+
+    monkeypatch.setattr(embedded, "connect_raw", connected)
+    checkpointer = Checkpointer(embedded)
+    checkpointer.run(0)
+    opened[0].close()  # as after an error of the disk, behind which it is of no use
+    with pytest.raises(sqlite3.Error):
+        checkpointer.run(COMMITS)
+    checkpointer.run(2 * COMMITS)
+    assert len(opened) == 2
