@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from service.artifact import verify
+from service.artifact import Manifest, verify
 from service.errors import ArtifactError, NoChampion, RingsideError
 from service.schema import Arrays, Decoder, Schema
 
@@ -110,6 +110,15 @@ class ServedModel:
     def load(cls, directory: Path, version: str, digest: str) -> ServedModel:
         """The version, ready to answer; ArtifactError where its files are not what was registered, or do not work."""
         files = verify(directory, digest)
+        try:
+            return cls._read(files, version, digest)
+        except ArtifactError:
+            raise
+        except Exception as error:
+            raise ArtifactError(f"{version}: its files cannot be read: {error!r}") from error
+
+    @classmethod
+    def _read(cls, files: Manifest, version: str, digest: str) -> ServedModel:
         try:
             schema = Schema.from_json(files.read("schema.json"))
         except ValueError as error:

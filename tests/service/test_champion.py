@@ -165,6 +165,18 @@ def test_a_broken_champion_leaves_the_old_one_serving(record: Record) -> None:
     assert champion.current.version == "v2"
 
 
+def test_a_version_that_nobody_foresaw_to_be_wrong_is_refused_like_any_other(record: Record) -> None:
+    """Its files are what was registered; what they hold is not what this code reads."""
+    stage = record.artifacts.stage()
+    card = {**write_model(stage, 0.1, "regression"), "target_sd": ["wide"]}
+    record.registry.register(
+        stage, run_id=None, parent=None, card=card, read_until_seq=0, data_until=None, actor="test", as_champion=True
+    )
+    refused = Champion(record.registry).refresh()
+    assert isinstance(refused, LoadRefused)
+    assert "v1: its files cannot be read: TypeError" in refused.reason
+
+
 def test_a_version_with_other_known_answers_is_not_served(record: Record) -> None:
     """The files are what was registered, and still it does not answer."""
     register_model(record, 0.1, as_champion=True, golden_error=0.5)
