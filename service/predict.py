@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def _check_ids(ids: Any, count: int) -> None:
                 field=f"ids[{place}]",
             )
     if len(set(ids)) != count:
-        twice = next(held for held in ids if ids.count(held) > 1)
+        twice = next(held for held, times in Counter(ids).items() if times > 1)
         raise InvalidRecord(f"ids: {twice!r} stands twice in one request; expected each id once", field="ids")
 
 
