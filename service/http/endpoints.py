@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.canonical import plain
 from service.contract.decoder import Decoder
-from service.errors import InvalidLabel, InvalidRecord, NoChampion
+from service.errors import InvalidLabel, InvalidRecord, NoChampion, TooLarge
 from service.explain.explainer import explain_apart
 from service.explain.explanation import explanation
 from service.http.alerts import read_alerts, take_alerts
@@ -53,6 +53,11 @@ def labels(worker: Worker, call: Call) -> Reply:
     given = call.body["labels"]
     if not isinstance(given, list):
         raise InvalidLabel('labels: expected a list of {"id": …, "label": …}', field="labels")
+    most = worker.settings.serve.max_batch
+    if len(given) > most:  # one transaction, in which no prediction is logged
+        raise TooLarge(
+            f"labels: {len(given)} in one request; expected at most {most} (serve.max_batch)", field="labels"
+        )
     decoder = _decoder(worker) if given else None
     outcome = worker.record.log.add_labels([_label(n, held, decoder) for n, held in enumerate(given)], call.at)
     told: dict[str, Any] = {
@@ -180,7 +185,7 @@ def events(worker: Worker, call: Call) -> Reply:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 1000):
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= 1000):
         raise InvalidRecord(f"limit: {text[:40]!r}; expected a number from 1 to 1000", field="limit")
     return int(text)
 

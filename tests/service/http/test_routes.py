@@ -150,6 +150,14 @@ def test_batches_are_bounded(client: Client) -> None:
     assert (refused.status_code, error(refused)["code"]) == (413, "too_large")
 
 
+def test_labels_are_bounded_as_records_are(client: Client) -> None:
+    """They are one transaction, in which no prediction is logged."""
+    labels = [{"id": f"unheard-of-{n}", "label": "late"} for n in range(51)]
+    assert client.post("/labels", {"labels": labels[:50]}).status_code == 200
+    refused = client.post("/labels", {"labels": labels})
+    assert (refused.status_code, error(refused)["code"], error(refused)["field"]) == (413, "too_large", "labels")
+
+
 def test_bodies_are_bounded_with_a_length_and_without(client: Client) -> None:
     """Refused before they are held in memory, and the connection is closed."""
     refused = client.request("POST", "/predict", content=b" " * 1_000_001)
@@ -359,8 +367,12 @@ def test_the_trail_is_read_in_pages(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=x", "limit=99999", "since=yesterday", "cursor=-1", "kinds=a", "until=2024-13-01"]
-)
+    "query",
+    [
+        "limit=0", "limit=x", "limit=99999", "limit=000001000999", "since=yesterday", "cursor=-1", "kinds=a",
+        "until=2024-13-01",
+    ],
+)  # fmt: skip
 def test_a_query_that_means_nothing_is_refused(client: Client, query: str) -> None:
     """By the parameter's name."""
     refused = client.get(f"/events?{query}")
