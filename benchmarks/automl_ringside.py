@@ -94,14 +94,14 @@ def predict(model: ServedModel, records: list[dict[str, Any]], target: pd.Series
     """Values [n], or probabilities in the order of `classes`; `target` tells how the model names them."""
     import numpy as np
 
-    from service.contract.frame import frame_labels
+    from retrain.data.target import read_classes
 
     scores = model.score(model.decoder.decode(records))
     if scores.values is not None:
         return scores.values
     assert scores.probabilities is not None
-    labels = [model.decoder.label(value) for value in frame_labels(target, "classification")]
-    named = dict(zip(labels, target.astype(str), strict=True))
+    read = read_classes(target.tolist())
+    named = dict(zip((read.classes[code] for code in read.values), target.astype(str), strict=True))
     held = np.zeros((len(records), len(classes)))
     for place, name in enumerate(model.schema.classes):
         held[:, classes.index(named[name])] = scores.probabilities[:, place]
