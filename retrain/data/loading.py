@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from retrain.data.dataset import UNKNOWN, Dataset
-from retrain.data.source import EVER, Span, read_source
-from retrain.data.target import Target, read_classes, read_values
+from retrain.data.source import EVER, Span, has_types, read_source
+from retrain.data.target import Target, read_classes, read_values, unspelled
 from service.clock import to_micros
 from service.errors import DataError
 from service.prediction_log import MaturedRow
@@ -113,7 +113,9 @@ def _source(
     times = np.full(len(labelled), UNKNOWN)
     if problem.time_column is not None:
         labelled, times = _by_time(labelled, problem.time_column)
-    return labelled, labelled[problem.target].tolist(), times
+    targets = labelled[problem.target].tolist()
+    untyped = problem.task == "classification" and not has_types(settings.data.source)
+    return labelled, list(unspelled(targets)) if untyped else targets, times
 
 
 def _by_time(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:

@@ -48,6 +48,11 @@ def read_source(
     return frame.reset_index(drop=True)
 
 
+def has_types(source: str) -> bool:
+    """Whether the source says what is a number and what is text: a CSV file does not."""
+    return "://" in source or all(_is_parquet(path) for path in source_files(source))
+
+
 def source_files(source: str) -> list[Path]:
     """The files that a path or glob names, by name; raises DataError where there is none."""
     found = [Path(name) for name in sorted(glob.glob(source, recursive=True)) if Path(name).is_file()]
@@ -60,13 +65,17 @@ def source_files(source: str) -> list[Path]:
 
 def _read_file(path: Path, wanted: set[str], numbers: set[str]) -> pd.DataFrame:
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
+        if _is_parquet(path):
             return _read_parquet(path, wanted)
         return _read_csv(path, wanted, numbers)
     except DataError:
         raise
     except Exception as error:  # pandas and pyarrow raise a dozen kinds for what they cannot read
         raise DataError(f"data.source: {path} cannot be read: {str(error).splitlines()[0][:200]}") from error
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
 
 
 def _read_parquet(path: Path, wanted: set[str]) -> pd.DataFrame:

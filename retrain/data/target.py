@@ -27,17 +27,22 @@ class Target:
     class_type: ClassType
 
 
+def unspelled(texts: Sequence[str]) -> Sequence[Any]:
+    """The classes that a file without types means: all whole numbers, all true and false, or all text."""
+    held = set(texts)
+    if all(_INTEGER.fullmatch(text) for text in held):
+        return [int(text) for text in texts]
+    if any(held <= spelling for spelling in _BOOLEANS):
+        return [text.lower() == "true" for text in texts]
+    return texts
+
+
 def read_classes(cells: Sequence[Any]) -> Target:
     """Class codes of cells as the source or the labels have them; raises DataError unless there are two or more.
 
-    Classes that are all whole numbers, or all true and false, are such in JSON too, however a file spells them.
+    A text is a class of its own type, also where it is made of digits: so applications have to send it.
     """
     plain = [_plain(cell) for cell in cells]
-    texts = {cell for cell in plain if isinstance(cell, str)}
-    if texts and all(_INTEGER.fullmatch(text) for text in texts):
-        plain = [int(cell) if isinstance(cell, str) else cell for cell in plain]
-    elif any(texts and texts <= spelling for spelling in _BOOLEANS):
-        plain = [cell.lower() == "true" if isinstance(cell, str) else cell for cell in plain]
     kinds = {type(cell) for cell in plain}
     class_type: ClassType = {bool: "boolean", int: "integer"}.get(next(iter(kinds)), "string")  # type: ignore[assignment]
     if len(kinds) > 1:

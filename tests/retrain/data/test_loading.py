@@ -111,6 +111,18 @@ def test_a_csv_files_categories_are_read_to_the_letter(tmp_path: Path) -> None:
     assert (data.schema.classes, data.schema.class_type) == (("0", "1"), "integer")
 
 
+@pytest.mark.parametrize(
+    ("classes", "kind"), [(["1", "2"], "string"), (["True", "False"], "string"), ([1, 2], "integer")]
+)
+def test_a_source_with_types_says_what_its_classes_are(tmp_path: Path, classes: list[Any], kind: str) -> None:
+    """Digits that are text there stay text, since applications will send them so; logged labels agree."""
+    frame = make_frame("binary", 40)
+    frame["outcome"] = [classes[n % 2] for n in range(len(frame))]
+    logged = [row(n, START + timedelta(days=90 + n), classes[n % 2]) for n in range(1, 5)]
+    data = dataset(tmp_path, frame, logged)
+    assert (data.schema.classes, data.schema.class_type) == (tuple(sorted(map(str, classes))), kind)
+
+
 def test_several_files_are_one_source(tmp_path: Path) -> None:
     """Of both kinds, in the order of their names."""
     frame = make_frame("binary", 60)
