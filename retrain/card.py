@@ -14,6 +14,7 @@ from retrain.evaluation.metrics import Metrics
 from retrain.gate import GateDecision, Parity
 from retrain.guards.finding import Finding
 from retrain.mode import ModeDecision
+from retrain.models.threshold import ThresholdDecision
 from retrain.search import SearchReport
 from retrain.study import study_of
 from retrain.window import WindowDecision
@@ -48,6 +49,7 @@ def write_card(
     findings: Sequence[Finding],
     insight: Insight,
     window: WindowDecision | None = None,
+    threshold: ThresholdDecision | None = None,
 ) -> dict[str, Any]:
     """The card without its `version`, which registration gives."""
     best = found.best.configuration
@@ -65,6 +67,8 @@ def write_card(
         "champion_metrics": _plain(judged.champion_scored.metrics) if judged.champion_scored else {},
         "fresh_metrics": _plain(judged.candidate_on_fresh.metrics) if judged.candidate_on_fresh else {},
         "comparison": judged.champion.to_json() if judged.champion else None,
+        "operating_threshold": None if threshold is None else threshold.threshold,
+        "decision": _decision(threshold, insight),
         "loss": judged.loss,
         "reference_loss": judged.reference.value,
         "reference_loss_error": judged.reference.error,
@@ -109,6 +113,13 @@ def write_card(
         },
         "created_at": _text(machine_now()),
     }
+
+
+def _decision(threshold: ThresholdDecision | None, insight: Insight) -> dict[str, Any] | None:
+    """From which probability on the positive class is answered, why, and what that costs on the holdout."""
+    if threshold is None:
+        return None
+    return {**threshold.to_json(), **(insight.costs.to_json() if insight.costs else {})}
 
 
 def _kept(data: Dataset, economies: Sequence[str]) -> dict[str, int]:

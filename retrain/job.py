@@ -30,6 +30,7 @@ from retrain.guards.inspection import GuardContext, inspect_data, refuse
 from retrain.guards.profile import profile_data
 from retrain.guards.representation import read_populations
 from retrain.mode import ModeDecision
+from retrain.models.threshold import MOST_PROBABLE, Costs, ThresholdDecision, choose_threshold, keep_threshold
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.plan import Plan, known, make_plan
 from retrain.recipe import Recipe
@@ -113,9 +114,13 @@ def run(
         )
         if chosen != recipe.configuration:
             recipe, found = replace(recipe, configuration=chosen), found.of(chosen)
-        judged = examine(fitted, plan.learn, plan.holdout, champion, settings.promotion.loss, settings.retrain.seed)
+        threshold = decide_threshold(job, found, plan, champion)
+        judged = examine(
+            fitted, plan.learn, plan.holdout, champion, settings.promotion.loss, settings.retrain.seed,
+            MOST_PROBABLE if threshold is None else threshold.rule(plan.holdout.schema),
+        )  # fmt: skip
         decision = gate.decide(finite=judged.candidate.finite, dummy=judged.dummy, champion=judged.champion)
-        candidate = _Candidate(plan, findings, found, judged, decision)
+        candidate = _Candidate(plan, findings, found, judged, decision, threshold)
         if not decision.passed:
             return _refused(job, candidate)
         insight = look_into(
@@ -157,6 +162,7 @@ class _Candidate:
     found: SearchReport
     judged: Examination
     decision: GateDecision
+    threshold: ThresholdDecision | None
 
 
 def read_data(job: _Job, champion: Champion | None) -> Dataset:
@@ -222,6 +228,27 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
     return found
 
 
+def decide_threshold(job: _Job, found: SearchReport, plan: Plan, champion: Champion | None) -> ThresholdDecision | None:
+    """From which probability on the positive class is answered; None where wrong answers cost alike."""
+    problem, schema = job.settings.problem, plan.learn.schema
+    costs = Costs(problem.false_positive_cost, problem.false_negative_cost)
+    if costs.equal:
+        return None
+    watched = schema.watched
+    if watched is None:
+        raise DataError(
+            f"problem.false_positive_cost, false_negative_cost: {costs.false_positive:g} and {costs.false_negative:g} "
+            f"with {len(schema.classes)} classes; expected two",
+            field="problem.false_positive_cost",
+        )
+    held = found.out_of_fold
+    if held is None:
+        return keep_threshold(costs, champion.version.card if champion else {})
+    answers = held.answers(found.best.configuration)
+    chances = None if answers is None else answers[:, watched]
+    return choose_threshold(costs, chances, held.target == watched)
+
+
 def _packaged(
     job: _Job, final: Pipeline, data: Dataset, candidate: _Candidate, insight: Insight, champion: Champion | None
 ) -> RunResult:
@@ -246,8 +273,7 @@ def _packaged(
             latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
             economies=job.memory.economies, mode=plan.decided, as_of=job.run.as_of,
             features=described(final, data.schema.problem), searched=_searched(job, champion, plan.decided),
-            window=plan.window, findings=candidate.findings,
-            insight=insight,
+            window=plan.window, findings=candidate.findings, insight=insight, threshold=candidate.threshold,
         )  # fmt: skip
         (stage / "report.html").write_text(
             render_report(card, judged, insight, plan.holdout.schema.classes, profile_data(data, len(plan.holdout))),

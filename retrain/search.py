@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import optuna
 
 from retrain.data.dataset import Dataset
 from retrain.models.calibration import Calibration, calibrate
-from retrain.models.configuration import Configuration, Family, Member
+from retrain.models.configuration import Configuration, Family
 from retrain.models.light_boosting import not_here
 from retrain.search_space import Target, defaults, suggest, targets, values_of
 from retrain.search_trials import Trials
 from retrain.trials.codings import STAGES
 from retrain.trials.memory import Memory
+from retrain.trials.out_of_fold import OutOfFold
 from retrain.trials.record import TrialRecord
-from retrain.trials.selection import Candidate, Selection, select
+from retrain.trials.selection import Selection, select
 from retrain.trials.trial import Limits, Told, TrialReport
 from retrain.trials.validation import Validation
 from service.configuration.loop_sections import FeatureStage
@@ -45,6 +44,7 @@ class SearchReport:
     seconds: float
     selection: Selection | None = None
     calibration: Calibration | None = None
+    out_of_fold: OutOfFold | None = field(default=None, repr=False)  # None where no search was made
 
     def of(self, configuration: Configuration) -> SearchReport:
         """The same search, where what was best had to give way to this."""
@@ -86,25 +86,16 @@ def search(
     selection = select(held.pool.candidates, judge.judged, data.classes, fit_seconds)
     if selection.pays:
         best = TrialReport(len(held.reports), Configuration("ensemble", {}, selection.members), selection.loss, 0.0)
-    calibration = _calibration(best, held.pool.candidates, judge.judged) if data.classes else None
+    out_of_fold = OutOfFold(held.pool.candidates, judge.judged)
+    answers = out_of_fold.answers(best.configuration) if data.classes else None
+    calibration = None if answers is None else calibrate(answers, judge.judged)
     if calibration is not None and calibration.pays:
         chosen = best.configuration
         warmed = replace(chosen, params={**chosen.params, "temperature": calibration.temperature})
         best = replace(best, configuration=warmed)
-    return SearchReport(best, tuple(held.reports), judge.rows, held.watch.elapsed(), selection, calibration)
-
-
-def _calibration(best: TrialReport, candidates: Sequence[Candidate], y: npt.NDArray[Any]) -> Calibration | None:
-    """Of the chosen one's answers; None where they are not known."""
-    known = {id(candidate.configuration): candidate.answers for candidate in candidates}
-    members = best.configuration.members or (Member(best.configuration, 1.0),)
-    total: npt.NDArray[np.float64] = np.zeros(())
-    for member in members:
-        answers = known.get(id(member.configuration))
-        if answers is None:
-            return None
-        total = total + member.weight * answers
-    return calibrate(total, y)
+    return SearchReport(
+        best, tuple(held.reports), judge.rows, held.watch.elapsed(), selection, calibration, out_of_fold
+    )
 
 
 def _usable(families: Sequence[Family]) -> Sequence[Family]:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from service.artifact import Manifest, verify
+from service.contract.operating_point import OperatingPoint, said_classes
 from service.errors import ArtifactError, NoChampion, RingsideError
 from service.schema import Arrays, Decoder, Schema
 
@@ -46,12 +47,6 @@ class Scores:
         held = self.values if self.probabilities is None else self.probabilities
         assert held is not None
         return held
-
-    def predicted(self) -> npt.NDArray[np.intp]:
-        """For each row the index of its most probable class, the first of equals."""
-        assert self.probabilities is not None
-        places: npt.NDArray[np.intp] = self.probabilities.argmax(axis=1)
-        return places
 
     def finite(self) -> npt.NDArray[np.bool_]:
         """For each row whether it can be answered with."""
@@ -105,6 +100,7 @@ class ServedModel:
     schema: Schema
     decoder: Decoder
     scorer: OnnxScorer
+    point: OperatingPoint | None = None  # None: the most probable class is answered
 
     @classmethod
     def load(cls, directory: Path, version: str, digest: str) -> ServedModel:
@@ -123,14 +119,24 @@ class ServedModel:
             schema = Schema.from_json(files.read("schema.json"))
         except ValueError as error:
             raise ArtifactError(f"schema.json: {error}", field="schema.json") from error
-        model = cls(version, digest, schema, Decoder(schema), OnnxScorer(files.read("model.onnx")))
+        card = json.loads(files.read("card.json"))
+        try:
+            point = OperatingPoint.read(schema, card)
+        except ValueError as error:
+            raise ArtifactError(f"card.json: {error}", field="card.json") from error
+        model = cls(version, digest, schema, Decoder(schema), OnnxScorer(files.read("model.onnx")), point)
         if model.scorer.classifies != (schema.problem.task == "classification"):
             raise ArtifactError(f"model.onnx: its output does not fit the schema's task {schema.problem.task!r}")
         scale = 1.0
         if not model.scorer.classifies:
-            scale = float(json.loads(files.read("card.json")).get("target_sd") or 1.0)
+            scale = float(card.get("target_sd") or 1.0)
         check_golden(model, files.read("golden.parquet"), GOLDEN_TOLERANCE * scale)
         return model
+
+    def said(self, scores: Scores) -> npt.NDArray[np.intp]:
+        """For each row the place of the class that this version answers."""
+        assert scores.probabilities is not None
+        return said_classes(scores.probabilities, self.point)
 
     def score(self, arrays: Arrays) -> Scores:
         """Raises NoChampion, naming the row, rather than give an answer that is not finite."""

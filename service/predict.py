@@ -110,7 +110,7 @@ class _Serving:
     def __init__(self, model: ServedModel, metrics: WorkerMetrics, redact: Sequence[str]) -> None:
         self.model = model
         self.counts: AnswerMetrics = metrics.answers(model.version, model.schema.classes)
-        self._wording = Wording(model.schema)
+        self._wording = Wording(model.schema, model.point)
         self._redact = {column.name for column in model.schema.problem.columns if column.name in redact}
 
     def prepare(self, asked: Asked, at: datetime | None, started: float) -> _Prepared:

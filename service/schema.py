@@ -106,6 +106,14 @@ class Schema:
     def category_names(self) -> tuple[str, ...]:
         return self.problem.category_names
 
+    @property
+    def watched(self) -> int | None:
+        """Of two classes the place of the one that is looked for; the second where none of them is named."""
+        if len(self.classes) != 2:
+            return None
+        positive = self.problem.positive_class
+        return self.classes.index(positive) if positive in self.classes else 1
+
     def to_json(self) -> str:
         """One JSON text, the same for the same schema."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1)

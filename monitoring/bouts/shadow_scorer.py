@@ -104,13 +104,12 @@ class ShadowScorer:
         inside = (probabilities >= -ROUNDING) & (probabilities <= 1 + ROUNDING)  # NaN is nowhere
         sound = inside.all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING)
         said = []
-        for row, shares, best, good in zip(
-            rows, probabilities.tolist(), scores.predicted().tolist(), sound.tolist(), strict=True
-        ):
+        places = self._model.said(scores).tolist()
+        for row, shares, place, good in zip(rows, probabilities.tolist(), places, sound.tolist(), strict=True):
             if not good:
                 said.append(ShadowScore(row.seq, "failed"))
                 continue
-            prediction = json.dumps(native_class(schema.classes[best], schema.class_type), ensure_ascii=False)
+            prediction = json.dumps(native_class(schema.classes[place], schema.class_type), ensure_ascii=False)
             named = json.dumps(dict(zip(schema.classes, shares, strict=True)), ensure_ascii=False)
             said.append(ShadowScore(row.seq, "scored", prediction, named))
         return said

@@ -62,10 +62,10 @@ def class_curves(scores: Floats, y: npt.NDArray[Any], classes: tuple[str, ...], 
     return [_curves(classes[code], scores[:, code], y == code) for code in codes if 0 < counts[code] < len(y)]
 
 
-def confusion(scores: Floats, y: npt.NDArray[Any], classes: int) -> list[list[int]]:
+def confusion(said: npt.NDArray[np.intp], y: npt.NDArray[Any], classes: int) -> list[list[int]]:
     """Counts [true class][said class]."""
     counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (y, scores.argmax(axis=1)), 1)
+    np.add.at(counts, (y, said), 1)
     held: list[list[int]] = counts.tolist()
     return held
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.evaluation.metrics import Comparison, Scored, compare, evaluate, loss_scale, permutation_importance
 from retrain.models.losses import LossName, bout_losses, expected_loss
 from retrain.models.pipeline import build, dummy, fit, predict
+from retrain.models.threshold import MOST_PROBABLE, Rule
 from retrain.search_space import linear_default
 from service.champion import ServedModel
 from service.contract.columns import TIME_PARTS
+from service.contract.operating_point import OperatingPoint
 from service.errors import RingsideError
 from service.log_lines import log_line
 from service.record import Record
@@ -75,6 +77,7 @@ class Examination:
     reference: ReferenceLoss
     target_sd: float | None
     importances: dict[str, float]
+    rule: Rule = MOST_PROBABLE
 
 
 def examine(
@@ -84,8 +87,12 @@ def examine(
     champion: Champion | None,
     loss: LossName,
     seed: int,
+    rule: Rule = MOST_PROBABLE,
 ) -> Examination:
-    """Scores the candidate, fitted on `learn`, on `holdout`, beside baselines made from `learn` and the champion."""
+    """Scores the candidate, fitted on `learn`, on `holdout`, beside baselines made from `learn` and the champion.
+
+    Baselines answer by the candidate's `rule`, the champion by its own.
+    """
     y, classes, task = holdout.target, holdout.classes, learn.schema.problem.task
     scores = predict(pipeline, holdout.arrays, classes)
     linear = fit(build(linear_default(), task, seed), learn.arrays, learn.target)
@@ -95,28 +102,31 @@ def examine(
     }
     target_sd = None if classes else float(np.std(np.concatenate([learn.target, y])))
     scale = _scale(scores, y, target_sd, champion)
-    candidate = evaluate(scores, y, classes, seed)
-    fresh, compared, champion_scored, on_fresh = _against(champion, candidate, holdout, loss, scale, seed)
+    candidate = evaluate(scores, y, classes, seed, rule)
+    fresh, compared, champion_scored, on_fresh = _against(champion, candidate, holdout, loss, scale, seed, rule)
     return Examination(
         candidate=candidate,
-        baselines={name: evaluate(held, y, classes, seed) for name, held in others.items()},
-        dummy=compare("dummy", scores, others["dummy"], y, loss, scale),
+        baselines={name: evaluate(held, y, classes, seed, rule) for name, held in others.items()},
+        dummy=compare("dummy", scores, others["dummy"], y, loss, scale, points=(rule.point, rule.point)),
         fresh=fresh,
         champion=compared,
         champion_scored=champion_scored,
         candidate_on_fresh=on_fresh,
         loss=loss,
         loss_scale=1.0 if target_sd is None else loss_scale(scores, y, target_sd),
-        reference=reference_loss(loss, scores, holdout, scale),
+        reference=reference_loss(loss, scores, holdout, scale, rule.point),
         target_sd=target_sd,
         importances=_importances(pipeline, holdout, seed) if candidate.finite else {},
+        rule=rule,
     )
 
 
-def reference_loss(loss: LossName, scores: Floats, holdout: Dataset, scale: float) -> ReferenceLoss:
+def reference_loss(
+    loss: LossName, scores: Floats, holdout: Dataset, scale: float, point: OperatingPoint | None = None
+) -> ReferenceLoss:
     """What the candidate's card promises, and how well the holdout knows it."""
-    losses = bout_losses(loss, scores, holdout.target, scale)
-    expected = None if holdout.classes == 0 else expected_loss(loss, scores)
+    losses = bout_losses(loss, scores, holdout.target, scale, point)
+    expected = None if holdout.classes == 0 else expected_loss(loss, scores, point)
     count = len(losses)
     error = float(losses.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
     dated = holdout.times != UNKNOWN
@@ -146,6 +156,12 @@ def champion_scores(champion: Champion, rows: Dataset) -> Floats:
     return held
 
 
+def champions_point(champion: Champion, rows: Dataset) -> OperatingPoint | None:
+    """The champion's operating point among the rows' own classes."""
+    model = champion.model
+    return None if model.point is None else model.point.moved(model.schema, rows.schema)
+
+
 def _scale(scores: Floats, y: npt.NDArray[Any], target_sd: float | None, champion: Champion | None) -> float:
     """Where a regression's loss is clipped: as in the bout to come, by the champion's errors if there is one."""
     if target_sd is None:
@@ -155,7 +171,13 @@ def _scale(scores: Floats, y: npt.NDArray[Any], target_sd: float | None, champio
 
 
 def _against(
-    champion: Champion | None, candidate: Scored, holdout: Dataset, loss: LossName, scale: float, seed: int
+    champion: Champion | None,
+    candidate: Scored,
+    holdout: Dataset,
+    loss: LossName,
+    scale: float,
+    seed: int,
+    rule: Rule,
 ) -> tuple[npt.NDArray[np.bool_], Comparison | None, Scored | None, Scored | None]:
     nothing = np.zeros(len(holdout), dtype=bool)
     if champion is None:
@@ -171,11 +193,12 @@ def _against(
         log_line("champion not compared", version=name, reason=error.message)
         return nothing, Comparison(name, 0, float("nan"), float("nan"), None), None, None
     ours = candidate.scores[fresh]
+    own = replace(rule, point=champions_point(champion, rows))
     return (
         fresh,
-        compare(name, ours, theirs, rows.target, loss, scale),
-        evaluate(theirs, rows.target, rows.classes, seed),
-        evaluate(ours, rows.target, rows.classes, seed),
+        compare(name, ours, theirs, rows.target, loss, scale, points=(rule.point, own.point)),
+        evaluate(theirs, rows.target, rows.classes, seed, own),
+        evaluate(ours, rows.target, rows.classes, seed, rule),
     )
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from retrain.data.dataset import Dataset
 from retrain.evaluation.column_slices import column_slices
 from retrain.evaluation.curves import wilson
+from service.contract.operating_point import OperatingPoint, said_classes
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -54,14 +55,14 @@ class Group:
 
 
 def protected_groups(
-    rows: Dataset, scores: Floats, watched: int | None, losses: Floats, threshold: float = 0.5
+    rows: Dataset, scores: Floats, watched: int | None, losses: Floats, point: OperatingPoint | None = None
 ) -> list[Group]:
-    """The groups of every protected column that have enough rows; times have none."""
+    """The groups of every protected column that have enough rows, by what is answered; times have none."""
     found = []
     for column in rows.schema.problem.protected:
         for name, within in column_slices(column, _values(rows.frame, column)):
             if within.sum() >= FEWEST_ROWS:
-                measures = _measures(rows, scores, watched, losses, threshold)
+                measures = _measures(rows, scores, watched, losses, point)
                 rates = {key: _rate(values, of, within) for key, (values, of) in measures.items()}
                 held = {key: rate for key, rate in rates.items() if rate is not None}
                 found.append(Group(column, name, int(within.sum()), held))
@@ -79,18 +80,19 @@ def _values(frame: pd.DataFrame, column: str) -> npt.NDArray[Any] | None:
 
 
 def _measures(
-    rows: Dataset, scores: Floats, watched: int | None, losses: Floats, threshold: float
+    rows: Dataset, scores: Floats, watched: int | None, losses: Floats, point: OperatingPoint | None
 ) -> dict[str, tuple[Floats, Flags]]:
     """What is averaged, row by row, and over which rows."""
     everybody = np.ones(len(rows), dtype=np.bool_)
     if not rows.classes:
         error = scores - rows.target
         return {"mean_error": (error, everybody), "mean_absolute_error": (np.abs(error), everybody)}
+    answers = said_classes(scores, point)
     if watched is None:
-        right = np.asarray(scores.argmax(axis=1) == rows.target, dtype=np.float64)
+        right = np.asarray(answers == rows.target, dtype=np.float64)
         return {"accuracy": (right, everybody), "loss": (losses, everybody)}
     said, is_ = scores[:, watched], rows.target == watched
-    selected = np.asarray(said >= threshold, dtype=np.float64)
+    selected = np.asarray(answers == watched, dtype=np.float64)
     return {
         "selection_rate": (selected, everybody),
         "true_positive_rate": (selected, is_),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
 from retrain.data.dataset import Dataset
+from retrain.evaluation.costs import CostReport, cost_report
 from retrain.evaluation.curves import ClassCurves, Residuals, class_curves, confusion, residuals, to_json
 from retrain.evaluation.dependence import Dependence, dependences
 from retrain.evaluation.examination import Examination
@@ -48,6 +49,7 @@ class Insight:
     dependences: tuple[Dependence, ...]
     learning: LearningCurve
     seconds: float
+    costs: CostReport | None = None  # where wrong answers cost differently
 
     def to_json(self) -> dict[str, Any]:
         """For the card: without what is only drawn."""
@@ -82,10 +84,10 @@ def look_into(
     """`pipeline` was fitted on `learn` by `make`. Takes about `seconds`, at most one prediction of the holdout more."""
     started = monotonic()
     scores, y, classes = judged.candidate.scores, holdout.target, holdout.classes
-    watched = _watched(holdout)
-    losses = bout_losses(judged.loss, scores, y, judged.loss_scale)
+    watched, point = holdout.schema.watched, judged.rule.point
+    losses = bout_losses(judged.loss, scores, y, judged.loss_scale, point)
     slices = holdout_slices(holdout, losses)
-    groups = protected_groups(holdout, scores, watched, losses)
+    groups = protected_groups(holdout, scores, watched, losses, point)
     learning = learning_curve(
         make, learn, holdout, judged.candidate, seed, LEARNING_SHARE * seconds - (monotonic() - started), monotonic
     )
@@ -101,7 +103,8 @@ def look_into(
     return Insight(
         watched=None if watched is None else holdout.schema.classes[watched],
         curves=tuple(class_curves(scores, y, holdout.schema.classes, watched or 0)) if classes else (),
-        confusion=confusion(scores, y, classes) if classes else [],
+        confusion=confusion(judged.rule.said(scores), y, classes) if classes else [],
+        costs=cost_report(scores, y, judged.rule, seed),
         residuals=None if classes else residuals(scores, y),
         points=[] if classes else list(zip(scores[shown].tolist(), y[shown].tolist(), strict=True)),
         slices=tuple(slices),
@@ -110,11 +113,3 @@ def look_into(
         learning=learning,
         seconds=monotonic() - started,
     )
-
-
-def _watched(rows: Dataset) -> int | None:
-    """Of two classes the positive one."""
-    classes, positive = rows.schema.classes, rows.schema.problem.positive_class
-    if len(classes) != 2:
-        return None
-    return classes.index(positive) if positive in classes else 1

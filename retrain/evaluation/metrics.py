@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.models.losses import LossName, bout_losses, brier_losses, log_losses
+from retrain.models.threshold import MOST_PROBABLE, Rule
+from service.contract.operating_point import OperatingPoint
 
 Floats = npt.NDArray[np.float64]
 Metrics = Mapping[str, "Interval"]
@@ -21,7 +23,7 @@ Metrics = Mapping[str, "Interval"]
 RESAMPLES = 200
 # Beyond so many rows an interval is narrower than anybody acts on, and resampling takes seconds.
 RESAMPLED_ROWS = 10_000
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "cost_per_1000", "mae", "rmse"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,11 @@ class Scored:
         return bool(np.isfinite(self.scores).all())
 
 
-def evaluate(scores: Floats, y: npt.NDArray[Any], classes: int, seed: int) -> Scored:
+def evaluate(scores: Floats, y: npt.NDArray[Any], classes: int, seed: int, rule: Rule = MOST_PROBABLE) -> Scored:
     """Metrics with intervals; none where a score is not finite.
 
     Classification: log_loss, brier, accuracy, auc (of several classes the mean, each against the rest; left out
-    where a class is absent). Regression: mae, rmse, r2.
+    where a class is absent), and cost_per_1000 where the `rule` of answering has costs. Regression: mae, rmse, r2.
     """
     if len(y) == 0 or not np.isfinite(scores).all():
         return Scored(scores, {})
@@ -75,10 +77,10 @@ def evaluate(scores: Floats, y: npt.NDArray[Any], classes: int, seed: int) -> Sc
     if len(y) > RESAMPLED_ROWS:
         chosen = np.random.default_rng(seed).choice(len(y), RESAMPLED_ROWS, replace=False)
     draws = _draws(len(chosen), seed)
-    sampled = _measures(scores[chosen], y[chosen], classes)
+    sampled = _measures(scores[chosen], y[chosen], classes, rule)
     narrower = math.sqrt(len(chosen) / len(y))  # a sample's interval is that much too wide for all rows
     metrics = {}
-    for name, measure in _measures(scores, y, classes).items():
+    for name, measure in _measures(scores, y, classes, rule).items():
         value = float(measure(np.ones((1, len(y))))[0])
         if name in sampled:
             low, middle, high = np.percentile(sampled[name](draws), [2.5, 50.0, 97.5])
@@ -95,15 +97,22 @@ def compare(
     loss: LossName,
     scale: float,
     fewest_rows: int = 30,
+    points: tuple[OperatingPoint | None, OperatingPoint | None] = (None, None),
 ) -> Comparison:
     """Both models on the same rows; the interval of the mean paired difference is the normal one, 95 %."""
-    ours, theirs = bout_losses(loss, candidate, y, scale), bout_losses(loss, opponent, y, scale)
+    ours, theirs = (
+        bout_losses(loss, scores, y, scale, point) for scores, point in zip((candidate, opponent), points, strict=True)
+    )
     if len(y) < max(2, fewest_rows):
         return Comparison(other, len(y), _mean(ours), _mean(theirs), None)
-    difference = ours - theirs
-    mean = float(difference.mean())
-    half = 1.96 * float(difference.std(ddof=1)) / np.sqrt(len(y))
-    return Comparison(other, len(y), _mean(ours), _mean(theirs), Interval(mean, mean - half, mean + half))
+    return Comparison(other, len(y), _mean(ours), _mean(theirs), normal_interval(ours - theirs))
+
+
+def normal_interval(values: Floats) -> Interval:
+    """Of the mean, 95 %; of two values at least."""
+    mean = float(values.mean())
+    half = 1.96 * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
 
 
 def loss_scale(scores: Floats, y: npt.NDArray[Any], target_sd: float) -> float:
@@ -146,7 +155,7 @@ def _draws(rows: int, seed: int) -> Floats:
     return np.array(drawn, dtype=np.float64)
 
 
-def _measures(scores: Floats, y: npt.NDArray[Any], classes: int) -> dict[str, Measure]:
+def _measures(scores: Floats, y: npt.NDArray[Any], classes: int, rule: Rule) -> dict[str, Measure]:
     if not classes:
         error = scores - y
         squared = _mean_of(error**2)
@@ -158,8 +167,10 @@ def _measures(scores: Floats, y: npt.NDArray[Any], classes: int) -> dict[str, Me
     held: dict[str, Measure] = {
         "log_loss": _mean_of(log_losses(scores, y)),
         "brier": _mean_of(brier_losses(scores, y)),
-        "accuracy": _mean_of(np.asarray(scores.argmax(axis=1) == y, dtype=np.float64)),
+        "accuracy": _mean_of(np.asarray(rule.said(scores) == y, dtype=np.float64)),
     }
+    if rule.costs is not None:
+        held["cost_per_1000"] = _mean_of(1000 * rule.cost(scores, y))
     if len(np.unique(y)) == classes:
         watched = [1] if classes == 2 else range(classes)
         areas = [_Auc(scores[:, code], y == code) for code in watched]

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from service.contract.operating_point import OperatingPoint, said_classes
+
 Floats = npt.NDArray[np.float64]
 LossName = Literal["brier", "zero_one", "log", "absolute"]
 
@@ -28,20 +30,25 @@ def brier_losses(probabilities: Floats, y: npt.NDArray[Any]) -> Floats:
     return np.asarray(total / 2.0, dtype=np.float64)
 
 
-def bout_losses(name: LossName, scores: Floats, y: npt.NDArray[Any], scale: float) -> Floats:
-    """The loss that bouts are fought with, in [0, 1]; `scale` is the error at which the absolute one is clipped."""
+def bout_losses(
+    name: LossName, scores: Floats, y: npt.NDArray[Any], scale: float, point: OperatingPoint | None = None
+) -> Floats:
+    """The loss that bouts are fought with, in [0, 1]; `scale` is the error at which the absolute one is clipped.
+
+    What is answered, and so the 0-1 loss, goes by the operating `point`.
+    """
     if name == "absolute":
         return np.asarray(np.minimum(np.abs(scores - y) / scale, 1.0), dtype=np.float64)
     if name == "zero_one":
-        return np.asarray(scores.argmax(axis=1) != y, dtype=np.float64)
+        return np.asarray(said_classes(scores, point) != y, dtype=np.float64)
     if name == "brier":
         return np.asarray(np.clip(brier_losses(scores, y), 0.0, 1.0), dtype=np.float64)
     hit = np.clip(scores[np.arange(len(y)), y], LOG_FLOOR, 1.0)
     return np.asarray(np.log(hit) / np.log(LOG_FLOOR), dtype=np.float64)
 
 
-def expected_loss(name: LossName, probabilities: Floats) -> float:
+def expected_loss(name: LossName, probabilities: Floats, point: OperatingPoint | None = None) -> float:
     """The mean loss in the bout's scale, were every probability right."""
     classes = probabilities.shape[1]
-    costs = [bout_losses(name, probabilities, np.full(len(probabilities), k), 1.0) for k in range(classes)]
+    costs = [bout_losses(name, probabilities, np.full(len(probabilities), k), 1.0, point) for k in range(classes)]
     return float((probabilities * np.column_stack(costs)).sum(axis=1).mean())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
+from retrain.evaluation.costs import CostReport
 from retrain.evaluation.curves import ClassCurves, Residuals
 from retrain.evaluation.insight import Insight
 from retrain.evaluation.learning_curve import LearningCurve
@@ -24,6 +26,7 @@ def classification_pictures(insight: Insight, classes: Sequence[str]) -> str:
         _precision(insight.curves),
         _calibration(insight.curves),
         learning_picture(insight.learning),
+        *([_costs(insight.costs)] if insight.costs else []),
     ) + confusion_matrix(insight.confusion, classes)
 
 
@@ -72,7 +75,7 @@ def confusion_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) ->
         )
         body += f"<tr><th>{escape(name)}</th>{held}<td class='dim'>{sum(cells):,}</td></tr>"
     return (
-        "<h3>Confusion matrix</h3><p class='dim'>Rows are what was, columns what was said (the most probable class); "
+        "<h3>Confusion matrix</h3><p class='dim'>Rows are what was, columns what was answered; "
         f"shares are of the row.</p><div class='wide'><table class='confusion'><thead><tr><th></th>{heads}"
         f"<th class='dim'>rows</th></tr></thead><tbody>{body}</tbody></table></div>"
     )
@@ -102,6 +105,29 @@ def _calibration(curves: Sequence[ClassCurves]) -> str:
             plot.whiskers([(each.said, each.low, each.high) for each in held.calibration])
         plot.line(points, place).dots(points, place)
     return plot.svg() + _legend([(held.name, f"mean distance {held.error:.3f}") for held in curves])
+
+
+def _costs(held: CostReport) -> str:
+    """What each threshold would have cost, over log odds; the one in use and .5 are marked."""
+    line = [(_log_odds(at), cost) for at, cost in held.curve]
+    across, up = (line[0][0], line[-1][0]), span([0.0, *(cost for _, cost in line)])
+    plot = Plot("Cost by threshold", "threshold", "cost per 1,000 rows", across, up)
+    plot.name_at({_log_odds(at): f"{at:g}" for at in (0.01, 0.1, 0.5, 0.9, 0.99)})
+    plot.line(line).whiskers([(_log_odds(held.threshold), held.cost.low, held.cost.high)], 1)
+    plot.dots([(_log_odds(held.threshold), held.cost.value)], 1).dots([(0.0, held.cost_at_half.value)], 2)
+    spared = held.spared
+    named = [(f"{held.threshold:.3g}, in use", figure(held.cost.value)), ("0.5", figure(held.cost_at_half.value))]
+    marks = "".join(
+        f"<span><i class='b{place}'></i>{escape(name)} <span class='dim'>{escape(text)}</span></span>"
+        for place, (name, text) in enumerate(named, 1)
+    )
+    told = f"{figure(spared.value)} spared per 1,000 ({figure(spared.low)} to {figure(spared.high)})"
+    return f"{plot.svg()}<p class='legend'>{marks}</p><p class='dim'>{told}</p>"
+
+
+def _log_odds(share: float) -> float:
+    inside = min(max(share, 0.001), 0.999)
+    return math.log(inside / (1 - inside))
 
 
 def _legend(named: Sequence[tuple[str, str]]) -> str:

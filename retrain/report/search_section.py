@@ -17,7 +17,9 @@ Trials = Sequence[Mapping[str, Any]]
 def search_pictures(card: Mapping[str, Any]) -> str:
     """Mode, ensemble, history, families; the trials themselves fold out."""
     trials = card["trials"]
-    told = _mode(card["mode"]) + _window(card.get("window")) + _ensemble(card["ensemble"])
+    told = (
+        _mode(card["mode"]) + _window(card.get("window")) + _ensemble(card["ensemble"]) + _threshold(card["decision"])
+    )
     if not trials:
         return told
     return (
@@ -120,6 +122,13 @@ def _ensemble(ensemble: Mapping[str, Any] | None) -> str:
         f"<p>An ensemble of {ensemble['members']} spares {ensemble['gain']:.2g} of loss on rows that it was not "
         f"selected on (standard error {error}): {verdict}.</p>"
     )
+
+
+def _threshold(decision: Mapping[str, Any] | None) -> str:
+    """From which probability on the positive class is answered, and why."""
+    if decision is None:
+        return ""
+    return f"<p>Answered from {decision['threshold']:.4g} on: {escape('; '.join(decision['reasons']))}.</p>"
 
 
 def _known(trial: Mapping[str, Any]) -> bool:

@@ -30,6 +30,14 @@ def _of_the_problem(settings: Settings) -> Iterator[str]:
     problem, columns, loss = settings.problem, settings.columns, settings.promotion.loss
     if problem.task == "regression" and problem.positive_class is not None:
         yield f"problem.positive_class: {problem.positive_class!r} with regression; expected none"
+    if problem.false_positive_cost != problem.false_negative_cost:
+        costs = f"{problem.false_negative_cost:g} beside a false_positive_cost of {problem.false_positive_cost:g}"
+        if problem.task == "regression":
+            yield f"problem.false_negative_cost: {costs}, with regression; expected none"
+        elif problem.positive_class is None:
+            yield f"problem.positive_class: none, with a false_negative_cost of {costs}; expected the class looked for"
+        elif loss == "zero_one":  # it would promote whoever answers as if wrong answers cost alike
+            yield f'promotion.loss: "zero_one" with a false_negative_cost of {costs}; expected "brier" or "log"'
     if (problem.task == "regression") != (loss == "absolute"):
         fitting = '"absolute"' if problem.task == "regression" else '"brier", "zero_one" or "log"'
         yield f'promotion.loss: "{loss}" with {problem.task}; expected {fitting}'

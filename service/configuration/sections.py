@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from service.configuration.setting_types import Flag, Name, Section, Several
+from service.configuration.setting_types import Flag, Name, Real, Section, Several
 from service.configuration.units import PositiveDuration
 from service.contract.columns import ColumnType, Role
 from service.errors import SettingsError
@@ -33,6 +33,14 @@ class ProblemSettings(Section):
     )
     positive_class: str | int | bool | None = Field(
         None, examples=["yes"], description="Of two classes, the one that is looked for."
+    )
+    false_positive_cost: Annotated[Real, Field(gt=0)] = Field(
+        1,
+        description="What it costs to take another row for the positive class, beside `false_negative_cost`; "
+        "where they differ, a version answers from the probability on that costs least.",
+    )
+    false_negative_cost: Annotated[Real, Field(gt=0)] = Field(
+        1, description="What it costs to miss a row of the positive class."
     )
     protected: tuple[Name, ...] = Field((), description="Columns to judge fairness by; never fed to a model.")
 

@@ -73,7 +73,7 @@ def explain(question: Question) -> dict[str, Any]:
     record = json.loads(question.record)
     row = model.decoder.decode([record])
     answered = model.score(row)
-    place = _explained(model, int(answered.predicted()[0]) if answered.probabilities is not None else 0)
+    place = _explained(model, int(model.said(answered)[0]) if answered.probabilities is not None else 0)
     found = attribute(
         lambda arrays: model.score(arrays).raw.reshape(len(arrays), -1)[:, place],
         row,

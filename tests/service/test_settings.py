@@ -168,6 +168,12 @@ def test_all_wrong_values_at_once(load: Load) -> None:
         (PROBLEM + "[columns.a]\ntype = 'number'\n[log]\nredact = ['a']", "log.redact"),
         (PROBLEM + "[log]\nredact = ['late']", "log.redact"),
         (REGRESSION + "positive_class = 'x'", "problem.positive_class"),
+        (REGRESSION + "false_negative_cost = 9", "problem.false_negative_cost"),
+        (PROBLEM + "false_negative_cost = 9", "problem.positive_class"),
+        (
+            PROBLEM + "false_negative_cost = 9\npositive_class = 'x'\n[promotion]\nloss = 'zero_one'",
+            "promotion.loss",
+        ),
         (REGRESSION + "[promotion]\nloss = 'brier'", "promotion.loss"),
         (PROBLEM + "[promotion]\nloss = 'absolute'", "promotion.loss"),
         (PROBLEM + "[columns.late]\ntype = 'number'", "columns.late"),

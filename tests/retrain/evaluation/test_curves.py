@@ -44,7 +44,9 @@ def test_of_several_classes_each_has_its_curve_and_absent_ones_none() -> None:
     found = class_curves(scores, y, ("a", "b", "c", "d"), 0)
     assert [held.name for held in found] == ["b", "d", "a"]  # the most frequent first
     assert found[0].auc == pytest.approx(roc_auc_score(y == 1, scores[:, 1]))
-    assert confusion(scores, y, 4) == confusion_matrix(y, scores.argmax(axis=1), labels=range(4)).tolist()
+    assert (
+        confusion(scores.argmax(axis=1), y, 4) == confusion_matrix(y, scores.argmax(axis=1), labels=range(4)).tolist()
+    )
     assert class_curves(scores, np.full(900, 2), ("a", "b", "c", "d"), 0) == []
 
 
