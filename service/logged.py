@@ -90,6 +90,16 @@ class LabelOutcome:
     conflicts: tuple[str, ...]
     unknown: tuple[str, ...]
 
+    @classmethod
+    def together(cls, parts: Sequence[LabelOutcome]) -> LabelOutcome:
+        """Of one request that was stored in parts; each id is named once."""
+        return cls(
+            sum(part.accepted for part in parts),
+            sum(part.duplicates for part in parts),
+            tuple(dict.fromkeys(id for part in parts for id in part.conflicts)),
+            tuple(dict.fromkeys(id for part in parts for id in part.unknown)),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LogCounts:

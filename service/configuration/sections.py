@@ -101,7 +101,7 @@ class ServeSettings(Section):
     host: Name = Field("127.0.0.1", description="Any address but loopback needs tokens.")
     port: Annotated[Several, Field(le=65535)] = Field(3000, description="The service's TCP port.")
     workers: Several = Field(2, description="Serving processes.")
-    max_batch: Several = Field(10_000, description="Records, or labels, in one request, at most.")
+    max_batch: Several = Field(10_000, description="Records in one request, at most.")
     max_body_mb: Several = Field(16, description="Megabytes (1,000,000 bytes) of one request's body, at most.")
     max_concurrency: Several = Field(256, description="Requests under way per worker; further ones are refused.")
     request_timeout: PositiveDuration = Field(timedelta(seconds=10), description="A request is given up after it.")

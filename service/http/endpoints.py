@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.canonical import plain
 from service.contract.decoder import Decoder
-from service.errors import InvalidLabel, InvalidRecord, NoChampion, TooLarge
+from service.errors import InvalidLabel, InvalidRecord, NoChampion
 from service.explain.explainer import explain_apart
 from service.explain.explanation import explanation
 from service.http.alerts import read_alerts, take_alerts
@@ -53,11 +53,6 @@ def labels(worker: Worker, call: Call) -> Reply:
     given = call.body["labels"]
     if not isinstance(given, list):
         raise InvalidLabel('labels: expected a list of {"id": …, "label": …}', field="labels")
-    most = worker.settings.serve.max_batch
-    if len(given) > most:  # one transaction, in which no prediction is logged
-        raise TooLarge(
-            f"labels: {len(given)} in one request; expected at most {most} (serve.max_batch)", field="labels"
-        )
     decoder = _decoder(worker) if given else None
     outcome = worker.record.log.add_labels([_label(n, held, decoder) for n, held in enumerate(given)], call.at)
     told: dict[str, Any] = {

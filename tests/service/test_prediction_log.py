@@ -215,7 +215,12 @@ class TestRequestsClock:
 
 
 class TestLabels:
-    def test_each_label_is_accepted_known_refused_or_unknown(self, log: PredictionLog) -> None:
+    @pytest.mark.parametrize("at_once", [1, 3, 5_000])
+    def test_each_label_is_accepted_known_refused_or_unknown(
+        self, log: PredictionLog, monkeypatch: pytest.MonkeyPatch, at_once: int
+    ) -> None:
+        """In however many transactions."""
+        monkeypatch.setattr("service.prediction_log.LABELS_AT_ONCE", at_once)
         log.append([batch(entry("a"), entry("b"), entry("c"))])
         first = log.add_labels([LabelGiven("a", "1"), LabelGiven("b", "1"), LabelGiven("x", "1")])
         assert (first.accepted, first.duplicates, first.conflicts, first.unknown) == (2, 0, (), ("x",))

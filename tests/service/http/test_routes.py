@@ -150,14 +150,6 @@ def test_batches_are_bounded(client: Client) -> None:
     assert (refused.status_code, error(refused)["code"]) == (413, "too_large")
 
 
-def test_labels_are_bounded_as_records_are(client: Client) -> None:
-    """They are one transaction, in which no prediction is logged."""
-    labels = [{"id": f"unheard-of-{n}", "label": "late"} for n in range(51)]
-    assert client.post("/labels", {"labels": labels[:50]}).status_code == 200
-    refused = client.post("/labels", {"labels": labels})
-    assert (refused.status_code, error(refused)["code"], error(refused)["field"]) == (413, "too_large", "labels")
-
-
 def test_bodies_are_bounded_with_a_length_and_without(client: Client) -> None:
     """Refused before they are held in memory, and the connection is closed."""
     refused = client.request("POST", "/predict", content=b" " * 1_000_001)
