@@ -35,31 +35,29 @@ def gather_facts(
 
     `origin` has the digests of source and code as they are now.
     """
-    ended = [run for run in record.runs.recent() if run.as_of is not None]
+    last, worked = record.runs.latest(), record.runs.latest("succeeded")
     champion = record.registry.roles().champion
-    fresh = count_new_rows(record, settings, ended, as_of)
+    fresh = count_new_rows(record, settings, worked, as_of)
     record.samples.put([(NEW_ROWS, {}, float(fresh))], as_of)
     return TriggerFacts(
         as_of=as_of,
         asks=tuple(asks),
         run_active=run_active,
-        last_run_at=max((run.as_of for run in ended if run.as_of is not None), default=None),
+        last_run_at=None if last is None else last.as_of,
         new_labelled_rows=fresh,
         champion_since=None if champion is None else _known_since(record.registry.version(champion)),
         drift_triggers=settings.drift.triggers_retrain,
         quality_triggers=settings.quality.triggers_retrain,
         estimated_triggers=settings.quality.estimated_triggers_retrain,
-        runs_last_day=sum(run.as_of > as_of - DAY for run in ended if run.as_of is not None),
-        changed=() if origin is None else _changed(record, ended, origin),
+        runs_last_day=record.runs.begun_after(as_of - DAY),
+        changed=() if origin is None else _changed(record, worked, origin),
         stakes=_stakes(record, settings, champion, as_of),
     )
 
 
-def _changed(record: Record, ended: Sequence[Run], origin: Mapping[str, str | None]) -> tuple[str, ...]:
+def _changed(record: Record, worked: Run | None, origin: Mapping[str, str | None]) -> tuple[str, ...]:
     """Against the last run that worked, and the last that was asked for: one that failed is not asked for again."""
-    worked = [run for run in ended if run.state == "succeeded" and run.as_of is not None]
-    last = max(worked, key=lambda run: run.as_of or EPOCH, default=None)
-    made = {} if last is None or last.outcome is None else last.outcome.get("origin") or {}
+    made = {} if worked is None or worked.outcome is None else worked.outcome.get("origin") or {}
     asked = record.events.latest(RetrainRequested.kind)
     return changes(origin, made, {} if asked is None else asked.data["numbers"].get("origin") or {}) if made else ()
 
@@ -77,11 +75,11 @@ def _known_since(version: ModelVersion) -> datetime | None:
     return newest if newest > EPOCH else None
 
 
-def count_new_rows(record: Record, settings: Settings, ended: Sequence[Run], as_of: datetime) -> int:
-    """Labelled rows that matured since the last run that succeeded: what a new one would know more."""
+def count_new_rows(record: Record, settings: Settings, worked: Run | None, as_of: datetime) -> int:
+    """Labelled rows that matured since `worked`, the last run that succeeded: what a new one would know more."""
     horizon = settings.quality.label_horizon
-    last = max((run.as_of for run in ended if run.as_of is not None and run.state == "succeeded"), default=None)
-    return record.log.labelled(as_of, horizon, after=None if last is None else last - horizon)
+    after = None if worked is None or worked.as_of is None else worked.as_of - horizon
+    return record.log.labelled(as_of, horizon, after=after)
 
 
 def asks_of_checks(record: Record, since: datetime | None, as_of: datetime) -> list[Ask]:

@@ -85,7 +85,7 @@ def _facts(settings: RetrainSettings, record: Record, run: Run, champion: Champi
     card = champion.version.card if champion else {}
     requested = record.events.latest(RetrainRequested.kind)
     numbers = requested.data["numbers"] if requested is not None and requested.data["run_id"] == run.run_id else {}
-    last = next((held for held in record.runs.recent() if held.state == "succeeded"), None)
+    last = record.runs.latest("succeeded")
     searched = card.get("searched_at")
     return ModeFacts(
         asked=settings.mode,

@@ -239,6 +239,22 @@ class Runs:
         with self._database.read() as connection:
             return [Run(**row._mapping) for row in connection.execute(query)]
 
+    def latest(self, state: RunState | None = None) -> Run | None:
+        """The run that read the record last, of all that began or of those in that state."""
+        query = (
+            sa.select(runs).where(runs.c.as_of.is_not(None)).order_by(runs.c.as_of.desc(), runs.c.requested_at.desc())
+        )
+        if state is not None:
+            query = query.where(runs.c.state == state)
+        with self._database.read() as connection:
+            row = connection.execute(query.limit(1)).one_or_none()
+        return None if row is None else Run(**row._mapping)
+
+    def begun_after(self, at: datetime) -> int:
+        """How many runs read the record as it stood later than that."""
+        with self._database.read() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).where(runs.c.as_of > at)).scalar_one())
+
     def silent(self, now: datetime, patience: timedelta) -> list[Run]:
         """Running runs that have not shown a sign of life for `patience`; `now` is the machine's."""
         query = sa.select(runs).where(runs.c.state == "running", runs.c.heartbeat_at < now - patience)
