@@ -9,6 +9,7 @@ import numpy as np
 from monitoring.bouts.contenders import contenders, family_rank, former_champion
 from monitoring.bouts.design import Design
 from service.errors import RoleConflict
+from service.log.label_arrivals import requests_between
 from service.log_lines import log_line
 from service.record import Record
 from service.registry import ModelVersion, Roles
@@ -18,6 +19,8 @@ from service.store.leases import Fence
 
 # The median of fewer errors says little; the champion's card has one from its holdout.
 ENOUGH_ERRORS = 100
+# The median of so many is known to about a hundredth of their spread; of a month's millions more are never read.
+SAMPLED_REQUESTS = 20_000
 
 
 def open_due_bouts(record: Record, settings: Settings, fence: Fence | None, as_of: datetime) -> list[Bout]:
@@ -99,9 +102,9 @@ def _loss_scale(record: Record, settings: Settings, champion: ModelVersion, unti
     if settings.promotion.loss != "absolute":
         return 1.0
     horizon = settings.quality.label_horizon
-    rows = record.log.matured(
-        as_of, horizon, after=as_of - horizon - settings.quality.window, model_version=champion.version
-    )
+    after, until = as_of - horizon - settings.quality.window, as_of - horizon
+    share = min(1.0, SAMPLED_REQUESTS / max(1, requests_between(record.database, after, until)))
+    rows = record.log.matured(as_of, horizon, after=after, model_version=champion.version, share=share)
     errors = [
         abs(float(row.prediction) - float(row.label)) for row in rows if row.label is not None and row.seq <= until_seq
     ]
