@@ -18,7 +18,7 @@ import numpy.typing as npt
 from monitoring.inputs.column_swap import find_swaps
 from monitoring.inputs.finding import WHOLE_ROW, Check, DataFinding, DataQualityReport, Example, Severity
 from monitoring.inputs.share_rise import ALPHA, ShareRise
-from monitoring.inputs.unit_slip import find_slip
+from monitoring.inputs.unit_slip import day_wander, find_slip
 from monitoring.windows import Numbers, Texts, Window
 from service.schema import Schema
 
@@ -73,6 +73,7 @@ class _Look:
     def __init__(self, reference: Window, current: Window, schema: Schema, hidden: frozenset[str]) -> None:
         self._current, self._schema, self._hidden = current, schema, hidden
         self._ids = current.ids
+        self._times = reference.times
         self._reference_rows = len(reference)
         self._numbers = {
             name: (values, current.numbers[name])
@@ -178,7 +179,8 @@ class _Look:
         for name, (before, now) in self._numbers.items():
             seen = self._schema.seen.get(name)
             bounds = (seen.low, seen.high) if seen and seen.low is not None and seen.high is not None else None
-            slip = find_slip(_present(before), _present(now), bounds)
+            wander = day_wander(before, self._times.get(name))
+            slip = find_slip(_present(before), _present(now), bounds, wander)
             if slip is not None:
                 part = "" if slip.share == 1 else f" in {slip.share:.1%} of the requests"
                 message = f"looks like another unit{part}: {slip.name}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,12 @@ _PART_LEFT = 0.3  # a part is cut off at the range's end, and so has not quite t
 _TAKEN_BACK = 5.0
 _LEVELS = np.linspace(0.02, 0.98, 49)
 
+# The reference's own days go so far from each other, too: a lognormal column whose days differ by .2 in the logarithm
+# is by chance what 1.6 times as much would be, in one window of fifty. A slip goes twice as far as any day did.
+_BEYOND_DAYS = 2.0
+FEWEST_DAYS = 7
+DAY_MICROS = 86_400_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Slip:
@@ -43,19 +50,43 @@ class Slip:
     residual: float
 
 
-def find_slip(reference: Floats, current: Floats, bounds: tuple[float, float] | None = None) -> Slip | None:
+def find_slip(
+    reference: Floats, current: Floats, bounds: tuple[float, float] | None = None, wander: float = 0.0
+) -> Slip | None:
     """The slip that explains the window best, or None. Both without missing values.
 
     A slip of only some requests is looked for among values beyond `bounds` (what training saw), and upwards only:
-    small values hide among others.
+    small values hide among others. `wander` is how far the reference's own days go (`day_wander`).
     """
     if min(len(reference), len(current)) < FEWEST_VALUES or not np.ptp(reference) > 0:
         return None
-    found = [*_factors(reference, current), *_scales(reference, current)]
+    factors = [factor for factor in FACTORS if math.log(factor) > _BEYOND_DAYS * wander]
+    found = [*_factors(reference, current, factors), *_scales(reference, current)]
     if bounds is not None:
-        found += [_part(reference, current, factor, bounds) for factor in FACTORS if factor >= 10]
+        found += [_part(reference, current, factor, bounds) for factor in factors if factor >= 10]
     slips = [slip for slip in found if slip is not None]
     return min(slips, key=lambda slip: (slip.share < 1, slip.residual), default=None)
+
+
+def day_wander(reference: Floats, times: npt.NDArray[np.int64] | None) -> float:
+    """The logarithm of the factor by which the reference's furthest day is larger or smaller than all of it.
+
+    `times` are the values', in microseconds, negative where unknown. Days of few values are put together. 0 where
+    days are not known, or fewer than FEWEST_DAYS: then any of them may have been any other.
+    """
+    if times is None or len(times) != len(reference):
+        return 0.0
+    held = np.isfinite(reference) & (reference != 0) & (times >= 0)
+    sizes, days = np.log(np.abs(reference[held])), times[held] // DAY_MICROS
+    if not len(days):
+        return 0.0
+    together = max(1, math.ceil(FEWEST_VALUES * (int(np.ptp(days)) + 1) / len(days)))
+    blocks, inverse = np.unique(days // together, return_inverse=True)
+    if len(blocks) < FEWEST_DAYS:
+        return 0.0
+    parts = np.split(sizes[np.argsort(inverse, kind="stable")], np.cumsum(np.bincount(inverse))[:-1])
+    levels = [float(np.median(part)) for part in parts if len(part) >= FEWEST_VALUES / 2]
+    return float(np.abs(np.array(levels) - np.median(sizes)).max(initial=0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +116,7 @@ class _Move:
         return Slip(name, factor, offset, 1.0, residual)
 
 
-def _factors(reference: Floats, current: Floats) -> Iterator[Slip | None]:
+def _factors(reference: Floats, current: Floats, factors: Sequence[float]) -> Iterator[Slip | None]:
     """Nothing is the same in every unit: zeros say nothing of a factor."""
     before, now = reference[reference != 0], current[current != 0]
     if min(len(before), len(now)) < FEWEST_VALUES:
@@ -95,7 +126,7 @@ def _factors(reference: Floats, current: Floats) -> Iterator[Slip | None]:
     move = _Move.of(before, now)
     if move is None:
         return
-    for factor in FACTORS:
+    for factor in factors:
         small = factor < 5
         if not (small and move.few):
             left = _LEFT_SMALL if small else _LEFT

@@ -13,6 +13,7 @@ import pytest
 
 from monitoring.inputs.contract_check import inspect_window
 from monitoring.inputs.finding import CHECKS, SEVERITIES, DataFinding, DataQualityReport
+from monitoring.inputs.unit_slip import DAY_MICROS, day_wander
 from monitoring.windows import Window
 from service.contract.columns import Column
 from service.log.columns import Failures
@@ -217,6 +218,54 @@ def test_a_slip_of_one_client_among_many_is_found_by_its_part() -> None:
 def test_a_shift_is_drift_and_no_unit_slip(shift: float) -> None:
     current = window(5000, celsius=window(5000).numbers["celsius"] + 8.0 * shift)
     assert of(look(current), "unit_slip") == {}
+
+
+DAYS, ROWS = 60, 200
+
+
+def uneven_days(first: int, days: int, seed: int) -> Window:
+    """Amounts whose days differ as by a factor of 1.2, with the time of each."""
+    rng = np.random.default_rng(seed)
+    levels = np.repeat(rng.normal(0.0, 0.2, days), ROWS)
+    amounts = rng.lognormal(levels, 1.0)
+    times = np.repeat(np.arange(first, first + days), ROWS) * DAY_MICROS
+    return Window(None, None, len(amounts), {"amount": amounts}, {}, times={"amount": times})
+
+
+def test_days_that_differ_are_no_unit_slip() -> None:
+    """A day of half as much again looks like miles for kilometres, unless the reference's days do so, too."""
+    reference, later = uneven_days(0, DAYS, seed=1), uneven_days(DAYS, 200, seed=2).numbers["amount"].reshape(-1, ROWS)
+    windows = [Window(None, None, ROWS, {"amount": day}, {}) for day in later]
+    assert not any(of(look(day, reference), "unit_slip") for day in windows)
+    timeless = replace(reference, times={})
+    assert sum(bool(of(look(day, timeless), "unit_slip")) for day in windows) >= 3
+
+
+@pytest.mark.parametrize("factor", [1000.0, 60.0, 10.0, 0.1, 0.001])
+def test_a_unit_slip_goes_further_than_days_do(factor: float) -> None:
+    """It is named on as many days as where nothing was known of days."""
+    reference = uneven_days(0, DAYS, seed=1)
+    days = uneven_days(DAYS, 40, seed=3).numbers["amount"].reshape(-1, ROWS) * factor
+    windows = [Window(None, None, ROWS, {"amount": day}, {}) for day in days]
+    slips, timeless = (
+        [
+            of(look(day, known), "unit_slip")["amount"].numbers["unit"]
+            for day in windows
+            if of(look(day, known), "unit_slip")
+        ]
+        for known in (reference, replace(reference, times={}))
+    )
+    assert slips == timeless
+    assert sum(unit.startswith(f"{max(factor, 1 / factor):g} times") for unit in slips) >= 15
+
+
+def test_days_that_are_not_known_say_nothing_of_how_far_they_go() -> None:
+    amounts = np.ones(500)
+    assert day_wander(amounts, None) == 0.0
+    assert day_wander(amounts, np.full(500, -1)) == 0.0
+    assert day_wander(amounts, np.arange(500) // 100 * DAY_MICROS) == 0.0  # five days
+    uneven = np.repeat([1.0, 2.0], [900, 100])
+    assert day_wander(uneven, np.arange(1000) // 100 * DAY_MICROS) == pytest.approx(np.log(2))
 
 
 @pytest.mark.parametrize("rise", [1.1, 1.3, 2.0, 4.0])
