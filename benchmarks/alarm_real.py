@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.alarm_methods import Case, Floats
+from benchmarks.alarm_case import Case, Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ eight levels. The first column, `f0`, is the model's key feature: it has a quart
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -57,8 +58,10 @@ class Stream:
         return self.hours[: self.reference_rows]
 
 
-def stream(seed: int, rows_per_day: int, reference_days: int, days: int, broken: Injected | None = None) -> Stream:
-    """A reference of `reference_days`, then `days` of requests, in which something breaks on day `start`."""
+def stream(
+    seed: int | Sequence[int], rows_per_day: int, reference_days: int, days: int, broken: Injected | None = None
+) -> Stream:
+    """A reference of `reference_days`, then `days` of requests, in which something breaks on the first."""
     broken = broken or Injected()
     rng = np.random.default_rng(seed)
     count = rows_per_day * (reference_days + days)
