@@ -50,6 +50,7 @@ def write_card(
     insight: Insight,
     window: WindowDecision | None = None,
     threshold: ThresholdDecision | None = None,
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The card without its `version`, which registration gives."""
     best = found.best.configuration
@@ -93,6 +94,7 @@ def write_card(
         "mode": mode.to_json(),
         "window": window.to_json() if window else None,
         "economies": list(economies),
+        "left_out": list(left_out),
         "ensemble": found.selection.to_json() if found.selection else None,
         "findings": [finding.to_json() for finding in findings],
         "calibration": found.calibration.to_json() if found.calibration else None,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import sqlalchemy as sa
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -39,10 +40,12 @@ from retrain.search import SearchReport, search
 from retrain.study import best_of_families, warm_start
 from retrain.telling import Progress, Teller
 from retrain.thinning import thinned
+from retrain.timetable import Clocks, Timetable
 from retrain.trials.codings import described
 from retrain.trials.memory import Memory, give_back
 from retrain.trials.record import TrialRecord, forget_runs, run_folder
 from retrain.trials.trial import Limits
+from service.clock import machine_now
 from service.errors import DataError
 from service.log_lines import log_line
 from service.record import Record
@@ -54,13 +57,6 @@ from service.store.run import Run
 ACTOR = "retrain"
 
 Written = TypeVar("Written")
-
-# Of the budget; the rest is for reading, judging, refitting and packaging.
-SEARCH_SHARE = 0.8
-# The result is fitted twice, before the holdout and on all rows: what one fit may take for a run to end within 1.1
-# budgets and ten seconds.
-FIT_SHARE = 0.1
-FIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +76,7 @@ def run(
     fence: Fence | None,
     progress: Progress,
     writer: Executor | None = None,
+    clocks: Clocks | None = None,
 ) -> RunResult:
     """Trains, judges and registers, and ends the run in the record; the run is running when this is called.
 
@@ -96,9 +93,13 @@ def run(
         origin = {"source": source_digest(settings), "code": code_digest(settings)}
         memory = Memory(settings.retrain.memory_limit, lambda: tree_bytes(os.getpid()))
         tell = Teller(progress, settings.problem.task)
-        job = _Job(settings, record, record.runs.get(run_id), fence, tell, time.monotonic(), origin, memory, writer)
+        this = record.runs.get(run_id)
+        budget = settings.retrain.budget.total_seconds() if settings.retrain.trials is None else None
+        timetable = Timetable(budget, clocks or Clocks(), _seconds_before(this))
+        job = _Job(settings, record, this, fence, tell, timetable, origin, memory, writer)
         job.tell("read")
         forget_runs(settings.store.artifacts, but=run_id)
+        reading_began = timetable.clocks.now()
         champion = read_champion(record)
         data = fitting(job, read_data(job, champion))
         if job.memory.economies:
@@ -106,18 +107,21 @@ def run(
         plan = make_plan(settings.retrain, record, job.run, data, champion)
         findings = guard(job, data, len(plan.holdout))
         data = plan.final(data)
+        timetable.have_read(*timetable.clocks.since(reading_began))
         found = find(job, plan.learn, champion) if plan.decided.mode == "full" else known(champion)
         recipe = Recipe(found.best.configuration, settings.retrain.seed, plan.origin)
         job.tell("judge", found)
-        chosen, fitted = thinned(
-            recipe.configuration, recipe.make(plan.learn), plan.holdout, settings.retrain.max_latency_ms
-        )
+        fitting_began = timetable.clocks.now()
+        made = recipe.make(plan.learn)
+        fit_seconds, processor = timetable.clocks.since(fitting_began)
+        timetable.have_fitted(fit_seconds, processor, len(data) / len(plan.learn))
+        chosen, fitted = thinned(recipe.configuration, made, plan.holdout, settings.retrain.max_latency_ms)
         if chosen != recipe.configuration:
             recipe, found = replace(recipe, configuration=chosen), found.of(chosen)
         threshold = decide_threshold(job, found, plan, champion)
         judged = examine(
             fitted, plan.learn, plan.holdout, champion, settings.promotion.loss, settings.retrain.seed,
-            MOST_PROBABLE if threshold is None else threshold.rule(plan.holdout.schema),
+            MOST_PROBABLE if threshold is None else threshold.rule(plan.holdout.schema), timetable,
         )  # fmt: skip
         decision = gate.decide(finite=judged.candidate.finite, dummy=judged.dummy, champion=judged.champion)
         candidate = _Candidate(plan, findings, found, judged, decision, threshold)
@@ -125,12 +129,22 @@ def run(
             return _refused(job, candidate)
         insight = look_into(
             recipe.make, fitted, plan.learn, plan.holdout, judged, settings.retrain.seed,
-            insight_seconds(settings.retrain.budget.total_seconds()),
+            min(insight_seconds(settings.retrain.budget.total_seconds()), timetable.spare()), fit_seconds, timetable,
         )  # fmt: skip
         job.tell("refit", found)
         final = recipe.make(data)
+        timetable.final_fit = 0.0
         job.tell("package", found)
         return _packaged(job, final, data, candidate, insight, champion)
+
+
+def _seconds_before(run: Run) -> float:
+    """What the run has taken before now in this process: from the interpreter's start, where it is the run's own."""
+    since = run.machine_started_at
+    if since is None:
+        return 0.0
+    age = time.time() - psutil.Process().create_time()
+    return max(0.0, min((machine_now() - since).total_seconds(), age))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +154,13 @@ class _Job:
     run: Run
     fence: Fence | None
     tell: Teller
-    started: float
+    timetable: Timetable
     origin: Mapping[str, str | None]
     memory: Memory
     writer: Executor | None
 
     def seconds(self) -> float:
-        return time.monotonic() - self.started
+        return self.timetable.elapsed()
 
     def write(self, call: Callable[[], Written]) -> Written:
         """What the call returns or raises, made where the record is written."""
@@ -202,9 +216,7 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
     an earlier process.
     """
     settings = job.settings.retrain
-    seconds = settings.budget.total_seconds()
-    budget = seconds * SEARCH_SHARE - job.seconds()
-    limits = Limits(settings.trials, max(0.0, budget), FIT_SHARE * seconds + FIT_SECONDS)
+    limits = Limits(settings.trials, max(0.0, min(settings.budget.total_seconds(), job.timetable.search_left())))
     warm = warm_start(champion.version.card) if champion else ()
     record = TrialRecord(
         run_folder(job.settings.store.artifacts, job.run.run_id),
@@ -223,6 +235,7 @@ def find(job: _Job, learn: Dataset, champion: Champion | None) -> SearchReport:
     found = search(
         learn, settings.families, limits, settings.seed, job.tell.trial, warm=warm, record=record, memory=job.memory,
         processes=min(settings.processes, os.cpu_count() or 1), stages=settings.features,
+        timetable=job.timetable,
     )  # fmt: skip
     fail_point("retrain.searched")
     return found
@@ -268,17 +281,17 @@ def _packaged(
         if not decision.passed:
             record.artifacts.discard(stage)
             return _refused(job, candidate)
+        profile = profile_data(data, len(plan.holdout)) if job.timetable.affords("profile of the data", 0.5) else None
         card = write_card(
             settings, data, plan.holdout, found, judged, decision, parity,
             latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
             economies=job.memory.economies, mode=plan.decided, as_of=job.run.as_of,
             features=described(final, data.schema.problem), searched=_searched(job, champion, plan.decided),
             window=plan.window, findings=candidate.findings, insight=insight, threshold=candidate.threshold,
+            left_out=job.timetable.left_out,
         )  # fmt: skip
-        (stage / "report.html").write_text(
-            render_report(card, judged, insight, plan.holdout.schema.classes, profile_data(data, len(plan.holdout))),
-            encoding="utf-8",
-        )
+        page = render_report(card, judged, insight, plan.holdout.schema.classes, profile)
+        (stage / "report.html").write_text(page, encoding="utf-8")
         fail_point("retrain.packaged")
     except BaseException:
         record.artifacts.discard(stage)

@@ -96,15 +96,18 @@ def prove_parity(model: bytes, pipeline: Pipeline, rows: Dataset, target_sd: flo
 
 
 def measure_latency_ms(model: bytes, row: Arrays, repeats: int = 51) -> float:
-    """The median time of one record's scoring, in milliseconds."""
+    """The median processor time of one record's scoring, in milliseconds.
+
+    By the thread's processor time, like a challenger's in the shadow: the wall's says how busy the machine is.
+    """
     scorer = OnnxScorer(model)
     scorer.score(row)
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = time.thread_time_ns()
         scorer.score(row)
-        times.append(time.perf_counter() - started)
-    return 1000 * float(np.median(times))
+        times.append(time.thread_time_ns() - started)
+    return float(np.median(times)) / 1e6
 
 
 def write_reference(path: Path, data: Dataset, answers: dict[str, Floats], seed: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from retrain.models.light_boosting import not_here
 from retrain.search_space import Target, defaults, suggest, targets, values_of
 from retrain.search_trials import Trials
 from retrain.trials.codings import STAGES
+from retrain.timetable import Timetable
 from retrain.trials.memory import Memory
 from retrain.trials.out_of_fold import OutOfFold
 from retrain.trials.record import TrialRecord
@@ -32,8 +32,6 @@ from service.schema import Task
 # rows take 6 s on one core.
 ROWS_BY_TRIALS = 20_000
 ROWS_BY_TIME = 60_000
-# The best alone may take so many times what an ensemble may: beyond it, a worse one in time is the better answer.
-ALONE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +61,31 @@ def search(
     memory: Memory | None = None,
     processes: int = 1,
     stages: Sequence[FeatureStage] = STAGES,
+    timetable: Timetable | None = None,
 ) -> SearchReport:
     """The best configuration found on these rows, or an ensemble of some. The first trial is run, however little time.
 
     `warm` is tried first, then the families' defaults; `stages` may be made of columns. Trials that `record` has kept
     count as run, with the time that they took; it is told of every further one. Where `memory` runs short, fewer rows
     are judged on, and the search ends with what it has. So many `processes` judge side by side, which changes nothing
-    but the time. Raises DataError where every trial failed, with the first reason.
+    but the time. With a `timetable`, the search leaves time for what comes behind it. Raises DataError where every
+    trial failed, with the first reason.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     families = _usable(families)
-    judge = Validation(data, seed, _most_rows(data, limits, memory))
+    timetable = timetable or Timetable(None)
+    judge = Validation(data, seed, _most_rows(data, limits, memory, timetable), timetable.clocks.wall)
     first = first_values(families, warm, data.schema.problem.task, targets(data.target), stages)
-    held = Trials(judge, first, families, stages, data, limits, seed, told, record, memory)
+    held = Trials(judge, first, families, stages, data, limits, seed, told, record, memory, timetable)
     held.run(_processes(processes, memory))
     finished = [trial for trial in held.reports if trial.loss is not None]
     if not finished:
         raise DataError(f"no model could be fitted: {held.reports[0].error}")
-    fit_seconds = math.inf if limits.trials is not None else limits.fit_seconds
-    quick = [trial for trial in finished if held.pool.fit_seconds(trial) <= ALONE * fit_seconds]
-    best = min(quick or finished, key=lambda trial: (trial.loss or 0.0, trial.number))
-    selection = select(held.pool.candidates, judge.judged, data.classes, fit_seconds)
+    alone = timetable.longest_fit_seconds()
+    quick = [trial for trial in finished if held.pool.fit_seconds(trial) <= alone]
+    best = min(quick, key=lambda trial: (trial.loss or 0.0, trial.number), default=None)
+    best = best or min(finished, key=held.pool.fit_seconds)
+    selection = select(held.pool.candidates, judge.judged, data.classes, timetable.fit_seconds())
     if selection.pays:
         best = TrialReport(len(held.reports), Configuration("ensemble", {}, selection.members), selection.loss, 0.0)
     out_of_fold = OutOfFold(held.pool.candidates, judge.judged)
@@ -110,8 +112,10 @@ def _usable(families: Sequence[Family]) -> Sequence[Family]:
     return left
 
 
-def _most_rows(data: Dataset, limits: Limits, memory: Memory | None) -> int:
-    most = min(len(data), ROWS_BY_TIME if limits.trials is None else ROWS_BY_TRIALS)
+def _most_rows(data: Dataset, limits: Limits, memory: Memory | None, timetable: Timetable) -> int:
+    """On a slow machine fewer, so that there is more than one trial."""
+    by_time = max(ROWS_BY_TRIALS, round(ROWS_BY_TIME / timetable.slowdown))
+    most = min(len(data), by_time if limits.trials is None else ROWS_BY_TRIALS)
     return most if memory is None else memory.rows(most, len(data.schema.problem.features), "search")
 
 

@@ -17,6 +17,7 @@ from retrain.data.dataset import Dataset
 from retrain.models.configuration import Configuration, Family
 from retrain.models.families import FOREST_TREES, FORESTS
 from retrain.search_space import suggest, targets
+from retrain.timetable import Clocks, Timetable
 from retrain.trials.memory import Memory
 from retrain.trials.record import TrialRecord
 from retrain.trials.selection import Candidate
@@ -54,6 +55,7 @@ class Trials:
         told: Told,
         record: TrialRecord | None,
         memory: Memory | None,
+        timetable: Timetable,
     ) -> None:
         self._judge, self._first, self._families = judge, first, families
         self._task, self._seed, self._told = data.schema.problem.task, seed, told
@@ -67,16 +69,18 @@ class Trials:
         self._ended: dict[int, tuple[TrialReport, Floats | None]] = {}  # before an earlier one
         self.reports: list[TrialReport] = []
         self.pool = Pool(len(data) / judge.fitted_rows)
-        self.watch = Stopwatch(limits, max((held["elapsed"] for held in self._kept.values()), default=0.0))
+        already = max((held["elapsed"] for held in self._kept.values()), default=0.0)
+        self.watch = Stopwatch(limits, already, timetable)
+        self._timetable = timetable
 
     def run(self, processes: int) -> None:
-        held = crew(self._judge, processes)
+        held = crew(self._judge, processes, self._timetable.clocks)
         self._say()
         try:
             while True:
                 if self._wanted() and held.free():
                     if self._pressed():
-                        held = _alone(held, self._judge)
+                        held = _alone(held, self._judge, self._timetable.clocks)
                         if self._given_up():
                             return
                     self._ask(held)
@@ -129,6 +133,7 @@ class Trials:
     def _hear(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             judged, number = outcome.judged, outcome.number
+            self._timetable.note(outcome.seconds, outcome.processor_seconds)
             if judged is None:
                 report = TrialReport(number, self._configurations[number], None, outcome.seconds, outcome.error)
             else:
@@ -147,6 +152,7 @@ class Trials:
             report, answers = self._ended.pop(len(self.reports))
             self.reports.append(report)
             self.pool.add(report, answers)
+            self._timetable.expected_fit = self.pool.best_fit_seconds
             if report.number not in self._kept:
                 fail_point("search.trial")
                 self._say()
@@ -179,9 +185,9 @@ class Trials:
         return True
 
 
-def _alone(held: Crew, judge: Validation) -> Crew:
+def _alone(held: Crew, judge: Validation, clocks: Clocks) -> Crew:
     """Without workers, and without what is kept for later trials; what was under way is begun anew."""
-    alone = Alone(judge)
+    alone = Alone(judge, clocks)
     for order in sorted(held.dismiss(), key=lambda order: order.number):
         alone.give(order)
     return alone
@@ -203,6 +209,11 @@ class Pool:
         """What a final fit may take, encoding included."""
         trees = FOREST_TREES / TRIAL_TREES if trial.configuration.family in FORESTS else 1.0
         return (trial.seconds * trees + trial.spared_seconds) * self._more_rows
+
+    @property
+    def best_fit_seconds(self) -> float:
+        """What fitting the best of them on all rows may take."""
+        return self._held[0][1].seconds if self._held else 0.0
 
     def add(self, trial: TrialReport, answers: Floats | None) -> None:
         if trial.loss is None or answers is None:

@@ -4,7 +4,6 @@ rows would help. Numbers only; the report's sections draw them, and the card hol
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from retrain.evaluation.learning_curve import LearningCurve, learning_curve
 from retrain.evaluation.slices import HoldoutSlice, holdout_slices
 from retrain.models.losses import bout_losses
 from retrain.models.pipeline import predict
+from retrain.timetable import Timetable
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,9 +79,14 @@ def look_into(
     judged: Examination,
     seed: int,
     seconds: float,
-    monotonic: Callable[[], float] = time.monotonic,
+    fit_seconds: float = 0.0,
+    timetable: Timetable | None = None,
 ) -> Insight:
-    """`pipeline` was fitted on `learn` by `make`. Takes about `seconds`, at most one prediction of the holdout more."""
+    """`pipeline` was fitted on `learn` by `make`, in `fit_seconds`. Takes about `seconds`, at most one prediction of
+    the holdout more.
+    """
+    timetable = timetable or Timetable(None)
+    monotonic = timetable.clocks.wall
     started = monotonic()
     scores, y, classes = judged.candidate.scores, holdout.target, holdout.classes
     watched, point = holdout.schema.watched, judged.rule.point
@@ -89,16 +94,22 @@ def look_into(
     slices = holdout_slices(holdout, losses)
     groups = protected_groups(holdout, scores, watched, losses, point)
     learning = learning_curve(
-        make, learn, holdout, judged.candidate, seed, LEARNING_SHARE * seconds - (monotonic() - started), monotonic
-    )
+        make, learn, holdout, judged.candidate, seed, LEARNING_SHARE * seconds - (monotonic() - started),
+        monotonic, fit_seconds,
+    )  # fmt: skip
+    told = [name for name, rise in judged.importances.items() if rise > 0][:SHOWN_FEATURES]
     found = dependences(
         lambda arrays: predict(pipeline, arrays, classes),
         holdout,
-        [name for name, rise in judged.importances.items() if rise > 0][:SHOWN_FEATURES],
+        told,
         watched,
         seed,
         lambda: monotonic() - started > seconds,
     )
+    if learning.skipped:
+        timetable.left_out.append(f"{learning.skipped} of the learning curve's sizes")
+    if told and not found:
+        timetable.left_out.append("how answers depend on features")
     shown = np.linspace(0, len(y) - 1, min(len(y), SHOWN_POINTS)).round().astype(int)
     return Insight(
         watched=None if watched is None else holdout.schema.classes[watched],

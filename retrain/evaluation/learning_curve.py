@@ -49,23 +49,24 @@ def learning_curve(
     seed: int,
     seconds: float,
     monotonic: Callable[[], float] = time.monotonic,
+    fit_seconds: float = 0.0,
 ) -> LearningCurve:
     """The recipe fitted on the newest 5, 10, 20, 40 and 70 % of the rows, and judged on the holdout.
 
     A size is fitted only where the time per row so far says that it ends within what is left of `seconds`. `whole` is
-    the candidate itself, the last point.
+    the candidate itself, the last point, which took `fit_seconds` to fit.
     """
     metric = "rmse" if not holdout.classes else "log_loss"
-    started, spent = monotonic(), 0.0
+    started, spent, before = monotonic(), fit_seconds, len(learn)
     places = np.sort(np.random.default_rng(seed).permutation(len(holdout))[:MOST_HOLDOUT_ROWS])
     judged = holdout if len(holdout) <= MOST_HOLDOUT_ROWS else holdout.take(places)
     points: list[LearningPoint] = []
-    skipped = before = 0
+    skipped = 0
     for size in (round(share * len(learn)) for share in SHARES):
         if size < FEWEST_ROWS:
             continue
         left = seconds - (monotonic() - started)
-        if left <= 0 or (before and spent * size / before > left):
+        if left <= 0 or spent * size / before > left:
             skipped += 1
             continue
         rows = learn.rows(len(learn) - size)

@@ -16,6 +16,8 @@ _YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 
 def importance_picture(importances: Mapping[str, float]) -> str:
     """The most important features' permutation importance (Breiman 2001)."""
+    if not importances:
+        return "<p class='dim'>There was no time to ask how much each feature matters.</p>"
     shown = dict(list(importances.items())[:SHOWN_FEATURES])
     note = "How much the loss rises when one feature is mixed among the holdout's rows: permutation importance."
     more = f" The first {SHOWN_FEATURES} of {len(importances)}." if len(importances) > SHOWN_FEATURES else ""

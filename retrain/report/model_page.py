@@ -53,10 +53,11 @@ def render_report(
 
 
 def _heading(title: str, card: Mapping[str, Any]) -> str:
+    short = f"<p class='dim'>Left out for want of time: {escape(', '.join(card['left_out']))}.</p>"
     return (
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(params_text(card))}</p>"
         f"<p>Trained on {card['rows']:,} rows, judged on the {card['holdout_rows']:,} newest of them: "
-        f"{escape(card['metrics_of'])}.</p>{_tiles(card)}"
+        f"{escape(card['metrics_of'])}.</p>{_tiles(card)}" + (short if card["left_out"] else "")
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from retrain.models.configuration import Configuration
+from retrain.timetable import Timetable
 
 # A search that has not improved for so many trials goes on in vain.
 PATIENCE_TRIALS = 60
@@ -46,7 +46,6 @@ class Limits:
 
     trials: int | None
     seconds: float
-    fit_seconds: float = math.inf  # what one fit of the result may take, where there is no number of trials
 
 
 def best_loss(trials: Sequence[TrialReport]) -> float | None:
@@ -55,35 +54,39 @@ def best_loss(trials: Sequence[TrialReport]) -> float | None:
 
 
 class Stopwatch:
-    """When the search is over."""
+    """When the search is over: after its time, or sooner where the run's timetable says so."""
 
-    def __init__(self, limits: Limits, already: float) -> None:
+    def __init__(self, limits: Limits, already: float, timetable: Timetable) -> None:
         self._limits = limits
-        self._started = time.monotonic() - already
+        self._timetable = timetable
+        self._started = timetable.clocks.wall() - already
 
     def elapsed(self) -> float:
-        return time.monotonic() - self._started
+        return self._timetable.clocks.wall() - self._started
 
     def left(self) -> float | None:
-        return None if self._limits.trials is not None else max(0.0, self._limits.seconds - self.elapsed())
+        return None if self._limits.trials is not None else max(0.0, self._room())
 
     def until(self) -> float | None:
-        """When it is over on the machine's monotonic clock; None where trials end it."""
-        return None if self._limits.trials is not None else self._started + self._limits.seconds
+        """When it is over by the wall's clock; None where trials end it."""
+        return None if self._limits.trials is not None else self._timetable.clocks.wall() + self._room()
 
     def overdue(self, grace: float) -> bool:
-        return self._limits.trials is None and self.elapsed() > self._limits.seconds + grace
+        return self._limits.trials is None and self._room() < -grace
 
     def over(self, trials: Sequence[TrialReport]) -> bool:
         """Whether no other trial is to be begun after these, the first in any case."""
         if self._limits.trials is not None:
             return False
         if not trials:
-            return self.elapsed() > self._limits.seconds
+            return self._room() < 0
         if _in_vain(trials):
             return True
         # The next trial takes about as long as the mean so far; it should end in time.
-        return self.elapsed() + sum(trial.seconds for trial in trials) / len(trials) > self._limits.seconds
+        return sum(trial.seconds for trial in trials) / len(trials) > self._room()
+
+    def _room(self) -> float:
+        return min(self._limits.seconds - self.elapsed(), self._timetable.search_left())
 
 
 def _in_vain(trials: Sequence[TrialReport]) -> bool:

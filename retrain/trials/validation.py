@@ -69,7 +69,8 @@ def folds(rows: int, ordered: bool) -> list[Fold]:
 class Validation:
     """The rows that all trials are judged on, the newest `most_rows`. For one thread."""
 
-    def __init__(self, data: Dataset, seed: int, most_rows: int) -> None:
+    def __init__(self, data: Dataset, seed: int, most_rows: int, wall: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
         self._data = data.rows(max(0, len(data) - most_rows))
         self._seed = seed
         self._weights = self._data.weights
@@ -159,10 +160,10 @@ class Validation:
             while len(self._encoded) >= max(KEPT_ENCODINGS, len(self._folds)):
                 self._encoded.pop(next(iter(self._encoded)))
             fold = self._folds[number]
-            started = time.monotonic()
+            started = self._wall()
             learned = chosen.fit_transform(self._data.arrays.take(fold.fit), self._data.target[fold.fit])
             later = chosen.transform(self._data.arrays.take(fold.judge))
-            self._encoded[key] = (learned, later, time.monotonic() - started)
+            self._encoded[key] = (learned, later, self._wall() - started)
         return self._encoded[key][:2]
 
     def _loss(self, number: int, scores: Floats) -> float:

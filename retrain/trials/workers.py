@@ -10,7 +10,6 @@ import gc
 import multiprocessing
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from typing import Protocol
 
 from retrain.models.configuration import Configuration
+from retrain.timetable import Clocks
 from retrain.trials.validation import Judged, Validation
 
 
@@ -29,12 +29,13 @@ class Outcome:
     number: int
     judged: Judged | None
     seconds: float
+    processor_seconds: float
     error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A trial to judge; given up between two folds behind `until`, on the machine's monotonic clock."""
+    """A trial to judge; given up between two folds behind `until`, by the wall's clock."""
 
     number: int
     configuration: Configuration
@@ -56,18 +57,19 @@ class Crew(Protocol):
         """Ends what is under way, and everybody; what was under way."""
 
 
-def crew(judge: Validation, processes: int) -> Crew:
+def crew(judge: Validation, processes: int, clocks: Clocks) -> Crew:
     """As many processes as asked for, where they can be had; the run itself where it is one."""
     if processes < 2 or sys.platform != "linux":  # elsewhere libraries do not outlive a fork
-        return Alone(judge)
-    return Workers(judge, processes)
+        return Alone(judge, clocks)
+    return Workers(judge, processes, clocks)
 
 
 class Alone:
     """The run judges itself, one order at a time."""
 
-    def __init__(self, judge: Validation) -> None:
+    def __init__(self, judge: Validation, clocks: Clocks) -> None:
         self._judge = judge
+        self._clocks = clocks
         self._orders: deque[Order] = deque()
 
     def free(self) -> bool:
@@ -77,7 +79,7 @@ class Alone:
         self._orders.append(order)
 
     def outcomes(self, seconds: float | None) -> list[Outcome]:
-        return [_carried_out(self._judge, self._orders.popleft())] if self._orders else []
+        return [_carried_out(self._judge, self._orders.popleft(), self._clocks)] if self._orders else []
 
     def dismiss(self) -> list[Order]:
         self._judge.forget()
@@ -87,15 +89,15 @@ class Alone:
 
 
 class Workers:
-    def __init__(self, judge: Validation, count: int) -> None:
-        self._alone = Alone(judge)
+    def __init__(self, judge: Validation, count: int, clocks: Clocks) -> None:
+        self._alone = Alone(judge, clocks)
         self._idle: list[Connection] = []
         self._busy: dict[Connection, Order] = {}
         self._processes: list[BaseProcess] = []
         context = multiprocessing.get_context("fork")
         for _ in range(count):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(judge, theirs, [*self._idle, ours]), daemon=True)
+            process = context.Process(target=_serve, args=(judge, theirs, [*self._idle, ours], clocks), daemon=True)
             process.start()
             theirs.close()
             self._idle.append(ours)
@@ -125,7 +127,7 @@ class Workers:
                 self._idle.append(ready)
             except (EOFError, OSError):  # ended by somebody else, as for want of memory; the others go on
                 ready.close()
-                ended.append(Outcome(order.number, None, 0.0, "its process was ended"))
+                ended.append(Outcome(order.number, None, 0.0, 0.0, "its process was ended"))
         return ended
 
     def dismiss(self) -> list[Order]:
@@ -139,26 +141,27 @@ class Workers:
         return left
 
 
-def _serve(judge: Validation, pipe: Connection, others: list[Connection]) -> None:
+def _serve(judge: Validation, pipe: Connection, others: list[Connection], clocks: Clocks) -> None:
     """In the worker: orders, one after another, until the pipe closes."""
     gc.freeze()  # what the run holds, as connections to its database, is not this process's to close
     for other in others:
         other.close()
     while True:
         try:
-            pipe.send(_carried_out(judge, pipe.recv()))
+            pipe.send(_carried_out(judge, pipe.recv(), clocks))
         except (EOFError, OSError):
             os._exit(0)
 
 
-def _carried_out(judge: Validation, order: Order) -> Outcome:
-    started = time.monotonic()
+def _carried_out(judge: Validation, order: Order, clocks: Clocks) -> Outcome:
+    began = clocks.now()
+    judged, failure = None, None
     try:
-        judged = judge.judge(order.configuration, _passed(order.until))
+        judged = judge.judge(order.configuration, _passed(order.until, clocks))
     except (ValueError, ArithmeticError, MemoryError, TimeoutError) as error:  # numpy's LinAlgError is a ValueError
-        return Outcome(order.number, None, time.monotonic() - started, str(error) or type(error).__name__)
-    return Outcome(order.number, judged, time.monotonic() - started)
+        failure = str(error) or type(error).__name__
+    return Outcome(order.number, judged, *clocks.since(began), failure)
 
 
-def _passed(until: float | None) -> Callable[[], bool]:
-    return lambda: until is not None and time.monotonic() > until
+def _passed(until: float | None, clocks: Clocks) -> Callable[[], bool]:
+    return lambda: until is not None and clocks.wall() > until
