@@ -15,8 +15,8 @@ from retrain.models.configuration import Configuration, Family
 from retrain.models.light_boosting import not_here
 from retrain.search_space import Target, defaults, suggest, targets, values_of
 from retrain.search_trials import Trials
-from retrain.trials.codings import STAGES
 from retrain.timetable import Timetable
+from retrain.trials.codings import STAGES
 from retrain.trials.memory import Memory
 from retrain.trials.out_of_fold import OutOfFold
 from retrain.trials.record import TrialRecord
@@ -78,7 +78,7 @@ def search(
     first = first_values(families, warm, data.schema.problem.task, targets(data.target), stages)
     held = Trials(judge, first, families, stages, data, limits, seed, told, record, memory, timetable)
     held.run(_processes(processes, memory))
-    finished = [trial for trial in held.reports if trial.loss is not None]
+    finished = [trial for trial in held.reports if trial.loss is not None and trial.stopped is None]
     if not finished:
         raise DataError(f"no model could be fitted: {held.reports[0].error}")
     alone = timetable.longest_fit_seconds()

@@ -6,6 +6,7 @@ of processes nor a break (`retrain.trials.record`) changes what is proposed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ import optuna
 from retrain.data.dataset import Dataset
 from retrain.models.configuration import Configuration, Family
 from retrain.models.families import FOREST_TREES, FORESTS
-from retrain.search_space import suggest, targets
+from retrain.search_space import ORDER, suggest, targets
 from retrain.timetable import Clocks, Timetable
+from retrain.trials.allotment import drawn, shares
 from retrain.trials.memory import Memory
 from retrain.trials.record import TrialRecord
 from retrain.trials.selection import Candidate
@@ -111,15 +113,29 @@ class Trials:
             self._study.enqueue_trial(known["values"])
         elif number < len(self._first):
             self._study.enqueue_trial(dict(self._first[number]))
+        else:
+            self._study.sampler = self._of_family(number)
         trial = self._study.ask()
         self._asked.append(trial)
         self._configurations.append(suggest(trial, self._families, self._task, self._targets, self._stages))
         if known is None:
             until = self.watch.until() if number else None
-            held.give(Order(number, self._configurations[number], until))
+            best = self.pool.best_answers(number - AHEAD) if self._judge.in_turn else None
+            held.give(Order(number, self._configurations[number], until, best))
             return
         report = TrialReport.from_json(known["trial"])
         self._end(report, _kept_answers(self._record, known, report, self._judge))
+
+    def _of_family(self, number: int) -> optuna.samplers.BaseSampler:
+        """The sampler with the family settled by what families have earned: see `retrain.trials.allotment`."""
+        known = self.reports[: max(0, number - AHEAD)]
+        families = [family for family in ORDER if family in self._families]
+        held = shares(known, families, by_seconds=self._limits.trials is None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.PartialFixedSampler(
+                {"family": drawn(held, (self._seed, number))}, self._study.sampler
+            )
 
     def _teach(self, known: int) -> None:
         """The study learns of the first so many trials, and of no others that may have ended: see `AHEAD`."""
@@ -138,8 +154,9 @@ class Trials:
                 report = TrialReport(number, self._configurations[number], None, outcome.seconds, outcome.error)
             else:
                 report = TrialReport(
-                    number, judged.configuration, judged.loss, outcome.seconds, spared_seconds=judged.spared_seconds
-                )
+                    number, judged.configuration, judged.loss, outcome.seconds,
+                    spared_seconds=judged.spared_seconds, stopped=judged.stopped,
+                )  # fmt: skip
             answers = judged.answers if judged else None
             if self._record:
                 values = self._asked[number].params
@@ -215,6 +232,10 @@ class Pool:
         """What fitting the best of them on all rows may take."""
         return self._held[0][1].seconds if self._held else 0.0
 
+    def best_answers(self, before: int) -> Floats | None:
+        """Those of the best trial whose number is lower."""
+        return next((candidate.answers for _, candidate in self._held if candidate.number < before), None)
+
     def add(self, trial: TrialReport, answers: Floats | None) -> None:
         if trial.loss is None or answers is None:
             return
@@ -228,7 +249,7 @@ def _kept_answers(
     record: TrialRecord | None, held: Mapping[str, Any], trial: TrialReport, judge: Validation
 ) -> Floats | None:
     """As the trial gave them; given again where they cannot be read."""
-    if record is None or trial.loss is None:
+    if record is None or trial.loss is None or trial.stopped:
         return None
     answers = record.answers(held)
     return judge.judge(trial.configuration).answers if answers is None else answers

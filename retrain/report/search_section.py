@@ -93,13 +93,20 @@ def _table(trials: Trials) -> str:
         [
             str(trial["number"]),
             _family(trial),
-            "failed: " + trial["error"] if trial["loss"] is None else f"{trial['loss']:.5g}",
+            _outcome(trial),
             f"{trial['seconds']:.2f} s",
             params_text(trial),
         ]
         for trial in trials
     ]
     return table(["trial", "family", "loss", "time", "hyperparameters"], rows)
+
+
+def _outcome(trial: Mapping[str, Any]) -> str:
+    if trial["loss"] is None:
+        return f"failed: {trial['error']}"
+    stopped = f" (given up after {trial['stopped']} of the folds)" if trial.get("stopped") else ""
+    return f"{trial['loss']:.5g}{stopped}"
 
 
 def _mode(mode: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +29,9 @@ MOST_ROUNDS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """`curve`: the loss on the later rows after each round. `answers(n)`: what the model says of them after n."""
+    """`curve`: the loss on the later rows after each round. `answers(n)`: what the model says of them after n, for any
+    n, as often as one asks.
+    """
 
     curve: Floats
     answers: Callable[[int], Floats]
@@ -79,8 +82,10 @@ def _boosting(model: Any, rows: Rows) -> Watched:
     model.fit(rows.x, rows.y, sample_weight=rows.weights, X_val=rows.later_x[known], y_val=rows.later_y[known])
     losses = -np.asarray(model.validation_score_[1:], dtype=np.float64)  # the first is of no round at all
 
+    every = model._predictors
+
     def answers(rounds: int) -> Floats:
-        model._predictors = model._predictors[:rounds]
+        model._predictors = every[:rounds]
         return predict_encoded(model, rows.later_x, rows.classes)
 
     return Watched(losses if rows.classes else np.sqrt(2.0 * losses), answers)  # half the mean square
@@ -89,7 +94,7 @@ def _boosting(model: Any, rows: Rows) -> Watched:
 def _light_boosting(model: Any, rows: Rows) -> Watched:
     known = rows.known
     curve = model.watch(rows.x, rows.y, rows.weights, (rows.later_x[known], rows.later_y[known]), ROUNDS_OF_PATIENCE)
-    return Watched(curve, lambda rounds: predict_encoded(model.cut(rounds), rows.later_x, rows.classes))
+    return Watched(curve, lambda rounds: predict_encoded(copy(model).cut(rounds), rows.later_x, rows.classes))
 
 
 def _perceptron(model: Any, rows: Rows) -> Watched:

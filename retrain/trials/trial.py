@@ -26,17 +26,20 @@ class TrialReport:
     seconds: float
     error: str | None = None
     spared_seconds: float = 0.0  # that encoding would have taken besides, had it not been done before
+    stopped: int | None = None  # after so many folds, as hopeless; its loss is what these make one expect
 
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> TrialReport:
         """The report whose `to_json` this is."""
         chosen = Configuration.from_json(held)
         assert chosen is not None
-        return cls(held["number"], chosen, held["loss"], held["seconds"], held.get("error"), held.get("spared", 0.0))
+        rest = held.get("error"), held.get("spared", 0.0), held.get("stopped")
+        return cls(held["number"], chosen, held["loss"], held["seconds"], *rest)
 
     def to_json(self) -> dict[str, Any]:
         held = {"number": self.number, **self.configuration.to_json(), "loss": self.loss}
         held |= {"spared": round(self.spared_seconds, 3)} if self.spared_seconds else {}
+        held |= {"stopped": self.stopped} if self.stopped else {}
         return held | {"seconds": round(self.seconds, 3)} | ({"error": self.error} if self.error else {})
 
 

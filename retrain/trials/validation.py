@@ -23,6 +23,7 @@ from retrain.models.families import FORESTS, encoder, estimator
 from retrain.models.fitting import fit_estimator, predict_encoded
 from retrain.models.losses import log_losses
 from retrain.trials.rounds import IN_ROUNDS, Rows, Watched, most_rounds, watch
+from retrain.trials.stopping import hopeless
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,13 +38,15 @@ KEPT_ENCODINGS = 12
 class Judged:
     """The mean loss on held-out rows, and the configuration with what validation settled (boosting's rounds).
 
-    `answers` are the models' own on the judged rows, in the order of `Validation.judged`.
+    `answers` are the models' own on the judged rows, in the order of `Validation.judged`; None where the trial was
+    `stopped` after so many folds, and its loss is what these make one expect.
     """
 
     configuration: Configuration
     loss: float
-    answers: Floats = field(repr=False)
+    answers: Floats | None = field(repr=False)
     spared_seconds: float = 0.0  # that encoding would have taken, had it not been done for an earlier trial
+    stopped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,23 @@ class Validation:
         """Gives up the encoded columns that are kept for later trials."""
         self._encoded.clear()
 
-    def judge(self, configuration: Configuration, cancelled: Callable[[], bool] = lambda: False) -> Judged:
-        """Raises TimeoutError between folds once `cancelled` says so."""
+    @property
+    def in_turn(self) -> bool:
+        """Whether there are several folds, one after another."""
+        return len(self._folds) > 1
+
+    def judge(
+        self,
+        configuration: Configuration,
+        cancelled: Callable[[], bool] = lambda: False,
+        best: Floats | None = None,
+    ) -> Judged:
+        """Raises TimeoutError between folds once `cancelled` says so; stops between them where the trial is hopeless
+        beside the `best` one, whose answers these are.
+        """
         self._spared = 0.0
         if configuration.family in IN_ROUNDS:
-            return self._judge_rounds(configuration, cancelled)
+            return self._judge_rounds(configuration, cancelled, best)
         tried = configuration
         if configuration.family in FORESTS:
             tried = replace(configuration, params={**configuration.params, "n_estimators": TRIAL_TREES})
@@ -110,28 +125,75 @@ class Validation:
                 raise TimeoutError("the budget ended between two folds")
             model, x = self._fitted(tried, number)
             answers.append(predict_encoded(model, x, self._data.classes))
+            stopped = self._stopped(configuration, answers, best)
+            if stopped is not None:
+                return stopped
         return self._judged(configuration, answers)
 
     def _judged(self, configuration: Configuration, answers: list[Floats]) -> Judged:
-        if configuration.params.get("target") == "log":
-            factor = _factor(np.concatenate(answers), self.judged)
-            answers = [factor * held for held in answers]
-            configuration = replace(configuration, params={**configuration.params, "factor": factor})
+        configuration, answers = self._scaled(configuration, answers)
         losses = [self._loss(number, held) for number, held in enumerate(answers)]
         return Judged(configuration, _mean(losses), np.concatenate(answers), self._spared)
 
-    def _judge_rounds(self, configuration: Configuration, cancelled: Callable[[], bool]) -> Judged:
+    def _scaled(self, configuration: Configuration, answers: list[Floats]) -> tuple[Configuration, list[Floats]]:
+        """With the factor that answers of a log target are settled to have."""
+        if configuration.params.get("target") != "log":
+            return configuration, answers
+        targets = np.concatenate([self._data.target[fold.judge] for fold in self._folds[: len(answers)]])
+        factor = _factor(np.concatenate(answers), targets)
+        settled = replace(configuration, params={**configuration.params, "factor": factor})
+        return settled, [factor * held for held in answers]
+
+    def _stopped(self, configuration: Configuration, answers: list[Floats], best: Floats | None) -> Judged | None:
+        """The trial with the loss to expect of it, where it need not go on; None where it shall."""
+        done = len(answers)
+        if best is None or done == len(self._folds):
+            return None
+        configuration, answers = self._scaled(configuration, answers)
+        edges = np.cumsum([0, *(len(fold.judge) for fold in self._folds)])
+        theirs = [best[start:end] for start, end in pairwise(edges.tolist())]
+        own, other, constant = (
+            np.concatenate([self._row_losses(number, held) for number, held in enumerate(said)])
+            for said in (answers, theirs[:done], [self._constant(number) for number in range(done)])
+        )
+        if not hopeless(own, other, constant):
+            return None
+        losses = [self._loss(number, held) for number, held in enumerate(theirs)]
+        behind = [self._loss(number, held) - losses[number] for number, held in enumerate(answers)]
+        return Judged(configuration, _mean(losses) + _mean(behind), None, self._spared, done)
+
+    def _row_losses(self, number: int, scores: Floats) -> Floats:
+        y = self._data.target[self._folds[number].judge]
+        return log_losses(scores, y) if self._data.classes else np.asarray((scores - y) ** 2)
+
+    def _constant(self, number: int) -> Floats:
+        """What one answers who knows the target only: the classes' shares, or the mean."""
+        fold, y = self._folds[number], self._data.target
+        if not self._data.classes:
+            return np.full(len(fold.judge), y[fold.fit].mean())
+        share = np.bincount(y[fold.fit], minlength=self._data.classes) / len(fold.fit)
+        return np.tile(share, (len(fold.judge), 1))
+
+    def _judge_rounds(self, configuration: Configuration, cancelled: Callable[[], bool], best: Floats | None) -> Judged:
         """Fits rounds as long as they help, and settles on the number that did best."""
         seen: list[Watched] = []
         for number in range(len(self._folds)):
             if seen and cancelled():
                 raise TimeoutError("the budget ended between two folds")
             seen.append(self._watched(configuration, number))
+            if best is not None and number + 1 < len(self._folds):
+                stopped = self._stopped(*self._settled(configuration, seen), best)
+                if stopped is not None:
+                    return stopped
+        return self._judged(*self._settled(configuration, seen))
+
+    def _settled(self, configuration: Configuration, seen: list[Watched]) -> tuple[Configuration, list[Floats]]:
+        """With the number of rounds that did best so far, and what is answered after them."""
         longest = max(len(held.curve) for held in seen)
         curve = np.mean([np.pad(held.curve, (0, longest - len(held.curve)), mode="edge") for held in seen], axis=0)
-        best = int(np.nanargmin(curve)) + 1 if np.isfinite(curve).any() else 1
-        settled = replace(configuration, params={**configuration.params, "max_iter": best})
-        return self._judged(settled, [held.answers(best) for held in seen])
+        rounds = int(np.nanargmin(curve)) + 1 if np.isfinite(curve).any() else 1
+        settled = replace(configuration, params={**configuration.params, "max_iter": rounds})
+        return settled, [held.answers(rounds) for held in seen]
 
     def _watched(self, configuration: Configuration, number: int) -> Watched:
         most = {**configuration.params, "max_iter": most_rounds(configuration)}

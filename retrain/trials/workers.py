@@ -17,6 +17,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from retrain.models.configuration import Configuration
 from retrain.timetable import Clocks
 from retrain.trials.validation import Judged, Validation
@@ -40,6 +43,7 @@ class Order:
     number: int
     configuration: Configuration
     until: float | None
+    best: npt.NDArray[np.float64] | None = None  # the best trial's answers, beside which it may be hopeless
 
 
 class Crew(Protocol):
@@ -157,7 +161,7 @@ def _carried_out(judge: Validation, order: Order, clocks: Clocks) -> Outcome:
     began = clocks.now()
     judged, failure = None, None
     try:
-        judged = judge.judge(order.configuration, _passed(order.until, clocks))
+        judged = judge.judge(order.configuration, _passed(order.until, clocks), order.best)
     except (ValueError, ArithmeticError, MemoryError, TimeoutError) as error:  # numpy's LinAlgError is a ValueError
         failure = str(error) or type(error).__name__
     return Outcome(order.number, judged, *clocks.since(began), failure)
