@@ -93,7 +93,7 @@ def search(
     calibration = None if answers is None else calibrate(answers, judge.judged)
     if calibration is not None and calibration.pays:
         chosen = best.configuration
-        warmed = replace(chosen, params={**chosen.params, "temperature": calibration.temperature})
+        warmed = replace(chosen, params={**chosen.params, **calibration.params})
         best = replace(best, configuration=warmed)
     return SearchReport(
         best, tuple(held.reports), judge.rows, held.watch.elapsed(), selection, calibration, out_of_fold

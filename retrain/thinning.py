@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from retrain.data.dataset import Dataset
 from retrain.export.graph import to_onnx
 from retrain.models.calibration import Calibrated, bare
-from retrain.models.configuration import Configuration, Member
+from retrain.models.configuration import CALIBRATION, Configuration, Member
 from retrain.models.ensemble import Ensemble
 from retrain.package import measure_latency_ms
 
@@ -38,15 +38,15 @@ def _without_lightest(configuration: Configuration, fitted: Pipeline) -> tuple[C
     whole = fitted.named_steps["model"]
     model = bare(whole).without(place)
     left = [member for number, member in enumerate(configuration.members) if number != place]
-    temperature = {name: value for name, value in configuration.params.items() if name == "temperature"}
+    calibration = {name: value for name, value in configuration.params.items() if name in CALIBRATION}
     if len(left) == 1:
         alone = left[0].configuration
-        configuration, steps = replace(alone, params={**alone.params, **temperature}), list(model.members[0].steps)
+        configuration, steps = replace(alone, params={**alone.params, **calibration}), list(model.members[0].steps)
     else:
         members = tuple(
             Member(member.configuration, weight) for member, weight in zip(left, model.weights, strict=True)
         )
         configuration, steps = replace(configuration, members=members), [fitted.steps[0], ("model", model)]
     if isinstance(whole, Calibrated):
-        steps[1] = ("model", Calibrated(steps[1][1], whole.temperature))
+        steps[1] = ("model", whole.around(steps[1][1]))
     return configuration, Pipeline(steps)

@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 def answers(graph: Graph, encoder: Any, model: Any, numbers: int, categories: int, classes: int) -> str:
     """Probabilities [N, classes], or values [N, 1] of a regression."""
     if isinstance(model, Calibrated):
-        return _tempered(graph, answers(graph, encoder, model.model, numbers, categories, classes), model.temperature)
+        return _tempered(graph, answers(graph, encoder, model.model, numbers, categories, classes), model)
     if isinstance(model, Ensemble):
         return _mean(graph, model, numbers, categories, classes)
     if isinstance(model, LogTarget):
@@ -42,9 +42,12 @@ def answers(graph: Graph, encoder: Any, model: Any, numbers: int, categories: in
     return _probabilities(graph, model, raw, classes) if classes else raw
 
 
-def _tempered(graph: Graph, probabilities: str, temperature: float) -> str:
+def _tempered(graph: Graph, probabilities: str, model: Calibrated) -> str:
     logs = graph.add("Log", graph.add("Clip", probabilities, graph.constant(SMALLEST), graph.constant(1.0)))
-    return graph.add("Softmax", graph.add("Div", logs, graph.constant([[temperature]])), axis=1)
+    logs = graph.add("Div", logs, graph.constant([[model.temperature]]))
+    if model.bias:
+        logs = graph.add("Add", logs, graph.constant([[0.0, model.bias]]))
+    return graph.add("Softmax", logs, axis=1)
 
 
 def _mean(graph: Graph, ensemble: Ensemble, numbers: int, categories: int, classes: int) -> str:

@@ -10,9 +10,10 @@ Family = Literal["linear", "random_forest", "extra_trees", "gradient_boosting", 
 Kind = Family | Literal["ensemble"]
 Value = float | int | str
 
-# What validation settles itself, beside what is proposed: rounds or epochs, a logarithm's factor, the temperature of
-# the probabilities.
-SETTLED = ("max_iter", "factor", "temperature")
+# How probabilities are calibrated: see `retrain.models.calibration`.
+CALIBRATION = ("temperature", "bias")
+# What validation settles itself, beside what is proposed: rounds or epochs, a logarithm's factor, the calibration.
+SETTLED = ("max_iter", "factor", *CALIBRATION)
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
@@ -38,7 +39,7 @@ class Configuration:
     def parts(self) -> tuple[Configuration, ...]:
         """What is fitted: the members, the weightiest first, or this one alone; before they are calibrated."""
         if not self.members:
-            left = {name: value for name, value in self.params.items() if name != "temperature"}
+            left = {name: value for name, value in self.params.items() if name not in CALIBRATION}
             return (replace(self, params=left),)
         return tuple(m.configuration for m in sorted(self.members, key=lambda m: m.weight, reverse=True))
 

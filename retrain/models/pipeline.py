@@ -24,10 +24,11 @@ Floats = npt.NDArray[np.float64]
 def build(configuration: Configuration, task: Task, seed: int) -> Pipeline:
     """An unfitted pipeline that takes `Arrays` and class codes (or float targets)."""
     params = dict(configuration.params)
-    temperature = params.pop("temperature", None)
+    temperature, bias = params.pop("temperature", None), params.pop("bias", 0.0)
     if temperature is not None:
         pipeline = build(replace(configuration, params=params), task, seed)
-        return Pipeline([pipeline.steps[0], ("model", Calibrated(pipeline.named_steps["model"], float(temperature)))])
+        calibrated = Calibrated(pipeline.named_steps["model"], float(temperature), float(bias))
+        return Pipeline([pipeline.steps[0], ("model", calibrated)])
     if configuration.members:
         members = [build(member.configuration, task, seed) for member in configuration.members]
         ensemble = Ensemble(members, [member.weight for member in configuration.members])

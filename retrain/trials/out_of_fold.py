@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.models.calibration import tempered
-from retrain.models.configuration import Configuration, Member
+from retrain.models.configuration import CALIBRATION, Configuration, Member
 from retrain.trials.selection import Candidate
 
 Floats = npt.NDArray[np.float64]
@@ -31,5 +31,5 @@ class OutOfFold:
             if not known:
                 return None
             total = total + member.weight * known[0]
-        temperature = configuration.params.get("temperature")
-        return total if temperature is None else tempered(total, float(temperature))
+        calibration = [float(configuration.params[name]) for name in CALIBRATION if name in configuration.params]
+        return tempered(total, *calibration) if calibration else total
