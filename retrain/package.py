@@ -39,6 +39,7 @@ REFERENCE_ROWS = 20_000
 TRUSTED = (
     "retrain.features.combinations.Combinations",
     "retrain.features.crosses.Crosses",
+    "retrain.features.dates.Dates",
     "retrain.models.calibration.Calibrated",
     "retrain.features.encoding.LinearEncoder",
     "retrain.features.encoding.TreeEncoder",

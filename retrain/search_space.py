@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from retrain.models.configuration import SETTLED, Configuration, Family, Value
 from retrain.models.log_target import worth_a_logarithm
-from retrain.trials.codings import STAGES, allowed, codings
+from retrain.trials.codings import CODED, STAGES, allowed, codings
 from service.configuration.loop_sections import FeatureStage
 from service.schema import Task
 
@@ -79,6 +79,8 @@ def defaults(
         ("gradient_boosting", {**small, **crossed}),
         ("linear", {"regularisation": 10.0, "min_count": 20, "categories": "crossed", "numbers": "ramps"}),
     ]
+    if "dates" in stages:
+        strong = [(family, {**params, "dates": "cycles"}) for family, params in strong]
     if "log" in targets:
         smooth = [(family, params) for family, params in strong[:5] if family != "gradient_boosting"]
         logs = [(family, {**params, "target": "log"}) for family, params in smooth]
@@ -118,9 +120,9 @@ def suggest(
     params: dict[str, Any] = _estimator(trial, family, prefix, task)
     params["min_count"] = trial.suggest_categorical(f"{prefix}.min_count", COUNTS)
     # None is better everywhere (docs/decisions/0016).
-    categories, numbers = codings(family, stages)
-    params["categories"] = trial.suggest_categorical(f"{prefix}.categories", categories)
-    params["numbers"] = trial.suggest_categorical(f"{prefix}.numbers", numbers)
+    for name, options in zip(CODED, codings(family, stages), strict=True):
+        if name != "dates" or len(options) > 1:
+            params[name] = trial.suggest_categorical(f"{prefix}.{name}", options)
     if len(targets) > 1:
         params["target"] = trial.suggest_categorical(f"{prefix}.target", targets)
     return Configuration(family, _chosen(params))

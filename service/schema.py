@@ -35,7 +35,7 @@ __all__ = [
 Task = Literal["classification", "regression"]
 ClassType = Literal["string", "integer", "boolean"]
 
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,12 @@ class ProblemSchema:
             elif column.type == "time":
                 names.extend(f"{column.name}.{part}" for part in TIME_PARTS)
         return tuple(names)
+
+    @property
+    def time_places(self) -> tuple[int, ...]:
+        """Where each time's parts begin among the numeric inputs."""
+        names = self.number_names
+        return tuple(names.index(f"{column.name}.{TIME_PARTS[0]}") for column in self.features if column.type == "time")
 
     @property
     def category_names(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from service.contract.columns import TIME_PARTS
 Floats = npt.NDArray[np.float64]
 
 LEVELS = 100  # of a category have a number of their own
-# Parts of a time that only ever go on: no tree has seen later ones.
-PASSING = frozenset({"days", "month", "day"})
+# Parts of a time that only ever go on: no tree has seen later ones. The second of an hour says nothing by itself.
+PASSING = frozenset({"days", "month", "day", "second"})
 
 
 @dataclass(frozen=True, slots=True)

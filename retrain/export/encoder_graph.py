@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
+from retrain.export.date_graph import cycles, dated, in_single
 from retrain.export.nodes import ML_DOMAIN, Graph
-from retrain.features.combinations import LARGEST, Combinations
+from retrain.features.combinations import Combinations
 from retrain.features.crosses import Crosses
 from retrain.features.encoding import LinearEncoder, TreeEncoder
 from retrain.features.levels import Levels, starts
@@ -20,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 def tree_features(graph: Graph, encoder: TreeEncoder, numbers: int, categories: int) -> str:
     """The columns that trees see, [N, columns]."""
     parts = []
-    values = graph.add("Cast", "numbers", to=TensorProto.DOUBLE) if numbers else ""
+    values = dated(graph, encoder.dates_) if numbers else ""
     if numbers:
         parts.append(values)
     if categories:
@@ -42,20 +43,24 @@ def linear_scores(
     """
     targets = coefficients.shape[1]
     made, marked = len(encoder.mean_), len(encoder.marked_)
+    told = made + marked + (len(encoder.dates_.turning_) if encoder.dates_ is not None else 0)
     score = graph.constant(np.broadcast_to(intercept, (1, targets)))
     if numbers:
-        values = graph.add("Cast", "numbers", to=TensorProto.DOUBLE)
+        values = dated(graph, encoder.dates_)
         missing = graph.add("IsNaN", values)
         filled = graph.add("Where", missing, graph.constant(encoder.usual_), values)
         share = _of_ramps if encoder.ramps_ is not None else _of_numbers
         score = graph.add("Add", share(graph, encoder, filled, coefficients[:made]), score)
         if marked:
-            marks = np.zeros((numbers, targets))
+            marks = np.zeros((len(encoder.usual_), targets))
             marks[encoder.marked_] = coefficients[made : made + marked]
             flags = graph.add("Cast", missing, to=TensorProto.DOUBLE)
             score = graph.add("Add", score, graph.add("MatMul", flags, graph.constant(marks)))
+    if encoder.dates_ is not None and len(encoder.dates_.turning_):
+        held = graph.add("MatMul", cycles(graph, encoder.dates_), graph.constant(coefficients[made + marked : told]))
+        score = graph.add("Add", score, held)
     if categories:
-        score = graph.add("Add", _of_categories(graph, encoder, coefficients[made + marked :]), score)
+        score = graph.add("Add", _of_categories(graph, encoder, coefficients[told:]), score)
     return score
 
 
@@ -155,9 +160,7 @@ def _combined(graph: Graph, combinations: Combinations, values: str) -> str:
     if len(combinations.ratios_):
         parts.append(graph.add("Div", taken(combinations.ratios_[:, 0]), taken(combinations.ratios_[:, 1])))
     made = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
-    there = graph.add("LessOrEqual", graph.add("Abs", made), graph.constant(LARGEST))
-    rounded = graph.add("Cast", graph.add("Where", there, made, graph.constant(np.nan)), to=TensorProto.FLOAT)
-    return graph.add("Cast", rounded, to=TensorProto.DOUBLE)
+    return in_single(graph, made)
 
 
 def _of_categories(graph: Graph, encoder: LinearEncoder, coefficients: Floats) -> str:

@@ -59,15 +59,16 @@ class Combinations(BaseEstimator, TransformerMixin):  # type: ignore[misc]
 
 def _sum(first: Floats, second: Floats, weights: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
-        return _bounded(first * weights[:, 0] + second * weights[:, 1])
+        return bounded(first * weights[:, 0] + second * weights[:, 1])
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return _bounded(above / below)
+        return bounded(above / below)
 
 
-def _bounded(values: Floats) -> Floats:
+def bounded(values: Floats) -> Floats:
+    """What single precision does not hold is missing."""
     return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
 

@@ -19,9 +19,17 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from retrain.features.combinations import Combinations
 from retrain.features.crosses import Crosses
+from retrain.features.dates import DateCoding, dated, dates_of
 from retrain.features.levels import Levels, starts
 from retrain.features.ramps import Ramps
-from retrain.features.target_means import Codes, out_of_fold_means, target_columns, target_means
+from retrain.features.target_means import (
+    Codes,
+    order_of,
+    ordering_target,
+    out_of_fold_means,
+    target_columns,
+    target_means,
+)
 from service.schema import Arrays
 
 Floats = npt.NDArray[np.float64]
@@ -45,15 +53,21 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     alike. All other categories stand where their own mean puts them, or at the overall mean when training saw none
     of them. With `categories="target"`, columns of many categories are the mean target and the number of rows instead,
     and with "crossed" so are pairs of columns (`retrain.features.crosses`). `numbers="combined"` adds sums,
-    differences and ratios of numbers (`retrain.features.combinations`).
+    differences and ratios of numbers (`retrain.features.combinations`), and `dates="cycles"` what is made of times
+    (`retrain.features.dates`; trees need no sines) before that.
     """
 
     def __init__(
-        self, min_count: int = 10, categories: CategoryCoding = "ordered", numbers: NumberCoding = "plain"
+        self,
+        min_count: int = 10,
+        categories: CategoryCoding = "ordered",
+        numbers: NumberCoding = "plain",
+        dates: DateCoding = "parts",
     ) -> None:
         self.min_count = min_count
         self.categories = categories
         self.numbers = numbers
+        self.dates = dates
 
     def fit(self, x: Arrays, y: npt.NDArray[Any]) -> Self:
         self.fit_transform(x, y)
@@ -68,18 +82,21 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         if self.categories == "crossed":
             self.crosses_ = Crosses().fit(codes, sizes=self.level_.sizes, target=target)
             codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
-        encoded = np.concatenate([x.numbers, self._learn(codes, target, _ordering_target(y))], axis=1)
+        self.dates_ = dates_of(self.dates, x)
+        numbers = dated(x.numbers, self.dates_)
+        encoded = np.concatenate([numbers, self._learn(codes, target, ordering_target(y))], axis=1)
         self.combinations_ = None
         if self.numbers == "combined":
-            self.combinations_ = Combinations().fit(x.numbers, encoded=encoded, target=target)
-        return self._with_combinations(x, encoded)
+            self.combinations_ = Combinations().fit(numbers, encoded=encoded, target=target)
+        return self._with_combinations(numbers, encoded)
 
     def transform(self, x: Arrays) -> npt.NDArray[np.float32]:
         codes = self.level_.transform(x.categories)
         if self.crosses_ is not None:
             codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
         columns = [table[codes[:, place]] for place, table in zip(self.places_, self.tables_, strict=True)]
-        return self._with_combinations(x, np.column_stack([x.numbers, *columns]).astype(np.float32))
+        numbers = dated(x.numbers, self.dates_)
+        return self._with_combinations(numbers, np.column_stack([numbers, *columns]).astype(np.float32))
 
     @property
     def told_columns(self) -> list[int]:
@@ -87,10 +104,12 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         counted = [place for place in set(self.places_) if place < len(self.level_.levels_)]
         return sorted(place for place in counted if self.places_.count(place) > 1)
 
-    def _with_combinations(self, x: Arrays, encoded: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _with_combinations(
+        self, numbers: npt.NDArray[np.float32], encoded: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
         if self.combinations_ is None:
             return encoded
-        return np.concatenate([encoded, self.combinations_.transform(x.numbers)], axis=1)
+        return np.concatenate([encoded, self.combinations_.transform(numbers)], axis=1)
 
     def _learn(self, codes: Codes, target: Floats, ordering: Floats) -> npt.NDArray[np.float32]:
         """Sets `tables_`, one for each encoded column, and `places_`, the column of `codes` that it is looked up by.
@@ -104,7 +123,7 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         for place, size in enumerate(known + (self.crosses_.sizes if self.crosses_ is not None else [])):
             own = codes[:, place]
             if place < len(known) and (self.categories == "ordered" or size <= MANY + 1):
-                tables = [_order(own, ordering, size)]
+                tables = [order_of(own, ordering, size)]
                 held = [tables[0][own]]
             else:
                 tables = [*target_means(own, size, target).T, np.bincount(own, minlength=size).astype(np.float64)]
@@ -122,7 +141,8 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     Standardised numbers are cut at ±`clip`: beyond what training saw, a straight line is a guess. With
     `numbers="ramps"` each number is several columns (`retrain.features.ramps`). With `categories="target"`, columns of
     many categories are standardised target means instead, as log odds where they are shares, and with "crossed" so are
-    pairs of columns (`retrain.features.crosses`).
+    pairs of columns (`retrain.features.crosses`). With `dates="cycles"` there is more of times, cycles among it
+    (`retrain.features.dates`).
     """
 
     def __init__(
@@ -131,11 +151,13 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         clip: float = 6.0,
         categories: LinearCategoryCoding = "one_hot",
         numbers: LinearNumberCoding = "plain",
+        dates: DateCoding = "parts",
     ) -> None:
         self.min_count = min_count
         self.clip = clip
         self.categories = categories
         self.numbers = numbers
+        self.dates = dates
 
     def fit(self, x: Arrays, y: npt.NDArray[Any]) -> Self:
         self.fit_transform(x, y)
@@ -144,7 +166,8 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     def fit_transform(self, x: Arrays, y: npt.NDArray[Any]) -> Floats | sparse.csr_array:
         """Fits, and encodes the rows fitted on: means of the target are those over other rows."""
         target = target_columns(y)
-        values = x.numbers.astype(np.float64)
+        self.dates_ = dates_of(self.dates, x)
+        values = dated(x.numbers, self.dates_).astype(np.float64)
         missing = np.isnan(values)
         self.marked_ = np.flatnonzero(missing.any(axis=0))
         self.usual_ = _medians(values, missing)
@@ -158,10 +181,11 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         if self.categories == "crossed":
             self.crosses_ = Crosses().fit(codes, sizes=self.level_.sizes, target=target)
             codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
-        return self._joined(self._standard(made), missing, self._learn(codes, target, y.dtype.kind != "f"), codes)
+        told = self._learn(codes, target, y.dtype.kind != "f")
+        return self._joined(self._standard(made), missing, [*self._cycles(x), *told], codes)
 
     def transform(self, x: Arrays) -> Floats | sparse.csr_array:
-        values = x.numbers.astype(np.float64)
+        values = dated(x.numbers, self.dates_).astype(np.float64)
         missing = np.isnan(values)
         filled = np.where(missing, self.usual_, values)
         made = filled if self.ramps_ is None else self.ramps_.transform(filled)
@@ -169,7 +193,7 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         if self.crosses_ is not None:
             codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
         told = [table[codes[:, place]] for place, table in zip(self.told_, self.tables_, strict=True)]
-        return self._joined(self._standard(made), missing, told, codes)
+        return self._joined(self._standard(made), missing, [*self._cycles(x), *told], codes)
 
     def _learn(self, codes: Codes, target: Floats, shares: bool) -> list[Floats]:
         """Sets `tables_` [codes, w] of the columns `told_`, and `hot_`, the other columns; gives these rows' values."""
@@ -198,6 +222,9 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         """The category columns that are target means."""
         return [place for place in self.told_ if place < len(self.level_.levels_)]
 
+    def _cycles(self, x: Arrays) -> list[Floats]:
+        return [] if self.dates_ is None else [self.dates_.cycles(x.numbers)]
+
     def _standard(self, made: Floats) -> Floats:
         """Ramps stay within 0 and 1: standardised, a ramp that few rows climb weighs more than it should."""
         if self.ramps_ is not None:
@@ -205,9 +232,9 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         return np.asarray(np.clip((made - self.mean_) / self.scale_, -self.clip, self.clip))
 
     def _joined(
-        self, standard: Floats, missing: npt.NDArray[np.bool_], told: list[Floats], codes: Codes
+        self, standard: Floats, missing: npt.NDArray[np.bool_], more: list[Floats], codes: Codes
     ) -> Floats | sparse.csr_array:
-        parts = [standard, missing[:, self.marked_].astype(np.float64), *told]
+        parts = [standard, missing[:, self.marked_].astype(np.float64), *more]
         if not self.hot_:
             return np.concatenate(parts, axis=1)
         hot = self._one_hot(codes[:, self.hot_])
@@ -221,24 +248,6 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         columns = (codes + starts(sizes))[known]
         ends = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
         return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(codes), sum(sizes)))
-
-
-def _ordering_target(y: npt.NDArray[Any]) -> Floats:
-    """The number whose mean orders categories: the target, the second of two classes, or the commonest of several."""
-    if y.dtype.kind == "f":
-        return y.astype(np.float64)
-    counts = np.bincount(y)
-    wanted = 1 if len(counts) == 2 else int(counts.argmax())
-    return np.asarray(y == wanted, dtype=np.float64)
-
-
-def _order(codes: Codes, target: Floats, size: int) -> Floats:
-    """For each code its place in the order of mean targets."""
-    # Ten rows' worth of the overall mean keeps a category of few rows from the ends of the order.
-    means = target_means(codes, size, target[:, None], smoothing=10)[:, 0]
-    places = np.empty(size)
-    places[np.lexsort((np.arange(size), means))] = np.arange(size)
-    return places
 
 
 def _medians(numbers: Floats, missing: npt.NDArray[np.bool_]) -> Floats:

@@ -17,20 +17,29 @@ from service.schema import ProblemSchema
 STAGES: tuple[FeatureStage, ...] = get_args(FeatureStage)
 
 
-def codings(family: Family, stages: Sequence[FeatureStage]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The ways to see categories, and those to see numbers, that a family may choose from; the plainest first."""
+CODED = ("categories", "numbers", "dates")
+
+
+def applicable(stages: Sequence[FeatureStage], problem: ProblemSchema) -> tuple[FeatureStage, ...]:
+    """The stages without the one that the problem has no columns for: times."""
+    return tuple(stage for stage in stages if stage != "dates" or problem.time_places)
+
+
+def codings(family: Family, stages: Sequence[FeatureStage]) -> tuple[tuple[str, ...], ...]:
+    """The ways to see categories, numbers and times that a family may choose from, the plainest first."""
     categories = ["one_hot" if family in SMOOTH else "ordered"]
     if "target_means" in stages:
         categories += ["target", "crossed"] if "crosses" in stages else ["target"]
     made: FeatureStage = "ramps" if family in SMOOTH else "combinations"
     numbers = ["plain", "ramps" if family in SMOOTH else "combined"] if made in stages else ["plain"]
-    return tuple(categories), tuple(numbers)
+    dates = ("parts", "cycles") if "dates" in stages else ("parts",)
+    return tuple(categories), tuple(numbers), dates
 
 
 def allowed(family: Family, params: Mapping[str, Any], stages: Sequence[FeatureStage]) -> dict[str, Any]:
     """The parameters, with the richest codings that the stages leave in place of richer ones."""
     held = dict(params)
-    for name, options in zip(("categories", "numbers"), codings(family, stages), strict=True):
+    for name, options in zip(CODED, codings(family, stages), strict=True):
         if name in held and held[name] not in options:
             held[name] = options[-1]
     return held
@@ -49,6 +58,7 @@ def _of_encoder(encoder: TreeEncoder | LinearEncoder, problem: ProblemSchema) ->
     lines = [f"mean target of {texts[place]}" for place in told]
     if encoder.crosses_ is not None:
         lines += [f"mean target of {texts[first]} with {texts[second]}" for first, second in encoder.crosses_.pairs_]
+    lines += _of_dates(encoder, problem)
     if isinstance(encoder, LinearEncoder):
         return [*lines, *(["ramps of numbers"] if encoder.ramps_ is not None and numbers else [])]
     if encoder.combinations_ is None:
@@ -56,3 +66,15 @@ def _of_encoder(encoder: TreeEncoder | LinearEncoder, problem: ProblemSchema) ->
     pairs = zip(encoder.combinations_.sums_.tolist(), encoder.combinations_.weights_.tolist(), strict=True)
     lines += [f"{u:+.3g} × {numbers[a]} {v:+.3g} × {numbers[b]}" for (a, b), (u, v) in pairs]
     return [*lines, *(f"{numbers[a]} / {numbers[b]}" for a, b in encoder.combinations_.ratios_.tolist())]
+
+
+def _of_dates(encoder: TreeEncoder | LinearEncoder, problem: ProblemSchema) -> list[str]:
+    dates = encoder.dates_
+    if dates is None:
+        return []
+    times = [column.name for column in problem.features if column.type == "time"]
+    made = [*(f"time of day of {name}" for name in times), *(f"time of year of {name}" for name in times)]
+    made += [f"days from {times[first]} to {times[second]}" for first, second in dates.pairs_.tolist()]
+    lines = [made[place] for place in dates.kept_.tolist()]
+    cycled = isinstance(encoder, LinearEncoder) and len(dates.turning_)
+    return [*lines, *(f"cycles of {name}" for name in times if cycled)]

@@ -124,8 +124,9 @@ READERS: Final[dict[ColumnType, Callable[[Any], Any]]] = {
 EARLIEST: Final = to_micros(datetime.min.replace(tzinfo=UTC))
 LATEST: Final = to_micros(datetime.max.replace(tzinfo=UTC))
 
-TIME_PARTS: Final = ("days", "month", "day", "weekday", "hour")
-_MICROS_PER_HOUR = 3_600_000_000
+TIME_PARTS: Final = ("days", "month", "day", "weekday", "hour", "second")
+_MICROS_PER_SECOND = 1_000_000
+_MICROS_PER_HOUR = 3_600 * _MICROS_PER_SECOND
 _MICROS_PER_DAY = 24 * _MICROS_PER_HOUR
 _DAYS_TO_2000 = 10_957  # from 1970-01-01
 _DAYS_TO_1970 = 719_163  # proleptic ordinal of 1970-01-01
@@ -133,10 +134,16 @@ _NO_TIME = (NAN,) * len(TIME_PARTS)
 
 
 def time_parts(micros: int | None) -> tuple[float, ...]:
-    """What models see of a time, in UTC: days since 2000 and their fraction, month, day, weekday (Monday 0), hour."""
+    """What models see of a time, in UTC: days since 2000 and their fraction, month, day, weekday (Monday 0), hour, and
+    the seconds of that hour with their fraction.
+
+    In single precision the days of our time are 84 s apart; whole days, hour and second together tell .25 ms apart.
+    """
     if micros is None:
         return _NO_TIME
     days, rest = divmod(micros, _MICROS_PER_DAY)
     date = datetime.fromordinal(days + _DAYS_TO_1970)
     since_2000 = (micros - _DAYS_TO_2000 * _MICROS_PER_DAY) / _MICROS_PER_DAY
-    return (since_2000, float(date.month), float(date.day), float((days + 3) % 7), float(rest // _MICROS_PER_HOUR))
+    hour, rest = divmod(rest, _MICROS_PER_HOUR)
+    weekday = (days + 3) % 7
+    return (since_2000, float(date.month), float(date.day), float(weekday), float(hour), rest / _MICROS_PER_SECOND)

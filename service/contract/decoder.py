@@ -46,17 +46,18 @@ class Arrays:
 
     numbers: npt.NDArray[np.float32]  # [n, k]; missing is NaN
     categories: npt.NDArray[np.object_]  # [n, m] of str; missing is MISSING
+    times: tuple[int, ...] = ()  # where each time's parts begin in `numbers`, for what learns from them
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def rows(self, start: int, stop: int | None = None) -> Arrays:
         """A run of rows, without copying."""
-        return Arrays(self.numbers[start:stop], self.categories[start:stop])
+        return Arrays(self.numbers[start:stop], self.categories[start:stop], self.times)
 
     def take(self, places: npt.NDArray[Any]) -> Arrays:
         """The rows at `places` (row numbers, or one boolean per row), copied."""
-        return Arrays(self.numbers[places], self.categories[places])
+        return Arrays(self.numbers[places], self.categories[places], self.times)
 
 
 _NUMBER, _CATEGORY, _TIME, _CARRIED = range(4)
@@ -75,6 +76,7 @@ class Decoder:
         self.classes: tuple[str, ...] = getattr(schema, "classes", ())
         self.class_type: str | None = getattr(schema, "class_type", None)
         self._plan: list[_Step] = [_step(column) for column in self.problem.columns]
+        self._times = self.problem.time_places
         self._shape = (len(self.problem.number_names), len(self.problem.category_names))
         self._ranges, self._known = _bounds(self.problem, getattr(schema, "seen", {}))
 
@@ -91,13 +93,13 @@ class Decoder:
         for place, record in enumerate(records):
             self._read(place, record, numbers, categories, carried)
         if len(records) == 1:  # the common request; half a microsecond less than reshaping
-            return Arrays(np.array([numbers], _FLOAT32), np.array([categories], _OBJECT))
+            return Arrays(np.array([numbers], _FLOAT32), np.array([categories], _OBJECT), self._times)
         return self._arrays(numbers, categories, len(records))
 
     def _arrays(self, numbers: list[float], categories: list[str], count: int) -> Arrays:
         k, m = self._shape
         texts: npt.NDArray[np.object_] = np.array(categories, dtype=object)
-        return Arrays(np.array(numbers, dtype=np.float32).reshape(count, k), texts.reshape(count, m))
+        return Arrays(np.array(numbers, dtype=np.float32).reshape(count, k), texts.reshape(count, m), self._times)
 
     def digest(self, record: Any) -> bytes:
         """16 bytes that two records share when they decode to the same, carried columns included."""
@@ -168,7 +170,7 @@ class Decoder:
         for column in self.problem.features:
             values = decode_column(frame, column)
             (categories if column.type == "category" else numbers).append(values)
-        return Arrays(np.hstack(numbers), np.hstack(categories))
+        return Arrays(np.hstack(numbers), np.hstack(categories), self._times)
 
     def frame_records(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
         """The JSON records that an application would have sent for the frame's rows."""

@@ -39,7 +39,7 @@ PROBLEM = ProblemSchema(
 
 def test_inputs_of_the_model() -> None:
     """Numbers stand in column order, a time as its parts; categories apart; carried columns nowhere."""
-    parts = [f"departs.{part}" for part in ("days", "month", "day", "weekday", "hour")]
+    parts = [f"departs.{part}" for part in ("days", "month", "day", "weekday", "hour", "second")]
     assert PROBLEM.number_names == ("distance", *parts, "wind")
     assert PROBLEM.category_names == ("carrier", "origin")
 
@@ -53,7 +53,7 @@ def test_json_round_trip() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "3", "{}", '{"decoder": 2}', '{"decoder": 1}', "{", '{"decoder": 1, "problem": 3}']
+    "text", ["[]", "3", "{}", '{"decoder": 1}', '{"decoder": 3}', "{", '{"decoder": 2, "problem": 3}']
 )
 def test_no_schema(text: str) -> None:
     """A text that is no schema, or one of a later decoder, is refused."""

@@ -8,23 +8,28 @@ import numpy as np
 import optuna
 import pytest
 
+from retrain.data.dataset import Dataset
+from retrain.data.loading import load
+from retrain.data.problem import problem_schema
 from retrain.models.configuration import Configuration, Family, Member
 from retrain.models.pipeline import build, fit
+from retrain.search import search
 from retrain.search_space import ORDER, defaults, suggest
-from retrain.trials.codings import STAGES, allowed, codings, described
+from retrain.trials.codings import STAGES, allowed, applicable, codings, described
+from retrain.trials.trial import Limits
 from retrain.trials.validation import Validation
 from service.errors import SettingsError
-from tests.retrain.problems import write_settings
-from tests.retrain.test_search import learnable
+from tests.retrain.problems import make_frame, write_settings
+from tests.retrain.test_search import learnable, told
 
 
 def test_each_stage_is_a_switch() -> None:
     """Without it, no family may choose what it makes; crosses are made of means, and go with them."""
-    assert codings("lightgbm", STAGES) == (("ordered", "target", "crossed"), ("plain", "combined"))
-    assert codings("linear", STAGES) == (("one_hot", "target", "crossed"), ("plain", "ramps"))
-    assert codings("lightgbm", ()) == (("ordered",), ("plain",))
-    assert codings("perceptron", ("crosses", "combinations")) == (("one_hot",), ("plain",))
-    assert codings("linear", ("target_means", "ramps")) == (("one_hot", "target"), ("plain", "ramps"))
+    assert codings("lightgbm", STAGES) == (("ordered", "target", "crossed"), ("plain", "combined"), ("parts", "cycles"))
+    assert codings("linear", STAGES) == (("one_hot", "target", "crossed"), ("plain", "ramps"), ("parts", "cycles"))
+    assert codings("lightgbm", ()) == (("ordered",), ("plain",), ("parts",))
+    assert codings("perceptron", ("crosses", "combinations")) == (("one_hot",), ("plain",), ("parts",))
+    assert codings("linear", ("target_means", "ramps")) == (("one_hot", "target"), ("plain", "ramps"), ("parts",))
     assert allowed("linear", {"categories": "crossed", "numbers": "ramps", "min_count": 5}, ("target_means",)) == {
         "categories": "target",
         "numbers": "plain",
@@ -37,11 +42,12 @@ def test_proposals_and_defaults_keep_to_the_stages(stages: tuple[str, ...]) -> N
     """Of every family."""
     chosen = [stage for stage in STAGES if stage in stages]
     for family in ORDER:
-        categories, numbers = codings(family, chosen)
+        categories, numbers, dates = codings(family, chosen)
         for values in defaults((family,), stages=chosen):
             made = suggest(optuna.trial.FixedTrial(values), (family,), "classification", stages=chosen)
             assert made.params["categories"] in categories
             assert made.params["numbers"] in numbers
+            assert made.params.get("dates", "parts") in dates
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "linear"])
@@ -49,7 +55,7 @@ def test_a_plain_and_a_rich_coding_are_judged_apart(tmp_path: Path, family: Fami
     """What is kept of one trial's encoding is not taken for another's."""
     judge = Validation(learnable(tmp_path, "binary", 300), 0, 300)
     params = {"regularisation": 1.0} if family == "linear" else {"learning_rate": 0.1}
-    categories, numbers = codings(family, STAGES)
+    categories, numbers, _ = codings(family, STAGES)
     plain = Configuration(family, {**params, "categories": categories[0], "numbers": numbers[0]})
     rich = Configuration(family, {**params, "categories": categories[-1], "numbers": numbers[-1]})
     first = judge.judge(plain).loss
@@ -69,6 +75,38 @@ def test_what_was_made_is_said(tmp_path: Path) -> None:
         assert described(fitted, data.schema.problem) == ["mean target of gate", "ramps of numbers"]
     plain = fit(build(Configuration("linear", {}), "classification", 0), data.arrays, data.target)
     assert described(plain, data.schema.problem) == []
+
+
+def test_what_is_made_of_times_is_said(tmp_path: Path) -> None:
+    """By the columns' names; cycles where a model adds up."""
+    data = dated(tmp_path, 900)
+    linear = Configuration("linear", {"numbers": "plain", "dates": "cycles"})
+    forest = Configuration("random_forest", {"dates": "cycles", "n_estimators": 3})
+    both = Configuration("ensemble", {}, (Member(linear, 0.5), Member(forest, 0.5)))
+    fitted = fit(build(both, "classification", 0), data.arrays, data.target)
+    assert described(fitted, data.schema.problem) == ["time of year of at", "cycles of at"]
+
+
+def test_times_are_seen_to_only_where_there_are_some(tmp_path: Path) -> None:
+    """Elsewhere a search has nothing to choose; where there are some, it begins with what is made of them."""
+    without = learnable(tmp_path, "binary", 300).schema.problem
+    assert "dates" not in applicable(STAGES, without)
+    data = dated(tmp_path, 300)
+    assert applicable(STAGES, data.schema.problem) == STAGES
+    report = search(data, ("linear", "lightgbm"), Limits(3, 0.0), 0, told)
+    assert {trial.configuration.params["dates"] for trial in report.trials} == {"cycles"}
+    plain = Configuration("linear", {"regularisation": 3.0, "min_count": 5, "categories": "target", "numbers": "plain"})
+    report = search(data, ("linear",), Limits(1, 0.0), 0, told, warm=[plain])
+    assert report.trials[0].configuration.params == {**plain.params, "dates": "parts"}
+    report = search(data, ("linear", "lightgbm"), Limits(3, 0.0), 0, told, stages=("ramps",))
+    assert not any("dates" in trial.configuration.params for trial in report.trials)
+
+
+def dated(folder: Path, rows: int) -> Dataset:
+    """With the time of each row, on the hour, as a feature."""
+    make_frame("binary", rows).to_parquet(folder / "rows.parquet", index=False)
+    settings = write_settings(folder, "binary", "rows.parquet", {"columns.at": {"type": "time"}})
+    return load(settings, problem_schema(settings, None), [])
 
 
 def test_a_stage_that_is_none_is_refused(tmp_path: Path) -> None:
