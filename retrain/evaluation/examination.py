@@ -11,7 +11,15 @@ import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
 from retrain.data.dataset import UNKNOWN, Dataset
-from retrain.evaluation.metrics import Comparison, Scored, compare, evaluate, loss_scale, permutation_importance
+from retrain.evaluation.metrics import (
+    Comparison,
+    Interval,
+    Scored,
+    compare,
+    evaluate,
+    loss_scale,
+    permutation_importance,
+)
 from retrain.models.losses import LossName, bout_losses, expected_loss
 from retrain.models.pipeline import build, dummy, fit, predict
 from retrain.models.threshold import MOST_PROBABLE, Rule
@@ -80,7 +88,7 @@ class Examination:
     loss_scale: float
     reference: ReferenceLoss
     target_sd: float | None
-    importances: dict[str, float]
+    importances: dict[str, Interval]
     rule: Rule = MOST_PROBABLE
 
 
@@ -208,7 +216,7 @@ def _against(
     )
 
 
-def _importances(pipeline: Any, holdout: Dataset, seed: int, timetable: Timetable) -> dict[str, float]:
+def _importances(pipeline: Any, holdout: Dataset, seed: int, timetable: Timetable) -> dict[str, Interval]:
     """On fewer rows where there is little time, and none at all where there is less."""
     order, wall = np.random.default_rng(seed).permutation(len(holdout)), timetable.clocks.wall
     rows = holdout.take(np.sort(order[:IMPORTANCE_ROWS]))

@@ -97,7 +97,7 @@ def look_into(
         make, learn, holdout, judged.candidate, seed, LEARNING_SHARE * seconds - (monotonic() - started),
         monotonic, fit_seconds,
     )  # fmt: skip
-    told = [name for name, rise in judged.importances.items() if rise > 0][:SHOWN_FEATURES]
+    told = [name for name, rise in judged.importances.items() if rise.value > 0][:SHOWN_FEATURES]
     found = dependences(
         lambda arrays: predict(pipeline, arrays, classes),
         holdout,

@@ -124,21 +124,20 @@ def loss_scale(scores: Floats, y: npt.NDArray[Any], target_sd: float) -> float:
 
 def permutation_importance(
     score: Callable[[str], Floats], names: list[str], base: Floats, y: npt.NDArray[Any], classes: int
-) -> dict[str, float]:
-    """How much the loss rises when a feature's values are mixed among the rows; the largest first.
+) -> dict[str, Interval]:
+    """How much the loss rises when a feature's values are mixed among the rows, 95 %; the largest first.
 
-    `score(name)` gives the scores with that feature mixed. Log loss, or mean squared error over its base.
+    `score(name)` gives the scores with that feature mixed. Log loss, or squared error over the target's variance. The
+    interval is the normal one of the rise from row to row (Breiman 2001 divides by the same error).
     """
-    before = _plain_loss(base, y, classes)
-    rises = {name: _plain_loss(score(name), y, classes) - before for name in names}
-    if not classes:
-        spread = float(np.var(y)) or 1.0
-        rises = {name: rise / spread for name, rise in rises.items()}
-    return dict(sorted(rises.items(), key=lambda item: (-item[1], item[0])))
+    before = _row_losses(base, y, classes)
+    unit = 1.0 if classes else float(np.var(y)) or 1.0
+    rises = {name: normal_interval((_row_losses(score(name), y, classes) - before) / unit) for name in names}
+    return dict(sorted(rises.items(), key=lambda item: (-item[1].value, item[0])))
 
 
-def _plain_loss(scores: Floats, y: npt.NDArray[Any], classes: int) -> float:
-    return _mean(log_losses(scores, y)) if classes else _mean((scores - y) ** 2)
+def _row_losses(scores: Floats, y: npt.NDArray[Any], classes: int) -> Floats:
+    return log_losses(scores, y) if classes else (scores - y) ** 2
 
 
 def _mean(values: Floats) -> float:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from retrain.evaluation.dependence import Dependence
-from retrain.report.charts import bars
+from retrain.evaluation.metrics import Interval
+from retrain.report.forest import ForestRow, forest
 from retrain.report.page import pictures
 from retrain.report.plot import Plot, shortened, span
 
@@ -14,14 +15,17 @@ SHOWN_FEATURES = 20
 _YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def importance_picture(importances: Mapping[str, float]) -> str:
+def importance_picture(importances: Mapping[str, Interval]) -> str:
     """The most important features' permutation importance (Breiman 2001)."""
     if not importances:
         return "<p class='dim'>There was no time to ask how much each feature matters.</p>"
-    shown = dict(list(importances.items())[:SHOWN_FEATURES])
-    note = "How much the loss rises when one feature is mixed among the holdout's rows: permutation importance."
+    shown = list(importances.items())[:SHOWN_FEATURES]
+    note = "How much the loss rises when one feature is mixed among the holdout's rows (permutation importance), 95 %."
     more = f" The first {SHOWN_FEATURES} of {len(importances)}." if len(importances) > SHOWN_FEATURES else ""
-    return f"<p class='dim'>{note}{more}</p>" + bars(shown, "importance")
+    rows = [ForestRow(name, rise.value, rise.low, rise.high, f"{rise.value:.4f}") for name, rise in shown]
+    return f"<p class='dim'>{note}{more}</p>" + forest(
+        "Permutation importance", "rise of the loss", rows, reference=0.0
+    )
 
 
 def dependence_pictures(found: Sequence[Dependence], output: str) -> str:

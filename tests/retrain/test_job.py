@@ -90,7 +90,9 @@ def test_the_card_says_what_the_model_is_worth(tmp_path: Path, sqlite_database: 
     assert card["data_until"] == (START + timedelta(hours=599)).isoformat().replace("+00:00", "Z")
     assert card["parity"]["max_difference"] < 1e-9
     assert 0 < card["reference_loss"] < 1
-    assert next(iter(card["importances"])) in ("distance", "carrier")
+    first, rise = next(iter(card["importances"].items()))
+    assert first in ("distance", "carrier")
+    assert card["importance_intervals"][first][0] < rise < card["importance_intervals"][first][1]
     lineage = card["lineage"]
     assert lineage["config_hash"] == project.settings.digest()
     assert {"scikit-learn", "onnx", "python"} <= set(lineage["libraries"])
