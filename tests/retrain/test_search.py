@@ -7,8 +7,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,10 +150,10 @@ def test_a_worker_that_is_killed_costs_its_trial(tmp_path: Path, monkeypatch: py
     data = learnable(tmp_path, "binary", 200)
     judge = Validation.judge
 
-    def fatal(self: Validation, configuration: Configuration, cancelled: Callable[[], bool]) -> Judged:
+    def fatal(self: Validation, configuration: Configuration, *more: Any) -> Judged:
         if configuration.params.get("regularisation") == 1.0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return judge(self, configuration, cancelled)
+        return judge(self, configuration, *more)
 
     monkeypatch.setattr(Validation, "judge", fatal)
     report = search(data, ("linear",), Limits(6, 0.0), 3, told, processes=2)
@@ -165,10 +165,10 @@ def test_where_every_worker_is_killed_the_search_goes_on_alone(tmp_path: Path, m
     data, here = learnable(tmp_path, "binary", 200), os.getpid()
     judge = Validation.judge
 
-    def fatal(self: Validation, configuration: Configuration, cancelled: Callable[[], bool]) -> Judged:
+    def fatal(self: Validation, configuration: Configuration, *more: Any) -> Judged:
         if os.getpid() != here:
             os.kill(os.getpid(), signal.SIGKILL)
-        return judge(self, configuration, cancelled)
+        return judge(self, configuration, *more)
 
     monkeypatch.setattr(Validation, "judge", fatal)
     report = search(data, ("linear",), Limits(6, 0.0), 3, told, processes=2)
@@ -180,10 +180,10 @@ def test_a_trial_that_outlasts_the_time_is_given_up(tmp_path: Path, monkeypatch:
     data = learnable(tmp_path, "binary", 200)
     judge = Validation.judge
 
-    def endless(self: Validation, configuration: Configuration, cancelled: Callable[[], bool]) -> Judged:
+    def endless(self: Validation, configuration: Configuration, *more: Any) -> Judged:
         if configuration.params.get("regularisation") == 30.0:
             threading.Event().wait()  # for what never comes
-        return judge(self, configuration, cancelled)
+        return judge(self, configuration, *more)
 
     monkeypatch.setattr(Validation, "judge", endless)
     report = search(data, ("linear",), Limits(None, 2.0), 0, told, processes=2)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor
 
-from service.contract.columns import Column
+from service.contract.columns import TIME_PARTS, Column
 from service.contract.decoder import Arrays
 from service.explain.attribution import (
     FEWEST_BACKGROUND_ROWS,
@@ -105,7 +105,7 @@ def _values(found: Attribution) -> Floats:
 
 
 def test_values_sum_to_prediction_minus_base_whatever_the_model() -> None:
-    """Also for a model of noise, missing values, texts, and a time of five inputs; an unused feature has exactly 0."""
+    """Also for a model of noise, missing values, texts and times (several inputs); an unused feature has exactly 0."""
     columns = (
         *(Column(f"n{place}", "feature", "number") for place in range(6)),
         Column("at", "feature", "time"),
@@ -115,7 +115,7 @@ def test_values_sum_to_prediction_minus_base_whatever_the_model() -> None:
     features = feature_places(ProblemSchema("regression", "y", columns))
     assert [feature.name for feature in features] == [column.name for column in columns[:-1]]
     generator = np.random.default_rng(0)
-    numbers = generator.normal(size=(31, 11)).astype(np.float32)
+    numbers = generator.normal(size=(31, 6 + len(TIME_PARTS))).astype(np.float32)
     numbers[generator.random(numbers.shape) < 0.3] = np.nan
     categories = generator.choice(np.array(["a", "b", "__missing__"], dtype=object), (31, 5))
     every = Arrays(numbers, categories)
