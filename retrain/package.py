@@ -49,6 +49,7 @@ TRUSTED = (
     "retrain.models.light_boosting.LightBoosting",
     "retrain.models.log_target.LogTarget",
     "retrain.features.ramps.Ramps",
+    "retrain.features.words.Words",
     "sklearn._loss.link.HalfLogitLink",
     "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",

@@ -16,7 +16,7 @@ from retrain.models.light_boosting import not_here
 from retrain.search_space import Target, defaults, suggest, targets, values_of
 from retrain.search_trials import Trials
 from retrain.timetable import Timetable
-from retrain.trials.codings import STAGES, applicable
+from retrain.trials.codings import RARE, STAGES, applicable, rare
 from retrain.trials.memory import Memory
 from retrain.trials.out_of_fold import OutOfFold
 from retrain.trials.record import TrialRecord
@@ -72,7 +72,7 @@ def search(
     trial failed, with the first reason.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    families, stages = _usable(families), applicable(stages, data.schema.problem)
+    families, stages = _usable(families), applicable(stages, data.arrays)
     timetable = timetable or Timetable(None)
     judge = Validation(data, seed, _most_rows(data, limits, memory, timetable), timetable.clocks.wall)
     first = first_values(families, warm, data.schema.problem.task, targets(data.target), stages)
@@ -135,8 +135,9 @@ def first_values(
 ) -> list[dict[str, Any]]:
     """What is tried before the sampler proposes: each set of values once, and none that the space does not hold."""
     held: list[dict[str, Any]] = []
-    if "dates" in stages:  # what was found without this stage sees times as their parts
-        warm = [replace(known, params={"dates": "parts", **known.params}) for known in warm]
+    # What was found before there were such columns, or without the stage, saw them the plain way.
+    plain = {name: RARE[name] for name in rare(stages)}
+    warm = [replace(known, params={**plain, **known.params}) for known in warm]
     known = [values_of(configuration) for configuration in warm]
     for values in [*known, *defaults(families, targets, stages)]:
         if values["family"] in families and values not in held and _in_space(values, families, task, targets, stages):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from retrain.models.configuration import SETTLED, Configuration, Family, Value
 from retrain.models.log_target import worth_a_logarithm
-from retrain.trials.codings import CODED, STAGES, allowed, codings
+from retrain.trials.codings import CODED, RARE, STAGES, allowed, codings, rare
 from service.configuration.loop_sections import FeatureStage
 from service.schema import Task
 
@@ -79,8 +79,11 @@ def defaults(
         ("gradient_boosting", {**small, **crossed}),
         ("linear", {"regularisation": 10.0, "min_count": 20, "categories": "crossed", "numbers": "ramps"}),
     ]
-    if "dates" in stages:
-        strong = [(family, {**params, "dates": "cycles"}) for family, params in strong]
+    richest = allowed("linear", dict.fromkeys(rare(stages)), stages)
+    for place, (_, params) in enumerate(strong):
+        params |= richest
+        if "texts" in richest and place % 2 == 0:  # words are a gain here and a burden there
+            params["texts"] = RARE["texts"]
     if "log" in targets:
         smooth = [(family, params) for family, params in strong[:5] if family != "gradient_boosting"]
         logs = [(family, {**params, "target": "log"}) for family, params in smooth]
@@ -121,7 +124,7 @@ def suggest(
     params["min_count"] = trial.suggest_categorical(f"{prefix}.min_count", COUNTS)
     # None is better everywhere (docs/decisions/0016).
     for name, options in zip(CODED, codings(family, stages), strict=True):
-        if name != "dates" or len(options) > 1:
+        if name not in RARE or len(options) > 1:
             params[name] = trial.suggest_categorical(f"{prefix}.{name}", options)
     if len(targets) > 1:
         params["target"] = trial.suggest_categorical(f"{prefix}.target", targets)

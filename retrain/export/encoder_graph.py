@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from retrain.export.date_graph import cycles, dated, in_single
 from retrain.export.nodes import ML_DOMAIN, Graph
+from retrain.export.word_graph import held_words
 from retrain.features.combinations import Combinations
 from retrain.features.crosses import Crosses
 from retrain.features.encoding import LinearEncoder, TreeEncoder
@@ -21,8 +22,8 @@ Floats = npt.NDArray[np.float64]
 def tree_features(graph: Graph, encoder: TreeEncoder, numbers: int, categories: int) -> str:
     """The columns that trees see, [N, columns]."""
     parts = []
-    values = dated(graph, encoder.dates_) if numbers else ""
-    if numbers:
+    values = _widened(graph, encoder, numbers)
+    if values:
         parts.append(values)
     if categories:
         codes = _all_codes(graph, encoder)
@@ -45,8 +46,8 @@ def linear_scores(
     made, marked = len(encoder.mean_), len(encoder.marked_)
     told = made + marked + (len(encoder.dates_.turning_) if encoder.dates_ is not None else 0)
     score = graph.constant(np.broadcast_to(intercept, (1, targets)))
-    if numbers:
-        values = dated(graph, encoder.dates_)
+    values = _widened(graph, encoder, numbers)
+    if values:
         missing = graph.add("IsNaN", values)
         filled = graph.add("Where", missing, graph.constant(encoder.usual_), values)
         share = _of_ramps if encoder.ramps_ is not None else _of_numbers
@@ -62,6 +63,15 @@ def linear_scores(
     if categories:
         score = graph.add("Add", _of_categories(graph, encoder, coefficients[told:]), score)
     return score
+
+
+def _widened(graph: Graph, encoder: TreeEncoder | LinearEncoder, numbers: int) -> str:
+    """The numbers, then what is made of times, then the words of texts; no name where there is none of them."""
+    held = dated(graph, encoder.dates_) if numbers else ""
+    if encoder.words_ is None:
+        return held
+    words = held_words(graph, encoder.words_)
+    return graph.add("Concat", held, words, axis=1) if held else words
 
 
 def _of_numbers(graph: Graph, encoder: LinearEncoder, filled: str, coefficients: Floats) -> str:

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 ML_DOMAIN = "ai.onnx.ml"
-OPSETS = {"": 18, ML_DOMAIN: 5}
+OPSETS = {"": 20, ML_DOMAIN: 5}  # 20: StringSplit
 IR_VERSION = 10  # what onnxruntime 1.20, the oldest allowed, reads
 
 
@@ -34,11 +34,12 @@ class Graph:
             self.constants.append(tensor)
         return tensor.name
 
-    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+    def add(self, operator: str, *inputs: str, domain: str = "", more: int = 0, **attributes: Any) -> str:
+        """`more`: how many outputs the operator has beside the first, which nobody asks for."""
         node = helper.make_node(operator, list(inputs), [], domain=domain, **attributes)
         name = self._name(node, f"n{len(self.nodes)}")
         if name == f"n{len(self.nodes)}":
-            node.output.append(name)
+            node.output.extend([name, *(f"{name}_{number}" for number in range(more))])
             self.nodes.append(node)
         return name
 

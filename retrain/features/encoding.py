@@ -19,17 +19,19 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from retrain.features.combinations import Combinations
 from retrain.features.crosses import Crosses
-from retrain.features.dates import DateCoding, dated, dates_of
+from retrain.features.dates import DateCoding, Dates, dated, dates_of
 from retrain.features.levels import Levels, starts
 from retrain.features.ramps import Ramps
 from retrain.features.target_means import (
     Codes,
+    log_odds,
     order_of,
     ordering_target,
     out_of_fold_means,
     target_columns,
     target_means,
 )
+from retrain.features.words import TextCoding, Words, words_of
 from service.schema import Arrays
 
 Floats = npt.NDArray[np.float64]
@@ -54,7 +56,8 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     of them. With `categories="target"`, columns of many categories are the mean target and the number of rows instead,
     and with "crossed" so are pairs of columns (`retrain.features.crosses`). `numbers="combined"` adds sums,
     differences and ratios of numbers (`retrain.features.combinations`), and `dates="cycles"` what is made of times
-    (`retrain.features.dates`; trees need no sines) before that.
+    (`retrain.features.dates`; trees need no sines) before that, `texts="words"` words of texts
+    (`retrain.features.words`).
     """
 
     def __init__(
@@ -63,11 +66,13 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         categories: CategoryCoding = "ordered",
         numbers: NumberCoding = "plain",
         dates: DateCoding = "parts",
+        texts: TextCoding = "whole",
     ) -> None:
         self.min_count = min_count
         self.categories = categories
         self.numbers = numbers
         self.dates = dates
+        self.texts = texts
 
     def fit(self, x: Arrays, y: npt.NDArray[Any]) -> Self:
         self.fit_transform(x, y)
@@ -82,8 +87,8 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         if self.categories == "crossed":
             self.crosses_ = Crosses().fit(codes, sizes=self.level_.sizes, target=target)
             codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
-        self.dates_ = dates_of(self.dates, x)
-        numbers = dated(x.numbers, self.dates_)
+        self.dates_, self.words_ = dates_of(self.dates, x), words_of(self.texts, x.categories, target)
+        numbers = _widened(x, self.dates_, self.words_)
         encoded = np.concatenate([numbers, self._learn(codes, target, ordering_target(y))], axis=1)
         self.combinations_ = None
         if self.numbers == "combined":
@@ -95,7 +100,7 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         if self.crosses_ is not None:
             codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
         columns = [table[codes[:, place]] for place, table in zip(self.places_, self.tables_, strict=True)]
-        numbers = dated(x.numbers, self.dates_)
+        numbers = _widened(x, self.dates_, self.words_)
         return self._with_combinations(numbers, np.column_stack([numbers, *columns]).astype(np.float32))
 
     @property
@@ -142,7 +147,7 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     `numbers="ramps"` each number is several columns (`retrain.features.ramps`). With `categories="target"`, columns of
     many categories are standardised target means instead, as log odds where they are shares, and with "crossed" so are
     pairs of columns (`retrain.features.crosses`). With `dates="cycles"` there is more of times, cycles among it
-    (`retrain.features.dates`).
+    (`retrain.features.dates`), and with `texts="words"` words of texts are numbers, too (`retrain.features.words`).
     """
 
     def __init__(
@@ -152,12 +157,14 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         categories: LinearCategoryCoding = "one_hot",
         numbers: LinearNumberCoding = "plain",
         dates: DateCoding = "parts",
+        texts: TextCoding = "whole",
     ) -> None:
         self.min_count = min_count
         self.clip = clip
         self.categories = categories
         self.numbers = numbers
         self.dates = dates
+        self.texts = texts
 
     def fit(self, x: Arrays, y: npt.NDArray[Any]) -> Self:
         self.fit_transform(x, y)
@@ -166,8 +173,8 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     def fit_transform(self, x: Arrays, y: npt.NDArray[Any]) -> Floats | sparse.csr_array:
         """Fits, and encodes the rows fitted on: means of the target are those over other rows."""
         target = target_columns(y)
-        self.dates_ = dates_of(self.dates, x)
-        values = dated(x.numbers, self.dates_).astype(np.float64)
+        self.dates_, self.words_ = dates_of(self.dates, x), words_of(self.texts, x.categories, target)
+        values = _widened(x, self.dates_, self.words_).astype(np.float64)
         missing = np.isnan(values)
         self.marked_ = np.flatnonzero(missing.any(axis=0))
         self.usual_ = _medians(values, missing)
@@ -185,7 +192,7 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         return self._joined(self._standard(made), missing, [*self._cycles(x), *told], codes)
 
     def transform(self, x: Arrays) -> Floats | sparse.csr_array:
-        values = dated(x.numbers, self.dates_).astype(np.float64)
+        values = _widened(x, self.dates_, self.words_).astype(np.float64)
         missing = np.isnan(values)
         filled = np.where(missing, self.usual_, values)
         made = filled if self.ramps_ is None else self.ramps_.transform(filled)
@@ -206,7 +213,7 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         for place in self.told_:
             size = (known + pairs)[place]
             own, whole = (
-                _log_odds(means) if shares else means
+                log_odds(means) if shares else means
                 for means in (
                     out_of_fold_means(codes[:, place], size, target),
                     target_means(codes[:, place], size, target),
@@ -250,6 +257,12 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(codes), sum(sizes)))
 
 
+def _widened(x: Arrays, dates: Dates | None, words: Words | None) -> npt.NDArray[np.float32]:
+    """The numbers, then what is made of times, then the words of texts."""
+    held = dated(x.numbers, dates)
+    return held if words is None else np.concatenate([held, words.transform(x.categories)], axis=1)
+
+
 def _medians(numbers: Floats, missing: npt.NDArray[np.bool_]) -> Floats:
     """Each column's median of what is there; 0 for a column that is empty."""
     medians = np.zeros(numbers.shape[1])
@@ -262,9 +275,3 @@ def _scales(columns: Floats) -> Floats:
     """Each column's standard deviation; 1 for one that does not vary."""
     held = columns.std(axis=0)
     return np.asarray(np.where(held > 0, held, 1.0))
-
-
-def _log_odds(shares: Floats) -> Floats:
-    """What a logistic regression adds up; shares are kept from 0 and 1, where it is infinite."""
-    kept = np.clip(shares, 0.001, 0.999)
-    return np.asarray(np.log(kept / (1.0 - kept)))

@@ -53,6 +53,12 @@ def out_of_fold_means(codes: Codes, size: int, target: Floats) -> Floats:
     return means
 
 
+def log_odds(shares: Floats) -> Floats:
+    """What a logistic regression adds up; shares are kept from 0 and 1, where it is infinite."""
+    kept = np.clip(shares, 0.001, 0.999)
+    return np.asarray(np.log(kept / (1.0 - kept)))
+
+
 def ordering_target(y: npt.NDArray[Any]) -> Floats:
     """The number whose mean orders categories: the target, the second of two classes, or the commonest of several."""
     if y.dtype.kind == "f":

@@ -28,7 +28,7 @@ from retrain.models.log_target import LogTarget
 from service.schema import Task
 
 # Parameters of the encoder, not of the estimator.
-ENCODING = ("min_count", "categories", "numbers", "dates")
+ENCODING = ("min_count", "categories", "numbers", "dates", "texts")
 
 # Families that add up: they see what lines see (`LinearEncoder`), the others what trees see.
 SMOOTH: frozenset[Family] = frozenset({"linear", "perceptron"})

@@ -8,32 +8,44 @@ from typing import Any, get_args
 from sklearn.pipeline import Pipeline
 
 from retrain.features.encoding import LinearEncoder, TreeEncoder
+from retrain.features.words import text_places
 from retrain.models.calibration import bare
 from retrain.models.configuration import Family
 from retrain.models.families import SMOOTH
 from service.configuration.loop_sections import FeatureStage
-from service.schema import ProblemSchema
+from service.schema import Arrays, ProblemSchema
 
 STAGES: tuple[FeatureStage, ...] = get_args(FeatureStage)
 
 
-CODED = ("categories", "numbers", "dates")
+CODED = ("categories", "numbers", "dates", "texts")
+# Codings that only some problems have columns for, and the one that does nothing.
+RARE = {"dates": "parts", "texts": "whole"}
 
 
-def applicable(stages: Sequence[FeatureStage], problem: ProblemSchema) -> tuple[FeatureStage, ...]:
-    """The stages without the one that the problem has no columns for: times."""
-    return tuple(stage for stage in stages if stage != "dates" or problem.time_places)
+def applicable(stages: Sequence[FeatureStage], arrays: Arrays) -> tuple[FeatureStage, ...]:
+    """The stages without those that the rows have no columns for: times, and texts of several words."""
+    idle = {*(() if arrays.times else ("dates",)), *(() if text_places(arrays.categories) else ("words",))}
+    return tuple(stage for stage in stages if stage not in idle)
 
 
 def codings(family: Family, stages: Sequence[FeatureStage]) -> tuple[tuple[str, ...], ...]:
-    """The ways to see categories, numbers and times that a family may choose from, the plainest first."""
+    """The ways to see categories, numbers, times and texts that a family may choose from, the plainest first."""
     categories = ["one_hot" if family in SMOOTH else "ordered"]
     if "target_means" in stages:
         categories += ["target", "crossed"] if "crosses" in stages else ["target"]
     made: FeatureStage = "ramps" if family in SMOOTH else "combinations"
     numbers = ["plain", "ramps" if family in SMOOTH else "combined"] if made in stages else ["plain"]
     dates = ("parts", "cycles") if "dates" in stages else ("parts",)
-    return tuple(categories), tuple(numbers), dates
+    texts = ("whole", "words") if "words" in stages else ("whole",)
+    return tuple(categories), tuple(numbers), dates, texts
+
+
+def rare(stages: Sequence[FeatureStage]) -> tuple[str, ...]:
+    """The codings of `RARE` that there is a choice of; the families share them."""
+    return tuple(
+        n for n, options in zip(CODED, codings("linear", stages), strict=True) if n in RARE and len(options) > 1
+    )
 
 
 def allowed(family: Family, params: Mapping[str, Any], stages: Sequence[FeatureStage]) -> dict[str, Any]:
@@ -58,7 +70,7 @@ def _of_encoder(encoder: TreeEncoder | LinearEncoder, problem: ProblemSchema) ->
     lines = [f"mean target of {texts[place]}" for place in told]
     if encoder.crosses_ is not None:
         lines += [f"mean target of {texts[first]} with {texts[second]}" for first, second in encoder.crosses_.pairs_]
-    lines += _of_dates(encoder, problem)
+    lines += _of_dates(encoder, problem) + _of_words(encoder, problem)
     if isinstance(encoder, LinearEncoder):
         return [*lines, *(["ramps of numbers"] if encoder.ramps_ is not None and numbers else [])]
     if encoder.combinations_ is None:
@@ -66,6 +78,11 @@ def _of_encoder(encoder: TreeEncoder | LinearEncoder, problem: ProblemSchema) ->
     pairs = zip(encoder.combinations_.sums_.tolist(), encoder.combinations_.weights_.tolist(), strict=True)
     lines += [f"{u:+.3g} × {numbers[a]} {v:+.3g} × {numbers[b]}" for (a, b), (u, v) in pairs]
     return [*lines, *(f"{numbers[a]} / {numbers[b]}" for a, b in encoder.combinations_.ratios_.tolist())]
+
+
+def _of_words(encoder: TreeEncoder | LinearEncoder, problem: ProblemSchema) -> list[str]:
+    words = encoder.words_
+    return [] if words is None else [f"words of {problem.category_names[place]}" for place in words.places_]
 
 
 def _of_dates(encoder: TreeEncoder | LinearEncoder, problem: ProblemSchema) -> list[str]:

@@ -12,7 +12,7 @@ from service.configuration.units import Duration, PositiveDuration, Size
 
 Family = Literal["linear", "random_forest", "extra_trees", "gradient_boosting", "lightgbm", "perceptron"]
 
-FeatureStage = Literal["target_means", "crosses", "combinations", "ramps", "dates"]
+FeatureStage = Literal["target_means", "crosses", "combinations", "ramps", "dates", "words"]
 
 Notable = Literal[
     "drift_detected",
@@ -91,8 +91,8 @@ class RetrainSettings(Section):
     features: tuple[FeatureStage, ...] = Field(
         get_args(FeatureStage),
         description='What the search may make of columns: "target_means" of categories, "crosses" of categories (with '
-        'them), "combinations" of numbers for trees, "ramps" of numbers for lines, "dates": cycles and gaps of times; '
-        "none: []. Missing values and rare categories are always seen to.",
+        'them), "combinations" of numbers for trees, "ramps" of numbers for lines, "dates": cycles and gaps of times, '
+        '"words" of texts; none: []. Missing values and rare categories are always seen to.',
     )
     processes: Several = Field(2, description="Trials side by side, each on a core; the result is the same for any.")
     max_rows: Count = Field(0, description="The newest rows that are trained on; 0: all.")

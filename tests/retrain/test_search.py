@@ -259,5 +259,5 @@ def test_a_card_of_another_time_is_no_obstacle(tmp_path: Path) -> None:
     ]
     data = learnable(tmp_path, "binary", 200)
     report = search(data, ("linear",), Limits(1, 0.0), 0, told, warm=foreign)
-    first = defaults(("linear",), stages=applicable(STAGES, data.schema.problem))[0]
+    first = defaults(("linear",), stages=applicable(STAGES, data.arrays))[0]
     assert values_of(report.best.configuration) == first

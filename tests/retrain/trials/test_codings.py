@@ -25,11 +25,26 @@ from tests.retrain.test_search import learnable, told
 
 def test_each_stage_is_a_switch() -> None:
     """Without it, no family may choose what it makes; crosses are made of means, and go with them."""
-    assert codings("lightgbm", STAGES) == (("ordered", "target", "crossed"), ("plain", "combined"), ("parts", "cycles"))
-    assert codings("linear", STAGES) == (("one_hot", "target", "crossed"), ("plain", "ramps"), ("parts", "cycles"))
-    assert codings("lightgbm", ()) == (("ordered",), ("plain",), ("parts",))
-    assert codings("perceptron", ("crosses", "combinations")) == (("one_hot",), ("plain",), ("parts",))
-    assert codings("linear", ("target_means", "ramps")) == (("one_hot", "target"), ("plain", "ramps"), ("parts",))
+    assert codings("lightgbm", STAGES) == (
+        ("ordered", "target", "crossed"),
+        ("plain", "combined"),
+        ("parts", "cycles"),
+        ("whole", "words"),
+    )
+    assert codings("linear", STAGES) == (
+        ("one_hot", "target", "crossed"),
+        ("plain", "ramps"),
+        ("parts", "cycles"),
+        ("whole", "words"),
+    )
+    assert codings("lightgbm", ()) == (("ordered",), ("plain",), ("parts",), ("whole",))
+    assert codings("perceptron", ("crosses", "combinations")) == (("one_hot",), ("plain",), ("parts",), ("whole",))
+    assert codings("linear", ("target_means", "ramps")) == (
+        ("one_hot", "target"),
+        ("plain", "ramps"),
+        ("parts",),
+        ("whole",),
+    )
     assert allowed("linear", {"categories": "crossed", "numbers": "ramps", "min_count": 5}, ("target_means",)) == {
         "categories": "target",
         "numbers": "plain",
@@ -42,12 +57,13 @@ def test_proposals_and_defaults_keep_to_the_stages(stages: tuple[str, ...]) -> N
     """Of every family."""
     chosen = [stage for stage in STAGES if stage in stages]
     for family in ORDER:
-        categories, numbers, dates = codings(family, chosen)
+        categories, numbers, dates, texts = codings(family, chosen)
         for values in defaults((family,), stages=chosen):
             made = suggest(optuna.trial.FixedTrial(values), (family,), "classification", stages=chosen)
             assert made.params["categories"] in categories
             assert made.params["numbers"] in numbers
             assert made.params.get("dates", "parts") in dates
+            assert made.params.get("texts", "whole") in texts
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "linear"])
@@ -55,7 +71,7 @@ def test_a_plain_and_a_rich_coding_are_judged_apart(tmp_path: Path, family: Fami
     """What is kept of one trial's encoding is not taken for another's."""
     judge = Validation(learnable(tmp_path, "binary", 300), 0, 300)
     params = {"regularisation": 1.0} if family == "linear" else {"learning_rate": 0.1}
-    categories, numbers, _ = codings(family, STAGES)
+    categories, numbers, *_ = codings(family, STAGES)
     plain = Configuration(family, {**params, "categories": categories[0], "numbers": numbers[0]})
     rich = Configuration(family, {**params, "categories": categories[-1], "numbers": numbers[-1]})
     first = judge.judge(plain).loss
@@ -89,10 +105,10 @@ def test_what_is_made_of_times_is_said(tmp_path: Path) -> None:
 
 def test_times_are_seen_to_only_where_there_are_some(tmp_path: Path) -> None:
     """Elsewhere a search has nothing to choose; where there are some, it begins with what is made of them."""
-    without = learnable(tmp_path, "binary", 300).schema.problem
+    without = learnable(tmp_path, "binary", 300).arrays
     assert "dates" not in applicable(STAGES, without)
     data = dated(tmp_path, 300)
-    assert applicable(STAGES, data.schema.problem) == STAGES
+    assert "dates" in applicable(STAGES, data.arrays)
     report = search(data, ("linear", "lightgbm"), Limits(3, 0.0), 0, told)
     assert {trial.configuration.params["dates"] for trial in report.trials} == {"cycles"}
     plain = Configuration("linear", {"regularisation": 3.0, "min_count": 5, "categories": "target", "numbers": "plain"})
@@ -100,6 +116,19 @@ def test_times_are_seen_to_only_where_there_are_some(tmp_path: Path) -> None:
     assert report.trials[0].configuration.params == {**plain.params, "dates": "parts"}
     report = search(data, ("linear", "lightgbm"), Limits(3, 0.0), 0, told, stages=("ramps",))
     assert not any("dates" in trial.configuration.params for trial in report.trials)
+
+
+def test_words_are_seen_to_only_where_there_are_texts(tmp_path: Path) -> None:
+    """Half of what is tried first looks at words, and what is made of them is said."""
+    data = learnable(tmp_path, "binary", 600)
+    assert "words" not in applicable(STAGES, data.arrays)
+    codes = np.random.default_rng(0).integers(0, 60, 600)
+    data.arrays.categories[:, 1] = [f"gate {code} level {code % 4}" for code in codes]
+    assert "words" in applicable(STAGES, data.arrays)
+    report = search(data, ("linear", "lightgbm"), Limits(4, 0.0), 0, told)
+    assert {trial.configuration.params["texts"] for trial in report.trials} == {"whole", "words"}
+    fitted = fit(build(Configuration("linear", {"texts": "words"}), "classification", 0), data.arrays, data.target)
+    assert described(fitted, data.schema.problem) == ["words of gate"]
 
 
 def dated(folder: Path, rows: int) -> Dataset:
