@@ -16,9 +16,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
-# So many rows' worth of the overall mean are added to each category. Of 3, 10 and 30, the last did best on the tasks
-# with thousands of categories, and lost least where such means say little.
-SMOOTHING = 30
+# So many rows' worth of the overall mean are added to each category. Of 3, 10 and 30, the first did best where there
+# are thousands of categories, for trees (which see the number of rows beside) and more so for lines; elsewhere all are
+# alike (docs/decisions/0016).
+SMOOTHING = 3
 FOLDS = 5
 # One column of means for each class, of the commonest so many: more widen every model and split its rows thinly.
 MOST_CLASSES = 8
