@@ -36,6 +36,7 @@ _LEVELS = np.linspace(0.02, 0.98, 49)
 # is by chance what 1.6 times as much would be, in one window of fifty. A slip goes twice as far as any day did.
 _BEYOND_DAYS = 2.0
 FEWEST_DAYS = 7
+FEWEST_OF_DAY = 25  # values: several days' together go less far than one, a few values of one further
 DAY_MICROS = 86_400_000_000
 
 
@@ -80,12 +81,12 @@ def day_wander(reference: Floats, times: npt.NDArray[np.int64] | None) -> float:
     sizes, days = np.log(np.abs(reference[held])), times[held] // DAY_MICROS
     if not len(days):
         return 0.0
-    together = max(1, math.ceil(FEWEST_VALUES * (int(np.ptp(days)) + 1) / len(days)))
+    together = max(1, math.ceil(FEWEST_OF_DAY * (int(np.ptp(days)) + 1) / len(days)))
     blocks, inverse = np.unique(days // together, return_inverse=True)
     if len(blocks) < FEWEST_DAYS:
         return 0.0
     parts = np.split(sizes[np.argsort(inverse, kind="stable")], np.cumsum(np.bincount(inverse))[:-1])
-    levels = [float(np.median(part)) for part in parts if len(part) >= FEWEST_VALUES / 2]
+    levels = [float(np.median(part)) for part in parts if len(part) >= FEWEST_OF_DAY / 2]
     return float(np.abs(np.array(levels) - np.median(sizes)).max(initial=0.0))
 
 

@@ -237,6 +237,9 @@ def test_days_that_differ_are_no_unit_slip() -> None:
     reference, later = uneven_days(0, DAYS, seed=1), uneven_days(DAYS, 200, seed=2).numbers["amount"].reshape(-1, ROWS)
     windows = [Window(None, None, ROWS, {"amount": day}, {}) for day in later]
     assert not any(of(look(day, reference), "unit_slip") for day in windows)
+    thin = reference.numbers["amount"][::4], reference.times["amount"][::4]  # as a sample of a long reference is
+    sampled = replace(reference, rows=len(thin[0]), numbers={"amount": thin[0]}, times={"amount": thin[1]})
+    assert not any(of(look(day, sampled), "unit_slip") for day in windows)
     timeless = replace(reference, times={})
     assert sum(bool(of(look(day, timeless), "unit_slip")) for day in windows) >= 3
 
