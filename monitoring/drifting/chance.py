@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri
 
 from monitoring.drifting.alarm import NOTHING
 from monitoring.drifting.calibration import Grid, Null, effective_size, jensen_shannon_null, wasserstein_null
-from monitoring.drifting.day_effect import PRIOR_CARRY, PRIOR_DAYS, BlockEffects, DayEffect, block_effects
+from monitoring.drifting.day_effect import PRIOR_CARRY, PRIOR_DAYS, BlockEffects, DayEffect, block_effects, most_days
 from monitoring.windows import Window
 from service.clock import MICROSECOND
 
@@ -152,6 +152,7 @@ class Chance:
         if blocks is not None:
             noise = _one_row(wasserstein_null(grid, _MANY, np.random.default_rng(self._seed)))
             effects = block_effects(grid.cells(values), blocks, grid.widths, noise)
+        effects = replace(effects, most_days=most_days(known))
         return _Column(grid, _NO_COUNTS, len(values), len(known), _gaps(missing, blocks) | {"wasserstein": effects})
 
     def _categories(self, name: str) -> _Column:

@@ -26,9 +26,15 @@ PRIOR_DAYS = 8.0
 PRIOR_CARRY = 0.5
 MOST_CARRY = 0.98
 
-# Days are not quite normal: of lognormal columns with two hundred rows a day, one in 1,000 is five scales away. With
-# so many degrees of freedom at most, p-values of quiet days are near enough to uniform (`benchmarks/alarms.py`).
+# Days are not quite normal. With so many degrees of freedom at most, p-values of a normal column's quiet days are near
+# enough to uniform (`benchmarks/alarms.py`): one in a thousand comes twice as often at 200 rows a day, at 2,000 as
+# often.
 MOST_DAYS = 30.0
+# Of a skewed column (the exponential law's skewness is 2) a day goes further up than down, and few rows carry its mean.
+# Of lognormal columns p-values of 1e-4 came thirty times as often with those thirty degrees of freedom, and were what
+# nine false alarms in ten came from; their quiet distances fall off as with 6 to 8 at 200 rows a day, 12 at 2,000.
+SKEWED = 2.0
+MOST_DAYS_SKEWED = 8.0
 
 LAG = 14
 MOST_WIDENING = 4.0  # times the mean square: a normal effect's square is larger on one day in twenty,
@@ -66,11 +72,15 @@ class DayEffect:
 
 @dataclass(frozen=True, slots=True)
 class BlockEffects:
-    """What the reference's blocks show: the mean square of their effects, how many they are, and the carry."""
+    """What the reference's blocks show: the mean square of their effects, how many they are, and the carry.
+
+    `most_days` are the degrees of freedom that the law has at most, however many blocks there are.
+    """
 
     square: float = 0.0
     blocks: int = 0
     carry: float | None = None
+    most_days: float = MOST_DAYS
 
     def day_effect(self, prior: DayEffect, quiet: Sequence[float] = (), *, fading: bool = True) -> DayEffect:
         """Together with what was believed before, and with the squares seen on the service's own quiet days.
@@ -92,7 +102,15 @@ class BlockEffects:
         total, days = total + sum(quiet), days + len(quiet)
         # However quiet the days were, there are kinds of day not yet seen.
         scale = max(float(np.sqrt(max(total, 0.0) / days)), prior.scale / 4)
-        return DayEffect(scale, min(max(carry, 0.0), MOST_CARRY), min(days, MOST_DAYS))
+        return DayEffect(scale, min(max(carry, 0.0), MOST_CARRY), min(days, self.most_days))
+
+
+def most_days(values: Floats) -> float:
+    """The degrees of freedom that the day effect of a column of these values has at most."""
+    apart = values - values.mean()
+    spread = float(values.std())
+    skewed = spread > 0 and abs(float((apart**3).mean())) > SKEWED * spread**3
+    return MOST_DAYS_SKEWED if skewed else MOST_DAYS
 
 
 def block_effects(cells: Ints, blocks: Ints, widths: Floats, noise: float, *, shares: bool = False) -> BlockEffects:

@@ -11,6 +11,7 @@ from scipy.stats import wasserstein_distance
 from monitoring.drifting.alarm import NOTHING
 from monitoring.drifting.calibration import jensen_shannon
 from monitoring.drifting.chance import Chance, Quiet
+from monitoring.drifting.day_effect import MOST_DAYS, MOST_DAYS_SKEWED, most_days
 from monitoring.windows import Window
 
 DAY = timedelta(days=1)
@@ -58,6 +59,31 @@ def test_quiet_days_are_seldom_improbable(effect: float, carry: float) -> None:
     every = np.concatenate(found)
     assert (every < 0.05).mean() < 0.1
     assert (every < 0.001).mean() < 0.01
+
+
+def far_out(streams: int) -> float:
+    """How often a quiet day of a lognormal column has a p-value below .003."""
+    found = []
+    for seed in range(streams):
+        stream = days(100, seed, effect=0.2)
+        amounts, cut = np.exp(stream.numbers["x"]), 40 * ROWS
+        reference = Window(None, None, cut, {"x": amounts[:cut]}, {}, times={"x": stream.times["x"][:cut]})
+        current = Window(None, None, 60 * ROWS, {"x": amounts[cut:]}, {})
+        found.append(p_values(reference, current, Chance(reference, DAY)))
+    return float((np.concatenate(found) < 0.003).mean())
+
+
+def test_quiet_days_of_a_skewed_column_go_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its days go up further than down. With the law of a normal column's days they would be improbable too often."""
+    assert far_out(20) < 0.005
+    monkeypatch.setattr("monitoring.drifting.chance.most_days", lambda _: MOST_DAYS)
+    assert far_out(20) > 0.01
+
+
+def test_a_column_is_skewed_from_an_exponential_law_on() -> None:
+    values = np.random.default_rng(0).normal(size=20_000)
+    assert most_days(values) == most_days(np.ones(5)) == most_days(np.exp(values / 2)) == MOST_DAYS
+    assert most_days(np.exp(values)) == most_days(-np.exp(values)) == MOST_DAYS_SKEWED
 
 
 def test_a_test_that_knows_no_days_cries_wolf_on_the_same_stream() -> None:
