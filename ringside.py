@@ -122,11 +122,13 @@ def train(config: ConfigOption = None, reason: ReasonOption = "asked for", as_js
 
     Example: ringside train --config ringside.toml
     """
-    from retrain.child import run_supervised
+    from retrain.child import ending_in_order, run_for_command, run_supervised
 
     settings, record = opened(config)
-    run = record.runs.request("command", operator_name(), reason)
-    with progress_shown() as show:
+    run = run_for_command(settings, record, operator_name(), reason)
+    if run.state == "running":
+        print(f"goes on with {run.run_id}, whose process is gone", file=sys.stderr)
+    with ending_in_order(), progress_shown() as show:
         run_supervised(settings, record, run.run_id, show)
     ended = record.runs.get(run.run_id)
     made = None if ended.version is None else record.registry.version(ended.version)

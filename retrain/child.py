@@ -14,9 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 import psutil
@@ -47,6 +49,8 @@ class RetrainChild:
         self._deadline_seconds = deadline(settings).total_seconds()
         self._deadline = time.monotonic() + self._deadline_seconds - _seconds_since_start(run)
         self._killed = threading.Event()
+        # Asked for instead of the thread: a signal during its `join` makes Python 3.11 take it for ended.
+        self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"retrain {run.run_id}", daemon=True)
         self.peak_bytes = 0
         self._process, self._pipe = self._spawn()
@@ -65,19 +69,19 @@ class RetrainChild:
 
     def poll(self) -> int | None:
         """None while it runs; then the exit code, and the run has ended in the record."""
-        return None if self._watcher.is_alive() else self._process.returncode
+        return self._process.returncode if self._over.is_set() else None
 
     def wait(self, seconds: float | None = None) -> int | None:
         """As `poll`, after at most so many seconds."""
-        self._watcher.join(seconds)
+        self._over.wait(seconds)
         return self.poll()
 
     def kill(self, reason: str = "its supervisor stopped") -> None:
         """Ends the process group at once, and the run as failed. Harmless when it has ended."""
-        if self._watcher.is_alive():
+        if not self._over.is_set():
             self._reason = reason
             self._killed.set()
-            self._watcher.join()
+            self._over.wait()
 
     _reason = ""
 
@@ -108,6 +112,12 @@ class RetrainChild:
         return process, writing
 
     def _watch(self) -> None:
+        try:
+            self._supervise()
+        finally:
+            self._over.set()
+
+    def _supervise(self) -> None:
         error = self._until_ended()
         self._bury()
         while error is None and self._goes_on():
@@ -160,6 +170,30 @@ class RetrainChild:
         return f"its process ended with exit code {code} and without a word"
 
 
+def run_for_command(settings: Settings, record: Record, actor: str, reason: str) -> Run:
+    """The run that a command carries out: one that lost its process, as when the last command was killed, else anew.
+
+    RunActive where another is requested, or running with signs of life.
+    """
+    lost = record.runs.silent(machine_now(), settings.watch.lease)
+    return lost[0] if lost else record.runs.request("command", actor, reason)
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP end the program as Ctrl-C does: what it supervises is ended, and said so."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run_supervised(
     settings: Settings, record: Record, run_id: str, on_progress: Callable[[Mapping[str, Any]], None]
 ) -> Run:
@@ -171,7 +205,8 @@ def run_supervised(
     """
     run = record.runs.get(run_id)
     if run.state == "running":
-        record.runs.resume(run_id, "a command took it up", actor="command")
+        if not record.runs.resume(run_id, "a command took it up", actor="command"):
+            return record.runs.fail(run_id, "its processes ended again and again", actor=ACTOR)
     else:
         run = record.runs.start(run_id, record.clock.now(), actor="command")
     try:
