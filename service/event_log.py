@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +21,7 @@ from service.canonical import canonical_json, clean_text
 from service.clock import Clock, machine_now, to_micros
 from service.database import Database
 from service.errors import InvalidRecord
-from service.events import Event
+from service.events import KINDS, Event
 from service.store.tables import chain_head, events
 from service.store.upsert import insert
 
@@ -117,12 +118,15 @@ class EventLog:
         """Events in the order they were written, and the cursor of the next page, None at the end.
 
         `since` is included, `until` is not, both by the record's clock; `q` is found anywhere in the data, kind,
-        actor or version, in any case of letters. A limit above 1000 is taken as 1000.
+        actor or version, in any case of letters. A limit above 1000 is taken as 1000. InvalidRecord for a kind that
+        no event has: it would look as if nothing had happened.
         """
+        kinds = [kind] if isinstance(kind, str) else None if kind is None else list(kind)
+        _expect_known(kinds or ())
         limit = max(1, min(limit, LONGEST_PAGE))
         query = sa.select(events).where(events.c.seq > _cursor_seq(cursor)).order_by(events.c.seq).limit(limit + 1)
-        if kind is not None:
-            query = query.where(events.c.kind.in_([kind] if isinstance(kind, str) else list(kind)))
+        if kinds is not None:
+            query = query.where(events.c.kind.in_(kinds))
         if model is not None:
             query = query.where(events.c.model_version == clean_text(model))
         if actor is not None:
@@ -222,6 +226,14 @@ def _mentions(text: str) -> sa.ColumnElement[bool]:
     pattern = sa.func.lower(sa.literal(f"%{wanted}%", sa.Text))
     places = (sa.type_coerce(events.c.data, sa.Text), events.c.kind, events.c.actor, events.c.model_version)
     return sa.or_(*(sa.func.lower(place).like(pattern, escape="\\") for place in places))
+
+
+def _expect_known(kinds: Iterable[str]) -> None:
+    for kind in kinds:
+        if kind not in KINDS:
+            near = get_close_matches(kind, KINDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(KINDS)}"
+            raise InvalidRecord(f"kind: {kind[:60]!r} is no kind of event; {hint}", field="kind")
 
 
 def _cursor_seq(cursor: str | None) -> int:

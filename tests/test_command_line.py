@@ -211,3 +211,20 @@ def test_a_version_that_cannot_be_made_again_says_why(run: Run, record: Record) 
     assert code == 1
     assert json.loads(out)["differs"] == ["card: it does not say how the version was made"]
     assert run("reproduce", "v9")[0] == 2
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 1001])
+def test_a_reason_says_something(run: Run, record: Record, reason: str) -> None:
+    """As over HTTP: it stands in the audit trail for good."""
+    register(record)
+    version = register(record)
+    code, _, err = run("promote", version, "--reason", reason)
+    assert code == 2
+    assert "1 to 1,000 characters" in err
+    assert record.registry.roles().champion != version
+
+
+def test_a_kind_of_event_that_is_none_is_named(run: Run, record: Record) -> None:
+    code, _, err = run("events", "--kind", "model_promotd")
+    assert code == 2
+    assert "did you mean model_promoted" in err

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from service.record import Record
     from service.settings import Settings
 
+LONGEST_REASON = 1000
 DONE, NO, USAGE = 0, 1, 2  # the exit codes: done; the answer is no; bad usage or settings
 
 ConfigOption = Annotated[
@@ -20,7 +21,16 @@ ConfigOption = Annotated[
     typer.Option("--config", envvar="RINGSIDE_CONFIG", help="The settings file; ./ringside.toml if not given."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit trail.")]
+
+
+def _reason(text: str) -> str:
+    """As over HTTP: an empty one says nothing to whoever reads the trail."""
+    if not text.strip() or len(text) > LONGEST_REASON:
+        raise typer.BadParameter(f"expected a text of 1 to {LONGEST_REASON:,} characters")
+    return text.strip()
+
+
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit trail.", callback=_reason)]
 
 
 def settings_of(config: Path | None) -> Settings:

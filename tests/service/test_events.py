@@ -122,6 +122,8 @@ def test_filters(log: EventLog, clock: ManualClock) -> None:
         return [event.seq for event in log.page(**narrowed)[0]]  # type: ignore[arg-type]
 
     assert seqs(kind="model_promoted") == [2]
+    with pytest.raises(InvalidRecord, match="'model_promotd' is no kind of event; did you mean model_promoted"):
+        seqs(kind="model_promotd")
     assert seqs(kind=("model_promoted", "access_refused")) == [2, 3]
     assert seqs(model="v2") == [2]
     assert seqs(actor="service") == [3]

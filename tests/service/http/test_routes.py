@@ -363,6 +363,7 @@ def test_the_trail_is_read_in_pages(client: Client) -> None:
     [
         "limit=0", "limit=x", "limit=99999", "limit=000001000999", "since=yesterday", "cursor=-1", "kinds=a",
         "until=2024-13-01",
+        "kind=model_promotd", "kind=model_promoted,", "kind=",
     ],
 )  # fmt: skip
 def test_a_query_that_means_nothing_is_refused(client: Client, query: str) -> None:
