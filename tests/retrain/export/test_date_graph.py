@@ -78,7 +78,7 @@ def fitted(numbers: NumberCoding) -> tuple[TreeEncoder, OnnxScorer]:
 
 
 @pytest.mark.parametrize("numbers", ["plain", "combined"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows=strange_rows())
 def test_trees_see_the_same_of_times_to_the_last_bit(numbers: NumberCoding, rows: Arrays) -> None:
     """Missing times, the first and the last of the calendar, and numbers that no time has as a part."""
@@ -96,7 +96,7 @@ def test_what_is_proved_is_there() -> None:
     assert (pairs >= NUMBERS).any()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows=strange_rows())
 def test_cycles_are_the_same_to_rounding(rows: Arrays) -> None:
     """Also where an angle would be beyond what a sine is precise for."""

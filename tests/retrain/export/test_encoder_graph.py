@@ -75,7 +75,7 @@ def fitted(categories: CategoryCoding, numbers: NumberCoding, classes: int) -> t
 
 @pytest.mark.parametrize("classes", [0, 2, 3])
 @pytest.mark.parametrize(("categories", "numbers"), CODINGS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=strange_rows())
 def test_trees_see_the_same_columns_to_the_last_bit(
     categories: CategoryCoding, numbers: NumberCoding, classes: int, rows: Arrays

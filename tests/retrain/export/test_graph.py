@@ -191,7 +191,7 @@ def test_the_graph_passes_the_checker_of_onnx() -> None:
     gaps=st.floats(0.0, 0.9),
     seed=st.integers(0, 2**16),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_is_learned_the_graph_says_the_same(
     family: Family, classes: int, rows: int, numbers: int, categories: int, gaps: float, seed: int
 ) -> None:

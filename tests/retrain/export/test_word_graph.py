@@ -49,7 +49,7 @@ def fitted(numbers: NumberCoding) -> tuple[TreeEncoder, OnnxScorer]:
 
 
 @pytest.mark.parametrize("numbers", ["plain", "combined"])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows=strange_rows())
 def test_trees_see_the_same_words(numbers: NumberCoding, rows: Arrays) -> None:
     """However many spaces part them, in any script, and where no row has any."""

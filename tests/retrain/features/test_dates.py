@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain.features.dates import HARMONICS, Dates
@@ -40,7 +40,6 @@ def journeys(rows: int, seed: int = 0) -> tuple[Arrays, npt.NDArray[np.float64]]
     return decoded(left, came), np.asarray(fare)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=5))
 def test_gaps_are_exact_to_a_millisecond(pairs: list[tuple[datetime, datetime]]) -> None:
     """Though single precision tells days of our time 84 s apart, and those of the year 2999 a minute and more."""
