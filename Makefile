@@ -100,7 +100,7 @@ bench-serving: setup  ## Measure the predict path beside its peers, with wrk and
 bench-evidence: setup  ## Simulate the evidence rule: false and missed promotions (minutes)
 	$(BIN)/python -m benchmarks.evidence $(ARGS)
 
-bench-alarms: setup  ## Measure false and missed drift alarms beside rivals (ten minutes): ARGS="--data folder"
+bench-alarms: setup  ## Measure false and missed drift alarms beside rivals (about an hour): ARGS="--data folder"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.alarms --write $(ARGS)
 
