@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_processes_and_breaks_change_nothing_of_who_is_given_up(tmp_path: Path) 
     first = search(data, ALL, Limits(16, 0.0), 3, told, record=record)
     again = search(data, ALL, Limits(16, 0.0), 3, told, record=TrialRecord(tmp_path / "run", {}))
     assert choices(first) == choices(again) == choices(alone)
-    assert first.best == again.best
+    assert replace(first.best, seconds=0.0) == replace(again.best, seconds=0.0)  # which are kept rounded
 
 
 def test_a_stopped_trial_is_told_as_such() -> None:
