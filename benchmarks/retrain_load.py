@@ -52,6 +52,7 @@ def measure(folder: Path, rate: float, seconds: int, repeats: int, environments:
     copy_home(folder, "retrained")
     settings = {
         "RINGSIDE_RETRAIN__BUDGET": f"{max(5, int(seconds * 0.6))}s",  # the run ends within the measurement
+        "RINGSIDE_RETRAIN__MODE": "full",
         "RINGSIDE_RETRAIN__COOLDOWN": "0",
         "RINGSIDE_RETRAIN__MAX_PER_DAY": "100",
     }
@@ -83,7 +84,8 @@ def _during_run(up: Running, record: Record, body: str, rate: float, seconds: in
     wait(lambda: ended.version is None or bool(record.bouts.opened()), "the bout")
     withdraw(up, record)
     stage = stage if stage != "running" else str(progress.get("stage"))
-    return pace, stage, int(progress.get("done") or 0), ended.seconds or time.monotonic() - begun
+    trials = len(record.registry.version(ended.version).card["trials"]) if ended.version else 0
+    return pace, stage, trials, ended.seconds or time.monotonic() - begun
 
 
 def _line(pair: Pair) -> str:
