@@ -61,7 +61,7 @@ packages:
 		fi; \
 	fi
 
-demo: setup  ## Run the whole loop live on a year of New York flights (about five minutes)
+demo: setup  ## Run the whole loop live on a year of New York flights (about six minutes)
 	$(BIN)/ringside demo $(ARGS)
 
 test: setup clients mlflow packages  ## Run the tests
@@ -88,7 +88,7 @@ serve: setup  ## Run service and watcher for ./ringside.toml
 boards: setup  ## Write the Grafana boards, and Prometheus' page for operators, anew
 	$(BIN)/python -m dashboards.build
 
-pictures: setup packages  ## Run the demo, and draw the boards' panels from Prometheus into docs/boards (about six minutes)
+pictures: setup packages  ## Run the demo, and draw the boards' panels from Prometheus into docs/boards (about seven minutes)
 	nice $(BIN)/python -m dashboards.pictures $(ARGS)
 
 stack: setup  ## Make tokens and folders for compose.yaml
