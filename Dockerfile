@@ -17,11 +17,13 @@ FROM python:3.11-slim
 RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1034 --create-home ringside && mkdir /problem && chown ringside /problem
 COPY --from=build /opt/ringside /opt/ringside
+COPY record /app/record
 COPY service /app/service
 COPY retrain /app/retrain
 COPY monitoring /app/monitoring
 COPY examples /app/examples
-COPY ringside.py bentofile.yaml /app/
+COPY ringside /app/ringside
+COPY bentofile.yaml /app/
 ENV PATH=/opt/ringside/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \

@@ -13,8 +13,8 @@ from monitoring.drifting.alarm import SPANS, AlarmState, Line, decide, decisions
 from monitoring.drifting.chance import Chance, Quiet, Statistic
 from monitoring.inputs.contract_check import inspect_window
 from monitoring.windows import Window
-from service.contract.columns import Column
-from service.schema import ProblemSchema, Schema, SeenColumn
+from record.contract.columns import Column
+from record.contract.schema import ProblemSchema, Schema, SeenColumn
 
 DAY = timedelta(days=1)
 CHECKED_REFERENCE = 5_000  # rows: quantiles of more take four times as long, and find the same

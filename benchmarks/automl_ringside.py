@@ -110,9 +110,9 @@ def answer(folder: Path, job: dict[str, Any], made: dict[str, Any], seconds: flo
 
 def served(folder: Path, name: str) -> tuple[ServedModel, dict[str, Any]]:
     """A version of the project, loaded as a serving worker loads it, and its card."""
+    from record.record import open_record
+    from record.settings import load_settings
     from service.champion import ServedModel
-    from service.record import open_record
-    from service.settings import load_settings
 
     record = open_record(load_settings(folder / "ringside.toml"))
     version = record.registry.version(name)

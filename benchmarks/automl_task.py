@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import log_loss, roc_auc_score
 
-from service.configuration.inspection import inspect_frame
+from record.configuration.inspection import inspect_frame
 
 Kind = Literal["binary", "multiclass", "regression"]
 Floats = npt.NDArray[np.float64]

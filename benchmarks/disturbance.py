@@ -19,9 +19,9 @@ from benchmarks.results import table
 from benchmarks.ringside_server import copy_home, register_copy, ringside_server
 from benchmarks.servers import Running, running
 from benchmarks.serving_processes import post, shadows, wait
-from service.record import Record, open_record
-from service.settings import load_settings
-from service.store.tables import predictions, shadow_scores
+from record.db.tables import predictions, shadow_scores
+from record.record import Record, open_record
+from record.settings import load_settings
 
 ILLNESS = "illness"  # the file that says how the challenger's scorer is ill just now
 

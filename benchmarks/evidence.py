@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from monitoring.bouts.design import spent_alpha
 from monitoring.bouts.look import examine
 from monitoring.evidence import e_values, rate_e_values
-from service.logged import LabelGiven
-from service.store.bout import Bout, ShadowScore
+from record.bouts.bout import Bout, ShadowScore
+from record.logged import LabelGiven
 from tests.monitoring.arena import HORIZON, START, Arena, logistic
 
 Floats = NDArray[np.float64]

@@ -26,8 +26,8 @@ from benchmarks.results import replace_section, table
 from benchmarks.ringside_server import copy_home, ringside_server, write_version
 from benchmarks.servers import Running, running
 from benchmarks.serving_processes import post, wait
-from service.record import Record, open_record
-from service.settings import load_settings
+from record.record import Record, open_record
+from record.settings import load_settings
 
 TARGET = 1.5  # p99 with a run, divided by p99 without
 RESULTS = Path(__file__).parent / "RESULTS.md"

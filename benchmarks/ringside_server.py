@@ -11,13 +11,13 @@ import pandas as pd
 
 from benchmarks import problem
 from benchmarks.servers import Server
+from record.contract.schema import MISSING
+from record.record import Record, open_record
+from record.settings import load_settings
 from retrain.data.loading import load
 from retrain.models.configuration import Configuration
 from retrain.models.pipeline import build, fit
 from retrain.package import package
-from service.record import Record, open_record
-from service.schema import MISSING
-from service.settings import load_settings
 
 FILES = ("model.onnx", "estimator.skops", "schema.json", "reference.parquet", "golden.parquet", "report.html")
 CONFIGURATION = Configuration("gradient_boosting", {"max_iter": problem.TREES})

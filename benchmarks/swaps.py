@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.ringside_server import copy_home, register_copy, ringside_server
 from benchmarks.servers import running
 from benchmarks.serving_processes import post, wait, workers_mb
-from service.record import open_record
-from service.settings import load_settings
+from record.record import open_record
+from record.settings import load_settings
 
 SWAPS = 100
 

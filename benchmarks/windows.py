@@ -31,11 +31,11 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from benchmarks.results import replace_section, table
-from service.contract.columns import Column
-from service.logged import Batch, LogEntry, new_id
-from service.record import open_record
-from service.schema import Decoder, ProblemSchema, Schema, seen_columns
-from service.settings import load_settings
+from record.contract.columns import Column
+from record.contract.schema import Decoder, ProblemSchema, Schema, seen_columns
+from record.logged import Batch, LogEntry, new_id
+from record.record import open_record
+from record.settings import load_settings
 from tests.monitoring.arena import logistic
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)

@@ -19,10 +19,10 @@ from monitoring.leadership import Leadership
 from monitoring.retraining import Retraining
 from monitoring.scheduler import Cron, Ticker
 from monitoring.watcher import Watcher, tick_every
-from service.errors import RingsideError
-from service.log_lines import log_line, write_json_lines
-from service.record import Record, open_record
-from service.settings import Settings, load_settings
+from record.errors import RingsideError
+from record.log_lines import log_line, write_json_lines
+from record.record import Record, open_record
+from record.settings import Settings, load_settings
 
 STOP_SECONDS = 10.0  # a check under way may end; a hanging one may not hold the process
 ONCE_SECONDS = 3600.0

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Literal, cast, get_args
 
 from monitoring.schedule import Every, Schedule
-from service.record import Record
-from service.settings import Settings
-from service.store.jobs import Job
+from record.record import Record
+from record.settings import Settings
+from record.work.jobs import Job
 
 JobName = Literal["bouts", "drift", "labels", "quality", "retrain", "schedule"]
 

@@ -13,16 +13,16 @@ from monitoring.bouts.look import Examination, examine
 from monitoring.bouts.opening import open_due_bouts
 from monitoring.bouts.shadow_gauges import show_shadow
 from monitoring.promotion import Look, Outcome, PromotionDecision, decide
-from service.artifact import verify
-from service.errors import ArtifactError, RoleConflict
-from service.events import BoutDecided
-from service.log_lines import log_line
-from service.record import Record
-from service.registry import Roles
-from service.settings import Settings
-from service.store.bout import Bout
-from service.store.failpoint import fail_point
-from service.store.leases import Fence
+from record.artifact import verify
+from record.bouts.bout import Bout
+from record.errors import ArtifactError, RoleConflict
+from record.events import BoutDecided
+from record.failpoint import fail_point
+from record.log_lines import log_line
+from record.record import Record
+from record.registry import Roles
+from record.settings import Settings
+from record.work.leases import Fence
 
 __all__ = ["open_due_bouts", "settle_bouts"]
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from record.errors import DataError
+from record.log_lines import log_line
+from record.settings import Settings
 from retrain.data.origin import code_digest, source_digest, source_stamp
-from service.errors import DataError
-from service.log_lines import log_line
-from service.settings import Settings
 
 # A database counts its rows for it.
 DATABASE_SECONDS = 3600.0

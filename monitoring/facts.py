@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from monitoring.change import changes
 from monitoring.price import Stakes
 from monitoring.trigger import Ask, Trigger, TriggerFacts
-from service.clock import EPOCH, MICROSECOND
-from service.event_log import RecordedEvent
-from service.events import DriftChecked, QualityChecked, QualityDeclined, RetrainRequested
-from service.record import Record
-from service.registry import ModelVersion
-from service.settings import Settings
-from service.store.run import Run
+from record.clock import EPOCH, MICROSECOND
+from record.event_log import RecordedEvent
+from record.events import DriftChecked, QualityChecked, QualityDeclined, RetrainRequested
+from record.record import Record
+from record.registry import ModelVersion
+from record.settings import Settings
+from record.work.run import Run
 
 NEW_ROWS = "ringside_new_labelled_rows"
 DAY = timedelta(days=1)

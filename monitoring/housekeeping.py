@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from service.log_lines import log_line
-from service.record import Record
-from service.settings import Settings
+from record.log_lines import log_line
+from record.record import Record
+from record.settings import Settings
 
 CHAIN_VALID = "ringside_audit_chain_valid"
 KEPT_PAGES = 50  # of Evidently's, 4 MB each; as many of the data's

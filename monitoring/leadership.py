@@ -8,11 +8,11 @@ import socket
 from collections.abc import Callable
 from datetime import datetime
 
-from service.clock import machine_now
-from service.configuration.loop_sections import WatchSettings
-from service.log_lines import log_line
-from service.record import Record
-from service.store.leases import Fence
+from record.clock import machine_now
+from record.configuration.loop_sections import WatchSettings
+from record.log_lines import log_line
+from record.record import Record
+from record.work.leases import Fence
 
 LEASE = "watcher"
 HEARTBEAT = "ringside_watcher_heartbeat_timestamp_seconds"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from service.configuration.loop_sections import RetrainSettings
+from record.configuration.loop_sections import RetrainSettings
 
 
 @dataclass(frozen=True, slots=True)

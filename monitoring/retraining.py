@@ -12,17 +12,17 @@ import sqlalchemy as sa
 from monitoring.change import ChangeWatch
 from monitoring.facts import ask_of_run, gather_facts
 from monitoring.trigger import Ask, RetrainDecision, decide, worth_saying
+from record.clock import machine_now
+from record.errors import RunActive, SettingsError
+from record.events import RetrainDeclined
+from record.failpoint import fail_point
+from record.log_lines import log_line
+from record.record import Record
+from record.settings import Settings
+from record.work.leases import Fence
+from record.work.requests import Request
+from record.work.run import Run
 from retrain.child import deadline
-from service.clock import machine_now
-from service.errors import RunActive, SettingsError
-from service.events import RetrainDeclined
-from service.log_lines import log_line
-from service.record import Record
-from service.settings import Settings
-from service.store.failpoint import fail_point
-from service.store.leases import Fence
-from service.store.requests import Request
-from service.store.run import Run
 
 ACTOR = "watcher"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from service.clock import EPOCH
+from record.clock import EPOCH
 
 
 class Schedule(Protocol):

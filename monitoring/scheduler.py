@@ -17,8 +17,8 @@ from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from service.clock import MICROSECOND
-from service.errors import SettingsError
+from record.clock import MICROSECOND
+from record.errors import SettingsError
 
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # cron counts from Sunday, and writes it 0 or 7
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.configuration.complaint import SECRET
-from service.events import SettingsChanged
-from service.record import Record
-from service.settings import Settings
-from service.store.leases import Fence
+from record.configuration.complaint import SECRET
+from record.events import SettingsChanged
+from record.record import Record
+from record.settings import Settings
+from record.work.leases import Fence
 
 NOT_SETTINGS = frozenset({"folder", "path"})  # where the file is
 NEVER_TOLD = frozenset({"serve.tokens"})

@@ -21,15 +21,15 @@ from logging import ERROR, WARNING
 import sqlalchemy as sa
 
 from monitoring.bouts.shadow_scorer import ShadowScorer
+from record.bouts.bout import Bout
+from record.errors import ArtifactError, StaleLease
+from record.failpoint import fail_point
+from record.log_lines import log_line, write_json_lines
+from record.priority import yield_session, yield_thread
+from record.record import Record, open_record
+from record.settings import load_settings
+from record.work.leases import Fence
 from service.champion import ServedModel
-from service.errors import ArtifactError, StaleLease
-from service.log_lines import log_line, write_json_lines
-from service.priority import yield_session, yield_thread
-from service.record import Record, open_record
-from service.settings import load_settings
-from service.store.bout import Bout
-from service.store.failpoint import fail_point
-from service.store.leases import Fence
 
 # Between looks for new requests. A look has its price, and what a row costs falls with their number: at ten looks a
 # second a shadow cost twice the processor that it costs at one.

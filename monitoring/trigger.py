@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, Literal, get_args
 
 from monitoring.price import Price, Stakes, price
-from service.configuration.loop_sections import RetrainSettings
+from record.configuration.loop_sections import RetrainSettings
 
 Trigger = Literal[
     "operator", "alert", "schedule", "quality", "estimated", "drift", "max_age", "new_rows", "change", "price"

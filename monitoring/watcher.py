@@ -19,16 +19,16 @@ from monitoring.quality.label_watch import LabelWatch
 from monitoring.retraining import Retraining
 from monitoring.schedule import Schedule
 from monitoring.settings_trail import say_settings
-from service.clock import EPOCH, MICROSECOND
-from service.errors import StaleLease
-from service.events import DriftDetected
-from service.log_lines import log_line
-from service.record import Record
-from service.settings import Settings
-from service.store.bout import Bout
-from service.store.failpoint import fail_point
-from service.store.jobs import Job, due
-from service.store.leases import Fence
+from record.bouts.bout import Bout
+from record.clock import EPOCH, MICROSECOND
+from record.errors import StaleLease
+from record.events import DriftDetected
+from record.failpoint import fail_point
+from record.log_lines import log_line
+from record.record import Record
+from record.settings import Settings
+from record.work.jobs import Job, due
+from record.work.leases import Fence
 
 # How often is looked for what nobody has a time for: requests, shadows that died, a clock that went on. In seconds of
 # the machine's clock; a tick in between costs two reads of the record, .5 ms.

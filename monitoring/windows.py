@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from service.artifact import REFERENCE_TIME
-from service.contract.columns import TIME_PARTS
-from service.database import Database
-from service.log.columns import Failures, RecordColumns
-from service.log.window import LogChunk, LogSpan, sample_span
-from service.schema import MISSING, Arrays, Decoder, Schema, canonical_class
+from record.artifact import REFERENCE_TIME
+from record.contract.columns import TIME_PARTS
+from record.contract.schema import MISSING, Arrays, Decoder, Schema, canonical_class
+from record.db.database import Database
+from record.log.columns import Failures, RecordColumns
+from record.log.window import LogChunk, LogSpan, sample_span
 
 if TYPE_CHECKING:
     import pandas as pd

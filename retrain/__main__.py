@@ -15,17 +15,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from record.clock import machine_now
+from record.errors import Conflict, NotFound, RingsideError, SettingsError, StaleLease
+from record.log_lines import log_line, write_json_lines
+from record.priority import lower_thread, yield_session
+from record.record import Record, open_record
+from record.settings import Settings, load_settings
+from record.work.leases import Fence
+from record.work.run import Run
 from retrain.child import end_with_parent, run_supervised
 from retrain.guards.finding import Finding
-from service.clock import machine_now
-from service.errors import Conflict, NotFound, RingsideError, SettingsError, StaleLease
-from service.log_lines import log_line, write_json_lines
-from service.priority import lower_thread, yield_session
-from service.record import Record, open_record
-from service.settings import Settings, load_settings
-from service.store.leases import Fence
-from service.store.run import Run
-from service.terminal.progress import progress_shown
+from retrain.progress import progress_shown
 
 DONE, NO, USAGE = 0, 1, 2
 

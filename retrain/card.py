@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from record.clock import machine_now
+from record.settings import Settings
 from retrain.data.dataset import Dataset
 from retrain.data.lineage import git_commit, library_versions
 from retrain.evaluation.examination import Examination
@@ -18,8 +20,6 @@ from retrain.models.threshold import ThresholdDecision
 from retrain.search import SearchReport
 from retrain.study import study_of
 from retrain.window import WindowDecision
-from service.clock import machine_now
-from service.settings import Settings
 
 METRICS_OF = "fit on rows before the holdout; the packaged model is refitted on all matured rows"
 # A card is read over HTTP; the earliest trials and the best are what tells.

@@ -23,13 +23,13 @@ from typing import Any, Self
 
 import psutil
 
-from service.clock import machine_now
-from service.errors import RingsideError, SettingsError
-from service.log_lines import log_line
-from service.record import Record
-from service.settings import Settings
-from service.store.leases import Fence
-from service.store.run import Run
+from record.clock import machine_now
+from record.errors import RingsideError, SettingsError
+from record.log_lines import log_line
+from record.record import Record
+from record.settings import Settings
+from record.work.leases import Fence
+from record.work.run import Run
 
 WATCH_SECONDS = 0.1
 ACTOR = "supervisor"

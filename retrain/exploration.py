@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from record.record import Record
+from record.settings import Settings
 from retrain.data.problem import problem_schema
 from retrain.data.rows import read_rows
 from retrain.division import divide
@@ -15,8 +17,6 @@ from retrain.guards.inspection import GuardContext, inspect_data
 from retrain.guards.profile import Profile, profile_data
 from retrain.guards.representation import read_populations
 from retrain.report.profile_page import render_profile
-from service.record import Record
-from service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

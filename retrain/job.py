@@ -16,6 +16,14 @@ import sqlalchemy as sa
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from record.clock import machine_now
+from record.errors import DataError
+from record.failpoint import fail_point
+from record.log_lines import log_line
+from record.record import Record
+from record.settings import Settings
+from record.work.leases import Fence
+from record.work.run import Run
 from retrain import gate
 from retrain.card import write_card
 from retrain.child import tree_bytes
@@ -45,14 +53,6 @@ from retrain.trials.codings import described
 from retrain.trials.memory import Memory, give_back
 from retrain.trials.record import TrialRecord, forget_runs, run_folder
 from retrain.trials.trial import Limits
-from service.clock import machine_now
-from service.errors import DataError
-from service.log_lines import log_line
-from service.record import Record
-from service.settings import Settings
-from service.store.failpoint import fail_point
-from service.store.leases import Fence
-from service.store.run import Run
 
 ACTOR = "retrain"
 

@@ -22,13 +22,13 @@ import pandas as pd
 import skops.io
 from sklearn.pipeline import Pipeline
 
+from record.artifact import REFERENCE_TIME
+from record.contract.schema import MISSING, Arrays, Decoder, Schema
 from retrain.data.dataset import Dataset
 from retrain.export.graph import to_onnx
 from retrain.gate import Parity
 from retrain.models.pipeline import predict
-from service.artifact import REFERENCE_TIME
 from service.champion import OnnxScorer
-from service.schema import MISSING, Arrays, Decoder, Schema
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from record.configuration.loop_sections import RetrainSettings
+from record.events import RetrainRequested
+from record.log_lines import log_line
+from record.record import Record
+from record.work.run import Run
 from retrain.data.dataset import Dataset
 from retrain.division import divide
 from retrain.evaluation.examination import Champion
@@ -15,11 +20,6 @@ from retrain.recipe import Origin, champions_configuration
 from retrain.search import SearchReport
 from retrain.trials.trial import TrialReport
 from retrain.window import ALL_ROWS, WindowDecision, champions_window, choose_window, keeps
-from service.configuration.loop_sections import RetrainSettings
-from service.events import RetrainRequested
-from service.log_lines import log_line
-from service.record import Record
-from service.store.run import Run
 
 
 @dataclass(frozen=True, slots=True)

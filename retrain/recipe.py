@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from record.artifact import verify
+from record.contract.schema import Schema
+from record.record import Record
+from record.versions.model_version import ModelVersion
 from retrain.data.dataset import Dataset
 from retrain.models.configuration import Configuration
 from retrain.models.continuation import cannot_continue, continue_fit
 from retrain.models.pipeline import build, fit
 from retrain.package import read_estimator
-from service.artifact import verify
-from service.record import Record
-from service.schema import Schema
-from service.store.model_version import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from record.artifact import verify
+from record.contract.schema import Schema
+from record.errors import DataError
+from record.record import Record
+from record.settings import Settings
+from record.versions.model_version import ModelVersion
 from retrain.data.lineage import library_versions
 from retrain.data.rows import read_rows
 from retrain.export.graph import to_onnx
 from retrain.recipe import Origin, Recipe, champions_configuration
-from service.artifact import verify
-from service.errors import DataError
-from service.record import Record
-from service.schema import Schema
-from service.settings import Settings
-from service.store.model_version import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,10 @@ from typing import Any
 
 import optuna
 
+from record.configuration.loop_sections import FeatureStage
+from record.contract.schema import Task
+from record.errors import DataError
+from record.log_lines import log_line
 from retrain.data.dataset import Dataset
 from retrain.models.calibration import Calibration, calibrate
 from retrain.models.configuration import Configuration, Family
@@ -23,10 +27,6 @@ from retrain.trials.record import TrialRecord
 from retrain.trials.selection import Selection, select
 from retrain.trials.trial import Limits, Told, TrialReport
 from retrain.trials.validation import Validation
-from service.configuration.loop_sections import FeatureStage
-from service.errors import DataError
-from service.log_lines import log_line
-from service.schema import Task
 
 # The newest rows beyond these change a choice of hyperparameters rarely, and cost time always: 12 trials on 20,000
 # rows take 6 s on one core.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy.typing as npt
 
+from record.configuration.loop_sections import FeatureStage
+from record.contract.schema import Task
 from retrain.models.configuration import SETTLED, Configuration, Family, Value
 from retrain.models.log_target import worth_a_logarithm
 from retrain.trials.codings import CODED, RARE, STAGES, allowed, codings, rare
-from service.configuration.loop_sections import FeatureStage
-from service.schema import Task
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

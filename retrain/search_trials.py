@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 
+from record.configuration.loop_sections import FeatureStage
+from record.failpoint import fail_point
 from retrain.data.dataset import Dataset
 from retrain.models.configuration import Configuration, Family
 from retrain.models.families import FOREST_TREES, FORESTS
@@ -26,8 +28,6 @@ from retrain.trials.selection import Candidate
 from retrain.trials.trial import Limits, Stopwatch, Told, TrialReport, best_loss
 from retrain.trials.validation import TRIAL_TREES, Validation
 from retrain.trials.workers import Alone, Crew, Order, Outcome, crew
-from service.configuration.loop_sections import FeatureStage
-from service.store.failpoint import fail_point
 
 Floats = npt.NDArray[np.float64]
 

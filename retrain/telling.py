@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from record.contract.schema import Task
 from retrain.search import SearchReport
-from service.schema import Task
 
 Progress = Callable[[Mapping[str, Any]], None]
 

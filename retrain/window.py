@@ -19,13 +19,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from record.configuration.loop_sections import RetrainSettings
+from record.configuration.units import format_duration, parse_duration
+from record.contract.losses import log_losses
 from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.data.loading import FEWEST_ROWS
 from retrain.models.configuration import Configuration
-from retrain.models.losses import log_losses
 from retrain.models.pipeline import build, fit, predict
-from service.configuration.loop_sections import RetrainSettings
-from service.configuration.units import format_duration, parse_duration
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["expanding", "recent", "weighted"]

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import bentoml
 
-from service.configuration.sections import ServeSettings
-from service.errors import SettingsError
+from record.configuration.sections import ServeSettings
+from record.errors import SettingsError
+from record.log_lines import log_line, write_json_lines
+from record.settings import load_settings
 from service.http.connections import guard_connections
 from service.http.front import Front
 from service.http.listening import listen_fairly
 from service.http.routes import application
-from service.log_lines import log_line, write_json_lines
-from service.settings import load_settings
 from service.worker import Worker
 
 # Ours come first, and answer as JSON: BentoML's is for what hangs all the same.

@@ -16,10 +16,10 @@ from ipaddress import ip_address
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from service.errors import Forbidden, Unauthorized
+from record.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
-    from service.configuration.sections import Token, TokenRole
+    from record.configuration.sections import Token, TokenRole
 
 ANONYMOUS = "anonymous"  # the actor of refusals whose caller is not known
 LOCAL = "local"  # the actor on a service that is open to this machine

@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from service.artifact import Manifest, verify
-from service.contract.operating_point import OperatingPoint, said_classes
-from service.errors import ArtifactError, NoChampion, RingsideError
-from service.schema import Arrays, Decoder, Schema
+from record.artifact import Manifest, verify
+from record.contract.operating_point import OperatingPoint, said_classes
+from record.contract.schema import Arrays, Decoder, Schema
+from record.errors import ArtifactError, NoChampion, RingsideError
 
 if TYPE_CHECKING:
-    from service.registry import Registry
+    from record.registry import Registry
 
 GOLDEN_TOLERANCE: Final = 1e-5  # of a probability; for a regression, of the target's standard deviation
 LONGEST_PAUSE_SECONDS: Final = 60.0  # between tries to load a version that could not be loaded

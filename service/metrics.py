@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from service.metric_families import FAMILIES, PROBABILITIES, VALUES
+from record.metric_families import FAMILIES, PROBABILITIES, VALUES
 
 MOST_CLASSES: Final = 50  # that have a label value of their own
 OTHER: Final = "other"

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from record.contract.refused_records import RefusedRecords
+from record.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, RingsideError, TooLarge
+from record.logged import Answer, Batch, LogEntry, new_ids
 from service.champion import Champion, ServedModel
-from service.contract.refused_records import RefusedRecords
-from service.contract.wording import Wording
-from service.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, RingsideError, TooLarge
 from service.http.bodies import expect_keys
 from service.http.json_body import parse_body
-from service.logged import Answer, Batch, LogEntry, new_ids
 from service.metrics import AnswerMetrics, WorkerMetrics
+from service.wording import Wording
 
 if TYPE_CHECKING:
-    from service.log.group_commit import GroupCommit
+    from service.commits.group_commit import GroupCommit
 
 LONGEST_ID: Final = 200
 # Up to so many records the event loop scores itself (a few hundred microseconds); more go to a thread.

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from service.canonical import plain
-from service.clock import machine_now
-from service.store.bout import Bout
-from service.store.samples import Sample
+from record.bouts.bout import Bout
+from record.canonical import plain
+from record.clock import machine_now
+from record.samples import Sample
 
 if TYPE_CHECKING:
-    from service.record import Record
-    from service.settings import Settings
+    from record.record import Record
+    from record.settings import Settings
 
 WATCHER = "watcher"  # the lease by which one watcher leads
 

@@ -11,19 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Protocol
 
+from record.clock import machine_now
+from record.contract.refused_records import RefusedRecords
+from record.events import AccessRefused, RecordsRefused
+from record.log_lines import log_line, write_json_lines
+from record.record import Record, open_record
+from record.settings import Settings, load_settings
 from service.auth import Gate, Refusal
 from service.champion import Champion, LoadRefused, Switched
-from service.clock import machine_now
-from service.contract.refused_records import RefusedRecords
-from service.events import AccessRefused, RecordsRefused
+from service.commits.checkpoint import Checkpointer, commits_worth
+from service.commits.group_commit import GroupCommit
 from service.http.bodies import BodyReader
-from service.log.checkpoint import Checkpointer, commits_worth
-from service.log.group_commit import GroupCommit
-from service.log_lines import log_line, write_json_lines
 from service.metrics import WorkerMetrics
 from service.predict import Predictor
-from service.record import Record, open_record
-from service.settings import Settings, load_settings
 
 BYTES_PER_MB = 1_000_000
 TELL_SECONDS = 5.0  # between looks for refusals to tell

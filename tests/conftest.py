@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from service.database import Database
+from record.db.database import Database
 from tests import postgres as servers
 
 # What an example takes says how busy the machine is, not whether the property holds.

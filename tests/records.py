@@ -7,21 +7,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from service.artifact import ArtifactStore
-from service.clock import Clock, machine_now
-from service.database import Database
-from service.event_log import EventLog
-from service.log.archive import LogArchive
-from service.prediction_log import PredictionLog
-from service.record import Record
-from service.registry import ModelVersion, Registry
-from service.store.bouts import Bouts
-from service.store.jobs import Jobs
-from service.store.leases import Leases
-from service.store.reports import Reports
-from service.store.requests import Requests
-from service.store.runs import Runs
-from service.store.samples import Samples
+from record.artifact import ArtifactStore
+from record.bouts.bouts import Bouts
+from record.clock import Clock, machine_now
+from record.db.database import Database
+from record.event_log import EventLog
+from record.log.archive import LogArchive
+from record.prediction_log import PredictionLog
+from record.record import Record
+from record.registry import ModelVersion, Registry
+from record.reports import Reports
+from record.samples import Samples
+from record.work.jobs import Jobs
+from record.work.leases import Leases
+from record.work.requests import Requests
+from record.work.runs import Runs
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from monitoring.watcher import Watcher
-from service.event_log import RecordedEvent
-from service.record import Record
-from service.settings import Settings
-from service.store.bout import Bout
+from record.bouts.bout import Bout
+from record.event_log import RecordedEvent
+from record.record import Record
+from record.settings import Settings
 from tests.monitoring.arena import TOML, Arena, logistic
 from tests.replaying import Replay
 from tests.service.serving import Client, running

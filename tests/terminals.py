@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from onnx import TensorProto, helper
 
-from service.record import Record
-from service.settings import Settings, load_settings
+from record.record import Record
+from record.settings import Settings, load_settings
 from tests.replaying import Replay
 
 START = datetime(2024, 3, 1, tzinfo=UTC)

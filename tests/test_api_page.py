@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
+from record.contract.schema import ProblemSchema, Schema
+from record.record import Record, open_record
 from service.http.routes import RULES
-from service.record import Record, open_record
-from service.schema import ProblemSchema, Schema
-from tests.service.models import make_schema, write_model
+from tests.record.models import make_schema, write_model
 from tests.service.serving import LiveService, live_service, wait_ready, write_config
 
 PAGE = (Path(__file__).parent.parent / "docs" / "api.md").read_text()

@@ -15,12 +15,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.evidence import e_values
+from record.artifact import verify
+from record.canonical import plain
+from record.event_log import RecordedEvent
+from record.record import Record, open_record
+from record.settings import Settings
 from retrain.data.loading import load
-from service.artifact import verify
-from service.canonical import plain
-from service.event_log import RecordedEvent
-from service.record import Record, open_record
-from service.settings import Settings
 from tests.monitoring.arena import SCHEMA, brier
 from tests.postgres import PostgresServer
 from tests.replaying import Replay

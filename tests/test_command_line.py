@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-import ringside
-from service.record import Record, open_record
-from service.settings import load_settings
+from record.record import Record, open_record
+from record.settings import load_settings
+from ringside import commands
 
 COMMANDS = [
-    command.name or command.callback.__name__ for command in ringside.app.registered_commands if command.callback
+    command.name or command.callback.__name__ for command in commands.app.registered_commands if command.callback
 ]
 SETTINGS = """
 [problem]
@@ -38,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["ringside", *arguments])
         with pytest.raises(SystemExit) as ended:
-            ringside.main()
+            commands.main()
         out, err = capsys.readouterr()
         return int(ended.value.code or 0), out, err
 
@@ -81,7 +81,7 @@ def test_every_commands_help_shows_an_example(run: Run, command: str) -> None:
 def test_help_answers_at_once() -> None:
     """It loads none of what takes long to load."""
     command = [sys.executable, "-X", "importtime", "-m", "ringside", "--help"]
-    done = subprocess.run(command, cwd=Path(ringside.__file__).parent, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=Path(commands.__file__).parents[1], capture_output=True, text=True, check=True)
     heavy = {"pandas", "numpy", "sqlalchemy", "bentoml", "sklearn", "rich", "matplotlib", "pydantic"}
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert not heavy & imported

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from service.artifact import verify
-from service.clock import ManualClock
-from service.database import Database
-from service.logged import Cursor
-from service.record import Record
-from service.store.bouts import ShadowScore
-from service.store.tables import metadata
+from record.artifact import verify
+from record.bouts.bouts import ShadowScore
+from record.clock import ManualClock
+from record.db.database import Database
+from record.db.tables import metadata
+from record.logged import Cursor
+from record.record import Record
 from tests.records import START, record_on, register_version
 
 MOST_STEPS = 20

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from service.artifact import verify
+from record.artifact import verify
+from record.clock import machine_now
+from record.db.tables import requests
+from record.errors import StaleLease
+from record.record import Record, open_record
+from record.settings import load_settings
+from record.work.leases import Fence
 from service.champion import ServedModel
-from service.clock import machine_now
-from service.errors import StaleLease
-from service.record import Record, open_record
-from service.settings import load_settings
-from service.store.leases import Fence
-from service.store.tables import requests
 from tests import crashing
 from tests.monitoring.arena import Arena, logistic
 from tests.rings import RING

@@ -14,8 +14,8 @@ import psutil
 
 from monitoring.__main__ import compose
 from monitoring.watcher import Watcher
-from service.record import Record
-from service.settings import Settings
+from record.record import Record
+from record.settings import Settings
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from service.errors import DataError
+from record.errors import DataError
 
 TARGET = "arrival"
 LATE, ON_TIME = "late", "on_time"

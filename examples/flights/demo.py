@@ -38,11 +38,11 @@ from examples.flights.summary import HEADS, Summary, promises, summarise
 from examples.flights.timeline import Timeline
 from monitoring.supervision.programs import programs, run_folder
 from monitoring.supervision.supervisor import Supervisor
+from record.errors import Conflict, DataError, SettingsError
+from record.record import Record, open_record
+from record.settings import Settings, load_settings
 from retrain.child import THREADS, run_supervised
-from service.errors import Conflict, DataError, SettingsError
-from service.record import Record, open_record
-from service.settings import Settings, load_settings
-from service.terminal.progress import progress_shown
+from retrain.progress import progress_shown
 
 SABOTEUR_ENTERS = pd.Timestamp("2013-06-10T05:00:00Z")
 START_SECONDS = 60.0  # BentoML takes up to ten to start; a busy machine may need more

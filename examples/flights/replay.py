@@ -16,7 +16,7 @@ from typing import Any
 
 from examples.flights.connection import Answer, Connections
 from examples.flights.dataset import Flight
-from service.errors import RingsideError
+from record.errors import RingsideError
 
 # Flights within one slot are under way together; labels are sent at the end of the slot in which a flight landed.
 SLOT = timedelta(hours=1)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from record.record import Record, open_record
+from record.settings import Settings, load_settings
 from retrain import gate
 from retrain.card import write_card
 from retrain.data.dataset import Dataset
@@ -25,8 +27,6 @@ from retrain.recipe import Recipe
 from retrain.report.model_page import render_report
 from retrain.search import search
 from retrain.trials.trial import Limits
-from service.record import Record, open_record
-from service.settings import Settings, load_settings
 
 SHUFFLED = 0.6  # of the labels: enough to be worse, not so much that one look would tell
 ACTOR = "saboteur"

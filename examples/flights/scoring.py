@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from examples.flights.dataset import LATE
+from record.prediction_log import MaturedRow
+from record.record import Record
+from record.settings import Settings
 from service.champion import ServedModel
-from service.prediction_log import MaturedRow
-from service.record import Record
-from service.settings import Settings
 
 Floats = npt.NDArray[np.float64]
 Policy = Literal["live", "frozen", "promote_all"]

@@ -9,10 +9,10 @@ from typing import Any
 
 from examples.flights.replay import Tally
 from examples.flights.scoring import POLICIES, Judged, Policy
-from service.event_log import RecordedEvent
-from service.record import Record
-from service.store.bout import Bout
-from service.store.model_version import ModelVersion
+from record.bouts.bout import Bout
+from record.event_log import RecordedEvent
+from record.record import Record
+from record.versions.model_version import ModelVersion
 
 NAMES: Mapping[Policy, str] = {"live": "Ringside", "frozen": "frozen", "promote_all": "at once"}
 

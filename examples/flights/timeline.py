@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.flights.replay import Tally
-from service.event_log import RecordedEvent
-from service.record import Record
-from service.store.bout import Bout
-from service.terminal.output import short
+from record.bouts.bout import Bout
+from record.event_log import RecordedEvent
+from record.record import Record
+from ringside.terminal.output import short
 
 POLL_SECONDS = 0.25
 SEEDLING = 1e-3  # the bar's left end, where evidence is a thousandth; its right end is what promotion needs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from service.registry import ModelVersion, Roles
-from service.store.bout import Bout
+from record.bouts.bout import Bout
+from record.registry import ModelVersion, Roles
 
 
 def contenders(

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from monitoring.quality.loss import Loss, LossName
-from service.configuration.loop_sections import PromotionSettings
+from record.configuration.loop_sections import PromotionSettings
 
 Kind = Literal["challenge", "probation"]
 

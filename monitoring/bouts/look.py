@@ -19,10 +19,10 @@ from monitoring.bouts.shadow_report import ShadowReport, report_shadow
 from monitoring.evidence import Floats, confidence_sequence, e_values, labels_to_go, rate_e_values
 from monitoring.promotion import Guardrail, Look
 from monitoring.quality.loss import WORST, Loss
-from service.clock import MICROSECOND
-from service.logged import MaturedRow
-from service.record import Record
-from service.store.bout import Bout, ShadowScore
+from record.bouts.bout import Bout, ShadowScore
+from record.clock import MICROSECOND
+from record.logged import MaturedRow
+from record.record import Record
 
 PAGE_ROWS = 5000  # of the log held in memory at one time
 

@@ -8,14 +8,14 @@ import numpy as np
 
 from monitoring.bouts.contenders import contenders, family_rank, former_champion
 from monitoring.bouts.design import Design
-from service.errors import RoleConflict
-from service.log.label_arrivals import requests_between
-from service.log_lines import log_line
-from service.record import Record
-from service.registry import ModelVersion, Roles
-from service.settings import Settings
-from service.store.bout import Bout
-from service.store.leases import Fence
+from record.bouts.bout import Bout
+from record.errors import RoleConflict
+from record.log.label_arrivals import requests_between
+from record.log_lines import log_line
+from record.record import Record
+from record.registry import ModelVersion, Roles
+from record.settings import Settings
+from record.work.leases import Fence
 
 # The median of fewer errors says little; the champion's card has one from its holdout.
 ENOUGH_ERRORS = 100

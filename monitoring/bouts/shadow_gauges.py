@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from monitoring.promotion import Look
-from service.record import Record
-from service.store.bout import Bout
+from record.bouts.bout import Bout
+from record.record import Record
 
 
 def show_shadow(record: Record, looks: Sequence[tuple[Bout, Look]], at: datetime) -> None:

@@ -18,11 +18,11 @@ import psutil
 from monitoring.bouts import shadow_report
 from monitoring.bouts.shadow_scorer import sampled
 from monitoring.shadow import ENDED, LARGEST_BATCH, LEASE_LOST, RECORD_UNAVAILABLE
-from service.log_lines import log_line
-from service.record import Record
-from service.settings import Settings
-from service.store.bout import Bout, ShadowScore
-from service.store.leases import Fence
+from record.bouts.bout import Bout, ShadowScore
+from record.log_lines import log_line
+from record.record import Record
+from record.settings import Settings
+from record.work.leases import Fence
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
 

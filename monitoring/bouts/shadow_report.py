@@ -9,10 +9,10 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.database import Database
-from service.logged import Cursor
-from service.store.bout import Bout
-from service.store.tables import bouts, predictions, shadow_scores
+from record.bouts.bout import Bout
+from record.db.database import Database
+from record.db.tables import bouts, predictions, shadow_scores
+from record.logged import Cursor
 
 NO_LAG = timedelta(0)
 

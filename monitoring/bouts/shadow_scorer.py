@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from record.bouts.bout import ShadowScore
+from record.contract.schema import native_class
+from record.log_lines import log_line
+from record.logged import LoggedRow
 from service.champion import Scores, ServedModel
-from service.log_lines import log_line
-from service.logged import LoggedRow
-from service.schema import native_class
-from service.store.bout import ShadowScore
 
 # Alone, as a request of one record is. The first ones clear the latency guardrail, also for the tenth bout of a family
 # (some 230 requests without a slow one); after that a few of each batch, so that catching up is a matter of batches.

@@ -21,7 +21,7 @@ from monitoring.drifting.alarm import NOTHING
 from monitoring.drifting.calibration import Grid, Null, effective_size, jensen_shannon_null, wasserstein_null
 from monitoring.drifting.day_effect import PRIOR_CARRY, PRIOR_DAYS, BlockEffects, DayEffect, block_effects, most_days
 from monitoring.windows import Window
-from service.clock import MICROSECOND
+from record.clock import MICROSECOND
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -14,15 +14,15 @@ from monitoring.inputs.check import DataCheck, DataFacts
 from monitoring.inputs.finding import DataQualityReport
 from monitoring.inputs.page import link_pages
 from monitoring.windows import Window, current_window, reference_window
-from service.clock import MICROSECOND
-from service.event_log import RecordedEvent
-from service.events import DriftChecked, DriftDetected
-from service.log.window import LogSpan, log_span
-from service.record import Record
-from service.registry import ModelVersion
-from service.schema import Schema
-from service.settings import Settings
-from service.store.leases import Fence
+from record.clock import MICROSECOND
+from record.contract.schema import Schema
+from record.event_log import RecordedEvent
+from record.events import DriftChecked, DriftDetected
+from record.log.window import LogSpan, log_span
+from record.record import Record
+from record.registry import ModelVersion
+from record.settings import Settings
+from record.work.leases import Fence
 
 ACTOR = "watcher"
 

@@ -28,15 +28,15 @@ from monitoring.drifting.alarm import (
 )
 from monitoring.drifting.chance import Chance, Judged, Quiet, Statistic
 from monitoring.windows import Window, current_window, with_targets
-from service.clock import EPOCH, MICROSECOND
-from service.event_log import RecordedEvent
-from service.events import DriftChecked
-from service.log.label_window import matured_labels
-from service.log.window import LogSpan, log_span
-from service.record import Record
-from service.registry import ModelVersion
-from service.schema import Schema
-from service.settings import Settings
+from record.clock import EPOCH, MICROSECOND
+from record.contract.schema import Schema
+from record.event_log import RecordedEvent
+from record.events import DriftChecked
+from record.log.label_window import matured_labels
+from record.log.window import LogSpan, log_span
+from record.record import Record
+from record.registry import ModelVersion
+from record.settings import Settings
 
 Source = Literal["requests", "labels"]
 

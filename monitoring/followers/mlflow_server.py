@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from service.errors import RingsideError, Unavailable
+from record.errors import RingsideError, Unavailable
 
 API = "api/2.0/mlflow/"
 PROXIED = "mlflow-artifacts:"

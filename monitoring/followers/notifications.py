@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.event_log import RecordedEvent
+from record.event_log import RecordedEvent
 
 SHOWN_EVENTS = 20  # of a digest, the newest; how many there are more is said
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from monitoring.followers.notifications import Message, compose
 from monitoring.followers.side_work import SideWork
-from service.errors import SettingsError
-from service.event_log import RecordedEvent
-from service.events import NotificationSent
-from service.log_lines import log_line
-from service.record import Record
-from service.settings import NotifySettings, Settings
-from service.store.leases import Fence
+from record.errors import SettingsError
+from record.event_log import RecordedEvent
+from record.events import NotificationSent
+from record.log_lines import log_line
+from record.record import Record
+from record.settings import NotifySettings, Settings
+from record.work.leases import Fence
 
 ACTOR = "watcher"
 COUNTER = "ringside_notifications_total"

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from service.errors import RingsideError
-from service.log_lines import log_line
-from service.store.leases import Fence
+from record.errors import RingsideError
+from record.log_lines import log_line
+from record.work.leases import Fence
 
 Work = Callable[[Fence], None]
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from monitoring.followers.mlflow_server import Metric
-from service.store.model_version import ModelVersion
-from service.store.run import Run
+from record.versions.model_version import ModelVersion
+from record.work.run import Run
 
 # MLflow's limits for a parameter's value and a tag's.
 LONGEST_VALUE = 6000

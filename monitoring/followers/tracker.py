@@ -28,14 +28,14 @@ from monitoring.followers.tracked_run import (
     tracked_start,
     tracked_version,
 )
-from service.artifact import Manifest, verify
-from service.errors import ArtifactError, NotFound, UnknownVersion
-from service.event_log import LONGEST_PAGE, RecordedEvent
-from service.log_lines import log_line
-from service.record import Record
-from service.settings import Settings
-from service.store.leases import Fence
-from service.store.model_version import ModelVersion
+from record.artifact import Manifest, verify
+from record.errors import ArtifactError, NotFound, UnknownVersion
+from record.event_log import LONGEST_PAGE, RecordedEvent
+from record.log_lines import log_line
+from record.record import Record
+from record.settings import Settings
+from record.versions.model_version import ModelVersion
+from record.work.leases import Fence
 
 WAITING = "ringside_tracking_waiting_events"
 THROUGH_TAG = "ringside.through"

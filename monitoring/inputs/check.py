@@ -14,11 +14,11 @@ from monitoring.inputs.domain_classifier import DomainReport, tell_apart
 from monitoring.inputs.finding import DataQualityReport
 from monitoring.inputs.page import render_page
 from monitoring.windows import Window
-from service.clock import MICROSECOND
-from service.contract.refused_records import refused_by_column
-from service.events import DriftChecked, RecordsRefused
-from service.record import Record
-from service.schema import Schema
+from record.clock import MICROSECOND
+from record.contract.refused_records import refused_by_column
+from record.contract.schema import Schema
+from record.events import DriftChecked, RecordsRefused
+from record.record import Record
 
 FINDINGS = "ringside_data_quality_findings"
 AREA = "ringside_domain_classifier_auc"

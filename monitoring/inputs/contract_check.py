@@ -20,7 +20,7 @@ from monitoring.inputs.finding import WHOLE_ROW, Check, DataFinding, DataQuality
 from monitoring.inputs.share_rise import ALPHA, ShareRise
 from monitoring.inputs.unit_slip import day_wander, find_slip
 from monitoring.windows import Numbers, Texts, Window
-from service.schema import Schema
+from record.contract.schema import Schema
 
 CAUSES: tuple[Check, ...] = ("unit_slip", "column_swap", "type_failure")  # what explains other findings comes first
 

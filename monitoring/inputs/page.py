@@ -16,8 +16,8 @@ import numpy as np
 from monitoring.inputs.domain_classifier import DomainReport
 from monitoring.inputs.finding import WHOLE_ROW, DataFinding, DataQualityReport
 from monitoring.windows import Numbers, Texts, Window
-from retrain.report.charts import bars
-from retrain.report.page import STYLE
+from record.pages.charts import bars
+from record.pages.page import STYLE
 
 BINS = 32
 SHOWN_CATEGORIES = 8

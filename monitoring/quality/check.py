@@ -24,10 +24,10 @@ from monitoring.quality.shadow import shadow_reports
 from monitoring.quality.slices import quality_slices
 from monitoring.quality.state import QualityState
 from monitoring.quality.subject import Subject, Subjects
-from service.events import Event
-from service.record import Record
-from service.settings import Settings
-from service.store.leases import Fence
+from record.events import Event
+from record.record import Record
+from record.settings import Settings
+from record.work.leases import Fence
 
 ACTOR = "watcher"
 

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.quality.loss import WORST, Loss
-from retrain.models.losses import bout_losses
-from service.clock import EPOCH, to_micros
-from service.log.columns import RecordColumns
-from service.logged import LoggedRow, MaturedRow
-from service.prediction_log import PredictionLog
-from service.schema import MISSING, Schema, canonical_class
+from record.clock import EPOCH, to_micros
+from record.contract.losses import bout_losses
+from record.contract.schema import MISSING, Schema, canonical_class
+from record.log.columns import RecordColumns
+from record.logged import LoggedRow, MaturedRow
+from record.prediction_log import PredictionLog
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

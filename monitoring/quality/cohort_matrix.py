@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.quality.cohort import Cohort
-from service.contract.columns import TIME_PARTS
+from record.contract.columns import TIME_PARTS
 
 Floats = npt.NDArray[np.float64]
 

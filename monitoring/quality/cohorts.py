@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from monitoring.quality.cohort import Cohort, read_answers, read_mature
 from monitoring.quality.subject import Subject
-from service.clock import MICROSECOND, to_micros
-from service.log.answers import first_answer
-from service.log.label_arrivals import requests_between
-from service.record import Record
-from service.settings import Settings
+from record.clock import MICROSECOND, to_micros
+from record.log.answers import first_answer
+from record.log.label_arrivals import requests_between
+from record.record import Record
+from record.settings import Settings
 
 # Their mean loss is known to a two-hundredth of its spread, finer than any decline that is asked for, and they are
 # read and decoded in seconds. A champion with millions of requests a month is looked at as fast as any.

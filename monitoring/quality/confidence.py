@@ -20,7 +20,7 @@ from monitoring.quality.likeness import effective_rows, likeness
 from monitoring.quality.loss import LOG_FLOOR, WORST, Loss
 from monitoring.quality.measures import Metric, said_yes, watched
 from monitoring.quality.recalibration import RegionalResiduals, Scaling
-from retrain.models.losses import SMALLEST
+from record.contract.losses import SMALLEST
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -21,7 +21,7 @@ from monitoring.quality.cross_fitting import CrossFitted, cross_fit_best
 from monitoring.quality.likeness import effective_rows, likeness
 from monitoring.quality.loss import WORST, Loss
 from monitoring.quality.measures import Metric
-from retrain.models.losses import bout_losses
+from record.contract.losses import bout_losses
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from monitoring.quality.page import QualityFindings
 from monitoring.quality.rise import accumulate, days_json
 from monitoring.quality.state import QualityState
 from monitoring.quality.subject import Subject
-from service.events import ConceptDriftDetected, Event, QualityChecked, QualityDeclined
-from service.settings import Settings
+from record.events import ConceptDriftDetected, Event, QualityChecked, QualityDeclined
+from record.settings import Settings
 
 
 def quality_events(

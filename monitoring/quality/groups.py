@@ -11,7 +11,7 @@ import numpy.typing as npt
 from monitoring.quality.cohort import Cohort
 from monitoring.quality.loss import Loss
 from monitoring.quality.measures import Metric, mean, ratio, said_yes, watched
-from retrain.evaluation.column_slices import column_slices
+from record.contract.column_slices import column_slices
 
 Flags = npt.NDArray[np.bool_]
 

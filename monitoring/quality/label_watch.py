@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from monitoring.quality.check import ACTOR
-from service.events import Event, LabelsResumed, LabelsStopped, QualityChecked
-from service.log.label_arrivals import LabelArrivals, label_arrivals, requests_between
-from service.record import Record
-from service.settings import Settings
-from service.store.leases import Fence
+from record.events import Event, LabelsResumed, LabelsStopped, QualityChecked
+from record.log.label_arrivals import LabelArrivals, label_arrivals, requests_between
+from record.record import Record
+from record.settings import Settings
+from record.work.leases import Fence
 
 PAST = timedelta(days=30)
 # A silence that is longer than all of n past ones comes by chance once in n + 1: half as long again is for the tail.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from service.schema import canonical_class
+from record.contract.schema import canonical_class
 
 LossName = Literal["brier", "zero_one", "log", "absolute"]
 

@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 
 from monitoring.quality.cohort import UNSEEN, Cohort
 from monitoring.quality.loss import Loss
-from retrain.models.losses import SMALLEST
+from record.contract.losses import SMALLEST
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -10,8 +10,8 @@ from typing import Any
 from monitoring.quality.cohort import Cohort
 from monitoring.quality.loss import Loss
 from monitoring.quality.measures import Metric, measure
-from service.settings import Settings
-from service.store.model_version import ModelVersion
+from record.settings import Settings
+from record.versions.model_version import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)

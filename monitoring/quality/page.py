@@ -17,8 +17,8 @@ from monitoring.quality.loss import Loss
 from monitoring.quality.measures import HIGHER_IS_BETTER, Metric, half_width, watched
 from monitoring.quality.observed import QualityReport
 from monitoring.quality.slices import Slice
-from retrain.report.charts import bands, bars, calibration_points, curve, scatter
-from retrain.report.page import render_page, row, section, table
+from record.pages.charts import bands, bars, calibration_points, curve, scatter
+from record.pages.page import render_page, row, section, table
 
 SHOWN_DAYS = 60
 SHOWN_POINTS = 400

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from monitoring.quality.page import QualityFindings
-from service.store.samples import Samples
+from record.samples import Samples
 
 Values = list[tuple[Mapping[str, str], float]]
 

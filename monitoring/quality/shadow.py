@@ -9,9 +9,9 @@ import numpy as np
 from monitoring.quality.cohort import Cohort
 from monitoring.quality.observed import QualityReport, loss_of, observed_quality, operating_threshold
 from monitoring.quality.subject import Subjects
-from service.record import Record
-from service.settings import Settings
-from service.store.bout import Bout
+from record.bouts.bout import Bout
+from record.record import Record
+from record.settings import Settings
 
 
 def shadow_reports(

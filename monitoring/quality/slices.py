@@ -17,7 +17,7 @@ import numpy.typing as npt
 from monitoring.quality.cohort import Cohort
 from monitoring.quality.loss import Loss
 from monitoring.quality.measures import Metric, measure, standard_error
-from retrain.evaluation.column_slices import column_slices
+from record.contract.column_slices import column_slices
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from monitoring.quality.rise import DaySums, days_of, merge
-from service.event_log import EventLog
-from service.events import QualityChecked
+from record.event_log import EventLog
+from record.events import QualityChecked
 
 Days = dict[int, DaySums]
 

@@ -9,11 +9,11 @@ from monitoring.quality.decline import Promise
 from monitoring.quality.loss import Loss
 from monitoring.quality.observed import loss_of, operating_threshold
 from monitoring.quality.state import QualityMemory, QualityState
-from service.canonical import canonical_json
-from service.record import Record
-from service.registry import ModelVersion
-from service.schema import Schema
-from service.settings import Settings
+from record.canonical import canonical_json
+from record.contract.schema import Schema
+from record.record import Record
+from record.registry import ModelVersion
+from record.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monitoring.supervision.supervisor import Program
-from service.settings import Settings
+from record.settings import Settings
 
 SERVICE = "service.app:PredictionService"
 WORKER_MARK = "_bentoml_impl.worker.service"  # stands in the command line of each of BentoML's workers

@@ -13,9 +13,9 @@ from typing import Any
 
 from monitoring.supervision.programs import programs, run_folder
 from monitoring.supervision.supervisor import Supervisor
-from service.clock import machine_now
-from service.errors import Conflict
-from service.settings import Settings
+from record.clock import machine_now
+from record.errors import Conflict
+from record.settings import Settings
 
 
 def run_up(settings: Settings, log_folder: Path | None = None) -> int:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from service.clock import from_micros, to_micros
-from service.schema import Arrays, Schema
+from record.clock import from_micros, to_micros
+from record.contract.schema import Arrays, Schema
 
 UNKNOWN = np.iinfo(np.int64).min  # a row without a time of its own
 

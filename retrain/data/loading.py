@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from record.clock import to_micros
+from record.contract.schema import Column, Decoder, ProblemSchema, Schema, seen_columns
+from record.errors import DataError
+from record.prediction_log import MaturedRow
+from record.settings import Settings
 from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.data.source import EVER, Span, has_types, read_source
 from retrain.data.target import Target, read_classes, read_values, unspelled
-from service.clock import to_micros
-from service.errors import DataError
-from service.prediction_log import MaturedRow
-from service.schema import Column, Decoder, ProblemSchema, Schema, seen_columns
-from service.settings import Settings
 
 FEWEST_ROWS = 20
 

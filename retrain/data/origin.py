@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from record.canonical import canonical_json
+from record.product_version import product_version
+from record.settings import Settings
 from retrain.data.lineage import library_versions
 from retrain.data.source import count_rows, source_files
-from service.canonical import canonical_json
-from service.product_version import product_version
-from service.settings import Settings
 
 # A larger file is known by its size, its time, its beginning and its end: reading all of it takes seconds.
 WHOLE_BYTES = 64 * 2**20

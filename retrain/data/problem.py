@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from record.configuration.inspection import infer_columns, read_sample
+from record.contract.schema import ProblemSchema, Schema, canonical_class
+from record.errors import DataError
+from record.log_lines import log_line
+from record.settings import Settings
 from retrain.data.source import source_files
-from service.configuration.inspection import infer_columns, read_sample
-from service.errors import DataError
-from service.log_lines import log_line
-from service.schema import ProblemSchema, Schema, canonical_class
-from service.settings import Settings
 
 
 def problem_schema(settings: Settings, champion: Schema | None) -> ProblemSchema:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from record.contract.schema import ProblemSchema
+from record.prediction_log import MaturedRow
+from record.record import Record
+from record.settings import Settings
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.source import Span
-from service.prediction_log import MaturedRow
-from service.record import Record
-from service.schema import ProblemSchema
-from service.settings import Settings
 
 
 def read_rows(settings: Settings, record: Record, problem: ProblemSchema, as_of: datetime) -> Dataset:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from service.errors import DataError
-from service.schema import Column
+from record.contract.schema import Column
+from record.errors import DataError
 
 # What stands for a missing number in a CSV file. In every other column only an empty field is missing: "NA" may be
 # North America.

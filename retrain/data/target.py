@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import DataError
-from service.schema import ClassType, canonical_class
+from record.contract.schema import ClassType, canonical_class
+from record.errors import DataError
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _BOOLEANS = ({"True", "False"}, {"true", "false"}, {"TRUE", "FALSE"})

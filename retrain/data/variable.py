@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from record.contract.columns import TIME_PARTS
+from record.contract.schema import MISSING
 from retrain.data.dataset import Dataset
-from service.contract.columns import TIME_PARTS
-from service.schema import MISSING
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from record.contract.columns import MISSING
+from record.contract.schema import Arrays
 from retrain.data.dataset import Dataset
-from service.contract.columns import MISSING
 from service.explain.attribution import FeaturePlaces, feature_places
-from service.schema import Arrays
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,6 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
+from record.contract.columns import TIME_PARTS
+from record.contract.losses import LossName, bout_losses, expected_loss
+from record.contract.operating_point import OperatingPoint
+from record.contract.schema import Arrays, Decoder
+from record.errors import RingsideError
+from record.log_lines import log_line
+from record.record import Record
+from record.versions.model_version import ModelVersion
 from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.evaluation.metrics import (
     Comparison,
@@ -20,19 +28,11 @@ from retrain.evaluation.metrics import (
     loss_scale,
     permutation_importance,
 )
-from retrain.models.losses import LossName, bout_losses, expected_loss
 from retrain.models.pipeline import build, dummy, fit, predict
 from retrain.models.threshold import MOST_PROBABLE, Rule
 from retrain.search_space import linear_default
 from retrain.timetable import Timetable
 from service.champion import ServedModel
-from service.contract.columns import TIME_PARTS
-from service.contract.operating_point import OperatingPoint
-from service.errors import RingsideError
-from service.log_lines import log_line
-from service.record import Record
-from service.schema import Arrays, Decoder
-from service.store.model_version import ModelVersion
 
 Floats = npt.NDArray[np.float64]
 

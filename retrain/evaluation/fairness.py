@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from record.contract.column_slices import column_slices
+from record.contract.operating_point import OperatingPoint, said_classes
 from retrain.data.dataset import Dataset
-from retrain.evaluation.column_slices import column_slices
 from retrain.evaluation.curves import wilson
-from service.contract.operating_point import OperatingPoint, said_classes
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

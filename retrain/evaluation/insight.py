@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
+from record.contract.losses import bout_losses
 from retrain.data.dataset import Dataset
 from retrain.evaluation.costs import CostReport, cost_report
 from retrain.evaluation.curves import ClassCurves, Residuals, class_curves, confusion, residuals, to_json
@@ -20,7 +21,6 @@ from retrain.evaluation.examination import Examination
 from retrain.evaluation.fairness import Group, protected_groups
 from retrain.evaluation.learning_curve import LearningCurve, learning_curve
 from retrain.evaluation.slices import HoldoutSlice, holdout_slices
-from retrain.models.losses import bout_losses
 from retrain.models.pipeline import predict
 from retrain.timetable import Timetable
 

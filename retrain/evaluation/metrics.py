@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retrain.models.losses import LossName, bout_losses, brier_losses, log_losses
+from record.contract.losses import LossName, bout_losses, brier_losses, log_losses
+from record.contract.operating_point import OperatingPoint
 from retrain.models.threshold import MOST_PROBABLE, Rule
-from service.contract.operating_point import OperatingPoint
 
 Floats = npt.NDArray[np.float64]
 Metrics = Mapping[str, "Interval"]

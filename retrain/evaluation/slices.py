@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from record.contract.column_slices import column_slices
+from record.contract.columns import MISSING
 from retrain.data.dataset import Dataset
-from retrain.evaluation.column_slices import column_slices
-from service.contract.columns import MISSING
 from service.explain.attribution import feature_places
 
 Floats = npt.NDArray[np.float64]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from onnx import TensorProto, numpy_helper
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from record.contract.losses import SMALLEST
 from retrain.export.encoder_graph import linear_scores, tree_features
 from retrain.export.nodes import ML_DOMAIN, Graph
 from retrain.export.trees import Forest, boosted, grown, written
@@ -18,7 +19,6 @@ from retrain.models.ensemble import Ensemble
 from retrain.models.fitting import less_certain
 from retrain.models.light_boosting import LightBoosting
 from retrain.models.log_target import LogTarget
-from retrain.models.losses import SMALLEST
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """What a model is told of times beyond their parts: the time of day and of the year, how far apart two lie, cycles.
 
-A time comes as its decoded parts (`service.contract.columns.time_parts`), whole numbers but for the days, which single
+A time comes as its decoded parts (`record.contract.columns.time_parts`), whole numbers but for the days, which single
 precision rounds to 84 s. What is made here is made of the exact ones.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from record.contract.columns import TIME_PARTS
+from record.contract.schema import Arrays
 from retrain.features.combinations import bounded
-from service.contract.columns import TIME_PARTS
-from service.schema import Arrays
 
 Floats = npt.NDArray[np.float64]
 DateCoding = Literal["parts", "cycles"]

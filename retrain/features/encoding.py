@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from record.contract.schema import Arrays
 from retrain.features.combinations import Combinations
 from retrain.features.crosses import Crosses
 from retrain.features.dates import DateCoding, Dates, dated, dates_of
@@ -32,7 +33,6 @@ from retrain.features.target_means import (
     target_means,
 )
 from retrain.features.words import TextCoding, Words, words_of
-from service.schema import Arrays
 
 Floats = npt.NDArray[np.float64]
 CategoryCoding = Literal["ordered", "target", "crossed"]

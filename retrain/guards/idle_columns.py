@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from record.configuration.suspicion import judge_column
 from retrain.data.dataset import Dataset
 from retrain.data.variable import Variable
 from retrain.guards.finding import Finding
-from service.configuration.suspicion import judge_column
 
 FEWEST_ROWS = 50  # below it, one value for each row happens by chance
 # Ids that repeat now and then (a customer who comes again) are still ids.

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from record.configuration.loop_sections import GuardSettings
+from record.errors import DataError
 from retrain.data.dataset import Dataset
 from retrain.data.variable import variables
 from retrain.guards.finding import Finding
@@ -18,8 +20,6 @@ from retrain.guards.leakage import find_leaks
 from retrain.guards.representation import Population, find_unrepresented
 from retrain.guards.target import find_small_classes, find_target_drift
 from retrain.guards.twins import find_disputes, find_duplicates, read_rows
-from service.configuration.loop_sections import GuardSettings
-from service.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from record.contract.columns import TIME_PARTS
 from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.data.variable import Floats, Variable, spread, variables
 from retrain.guards.finding import Finding, Severity
 from retrain.guards.relation import MOST_ROWS, carried_over, indicators, strength
-from service.contract.columns import TIME_PARTS
 
 Bools = npt.NDArray[np.bool_]
 

@@ -13,10 +13,10 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from record.clock import from_micros
 from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.data.variable import Floats, Variable, spread, variables
 from retrain.guards.relation import MOST_ROWS, indicators, strength
-from service.clock import from_micros
 
 # A picture of so many rows is that of all of them.
 PROFILED_ROWS = 50_000

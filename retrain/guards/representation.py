@@ -14,13 +14,13 @@ from datetime import datetime
 
 from scipy.stats import binom
 
+from record.contract.frame import json_value
+from record.contract.schema import canonical_class
+from record.log.window import log_span, sample_span
+from record.record import Record
+from record.settings import Settings
 from retrain.data.dataset import Dataset
 from retrain.guards.finding import Finding
-from service.contract.frame import json_value
-from service.log.window import log_span, sample_span
-from service.record import Record
-from service.schema import canonical_class
-from service.settings import Settings
 
 # Of what its share in the population lets expect: a fifth less is what "four fifths" rules of fairness take note of.
 ENOUGH = 0.8

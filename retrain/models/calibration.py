@@ -18,8 +18,8 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 from sklearn.base import BaseEstimator
 
+from record.contract.losses import SMALLEST, log_losses
 from retrain.models.fitting import predict_encoded
-from retrain.models.losses import SMALLEST, log_losses
 
 Floats = npt.NDArray[np.float64]
 Learner = Callable[[Floats, npt.NDArray[Any]], tuple[float, float]]  # from answers and classes to temperature and bias

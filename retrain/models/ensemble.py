@@ -9,8 +9,8 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import Pipeline
 
+from record.contract.schema import Arrays
 from retrain.models.fitting import fit_estimator, predict_encoded
-from service.schema import Arrays
 
 Floats = npt.NDArray[np.float64]
 

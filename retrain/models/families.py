@@ -21,11 +21,11 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from record.contract.schema import Task
 from retrain.features.encoding import LinearEncoder, TreeEncoder
 from retrain.models.configuration import Configuration, Family
 from retrain.models.light_boosting import LightBoosting
 from retrain.models.log_target import LogTarget
-from service.schema import Task
 
 # Parameters of the encoder, not of the estimator.
 ENCODING = ("min_count", "categories", "numbers", "dates", "texts")

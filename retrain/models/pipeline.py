@@ -10,13 +10,13 @@ import numpy.typing as npt
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
+from record.contract.schema import Arrays, Task
 from retrain.features.encoding import TreeEncoder
 from retrain.models.calibration import Calibrated, bare
 from retrain.models.configuration import Configuration
 from retrain.models.ensemble import AsDecoded, Ensemble
 from retrain.models.families import encoder, estimator
 from retrain.models.fitting import fit_estimator, predict_encoded
-from service.schema import Arrays, Task
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from service.contract.operating_point import OperatingPoint, said_classes
-from service.schema import Schema
+from record.contract.operating_point import OperatingPoint, said_classes
+from record.contract.schema import Schema
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from record.pages.page import pictures
+from record.pages.plot import Plot, shortened, span
 from retrain.evaluation.dependence import Dependence
 from retrain.evaluation.metrics import Interval
 from retrain.report.forest import ForestRow, forest
-from retrain.report.page import pictures
-from retrain.report.plot import Plot, shortened, span
 
 SHOWN_FEATURES = 20
 _YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from retrain.report.plot import round_ticks, shortened, span, tick_text
+from record.pages.plot import round_ticks, shortened, span, tick_text
 
 _NAMES, _TEXTS, _ROW = 190, 100, 21
 

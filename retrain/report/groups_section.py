@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from record.pages.page import figure, pictures
 from retrain.evaluation.fairness import Group, Rate
 from retrain.evaluation.slices import HoldoutSlice
 from retrain.report.forest import ForestRow, forest
-from retrain.report.page import figure, pictures
 
 _TITLES = {
     "selection_rate": "Selection rate",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from record.pages.page import contents, figure, render_page, section, table
 from retrain.evaluation.examination import Examination
 from retrain.evaluation.insight import Insight
 from retrain.evaluation.metrics import LOWER_IS_BETTER
@@ -13,7 +14,6 @@ from retrain.guards.profile import Profile
 from retrain.report.behaviour_section import dependence_pictures, importance_picture
 from retrain.report.data_section import findings_list
 from retrain.report.groups_section import fairness_tables, slices_picture
-from retrain.report.page import contents, figure, render_page, section, table
 from retrain.report.performance_section import classification_pictures, regression_pictures
 from retrain.report.profile_page import profile_parts
 from retrain.report.search_section import params_text, search_pictures

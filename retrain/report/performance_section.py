@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from record.pages.page import figure, pictures
+from record.pages.plot import Plot, span
 from retrain.evaluation.costs import CostReport
 from retrain.evaluation.curves import ClassCurves, Residuals
 from retrain.evaluation.insight import Insight
 from retrain.evaluation.learning_curve import LearningCurve
-from retrain.report.page import figure, pictures
-from retrain.report.plot import Plot, span
 
 UNIT = (0.0, 1.0)
 SHOWN_CLASSES = 12  # of a confusion matrix; a table of more is not read

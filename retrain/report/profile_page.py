@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from record.pages.charts import bars
+from record.pages.page import render_page, section, table
 from retrain.guards.profile import ColumnProfile, Profile
-from retrain.report.charts import bars
 from retrain.report.data_section import findings_list
-from retrain.report.page import render_page, section, table
 from retrain.report.profile_charts import against_target, histogram, missing_grid, over_time, shares_bars
 
 SHOWN_COLUMNS = 24  # in pictures; the others stand in the table

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from retrain.report.page import pictures, table
-from retrain.report.plot import Plot, span
+from record.pages.page import pictures, table
+from record.pages.plot import Plot, span
 
 Trials = Sequence[Mapping[str, Any]]
 

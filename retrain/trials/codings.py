@@ -7,13 +7,13 @@ from typing import Any, get_args
 
 from sklearn.pipeline import Pipeline
 
+from record.configuration.loop_sections import FeatureStage
+from record.contract.schema import Arrays, ProblemSchema
 from retrain.features.encoding import LinearEncoder, TreeEncoder
 from retrain.features.words import text_places
 from retrain.models.calibration import bare
 from retrain.models.configuration import Family
 from retrain.models.families import SMOOTH
-from service.configuration.loop_sections import FeatureStage
-from service.schema import Arrays, ProblemSchema
 
 STAGES: tuple[FeatureStage, ...] = get_args(FeatureStage)
 

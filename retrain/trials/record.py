@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.canonical import canonical_json
+from record.canonical import canonical_json
 
 FILE = "trials.jsonl"
 FOLDER = ".runs"

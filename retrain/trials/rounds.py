@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
+from record.contract.losses import log_losses
 from retrain.models.configuration import Configuration, Family
 from retrain.models.families import MOST_EPOCHS
 from retrain.models.fitting import dense, predict_encoded
 from retrain.models.log_target import LogTarget
-from retrain.models.losses import log_losses
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from record.contract.losses import SMALLEST
 from retrain.models.configuration import Configuration, Member
-from retrain.models.losses import SMALLEST
 
 Floats = npt.NDArray[np.float64]
 

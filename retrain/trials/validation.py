@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from record.contract.losses import log_losses
 from retrain.data.dataset import Dataset
 from retrain.models.configuration import Configuration
 from retrain.models.families import FORESTS, encoder, estimator
 from retrain.models.fitting import fit_estimator, predict_encoded
-from retrain.models.losses import log_losses
 from retrain.trials.rounds import IN_ROUNDS, Rows, Watched, most_rounds, watch
 from retrain.trials.stopping import hopeless
 

@@ -20,9 +20,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.contract.columns import TIME_PARTS
-from service.contract.decoder import Arrays
-from service.schema import ProblemSchema
+from record.contract.columns import TIME_PARTS
+from record.contract.decoder import Arrays
+from record.contract.schema import ProblemSchema
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

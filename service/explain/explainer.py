@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from service.artifact import Manifest, verify
+from record.artifact import Manifest, verify
+from record.contract.schema import Arrays, Decoder, native_class
+from record.errors import NotFound, Overloaded, RingsideError
+from record.log_lines import log_line
 from service.champion import ServedModel
-from service.errors import NotFound, Overloaded, RingsideError
 from service.explain.attribution import FeaturePlaces, attribute, background_rows, feature_places
-from service.log_lines import log_line
-from service.schema import Arrays, Decoder, native_class
 
 METHOD = "interventional Shapley values"
 # As much as an answer may wait: loading and 40,000 rows take 1 s, on a busy machine some more.

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from service.canonical import plain
-from service.errors import NotFound
-from service.event_log import RecordedEvent
+from record.bouts.bout import Bout
+from record.canonical import plain
+from record.errors import NotFound
+from record.event_log import RecordedEvent
+from record.log.labels import read_labels
+from record.logged import LoggedRow
+from record.versions.role_history import RoleChange
 from service.explain.explainer import Question
-from service.log.labels import read_labels
-from service.logged import LoggedRow
-from service.store.bout import Bout
-from service.store.role_history import RoleChange
 
 if TYPE_CHECKING:
-    from service.record import Record
-    from service.settings import Settings
+    from record.record import Record
+    from record.settings import Settings
 
 Attribute = Callable[[Question], dict[str, Any]]
 

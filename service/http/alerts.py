@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.canonical import canonical_json
-from service.errors import InvalidRecord
-from service.events import AlertReceived, Event
-from service.store.requests import Asked, Requests
+from record.canonical import canonical_json
+from record.errors import InvalidRecord
+from record.events import AlertReceived, Event
+from record.work.requests import Asked, Requests
 
 ACTION: Final = "action"  # the label by which an alert asks for something
 RETRAIN: Final = "retrain"

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from difflib import get_close_matches
 from typing import Any, Final
 
-from service.errors import InvalidJson, InvalidRecord, Overloaded, TooLarge
+from record.errors import InvalidJson, InvalidRecord, Overloaded, TooLarge
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 DEEPEST: Final = 20  # levels of nesting; a predict request has four

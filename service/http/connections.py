@@ -18,7 +18,7 @@ import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.log_lines import log_line
+from record.log_lines import log_line
 
 if TYPE_CHECKING:
     from service.http.fast_lane import FastLane

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.canonical import plain
-from service.contract.decoder import Decoder
-from service.errors import InvalidLabel, InvalidRecord, NoChampion
+from record.canonical import plain
+from record.contract.decoder import Decoder
+from record.errors import InvalidLabel, InvalidRecord, NoChampion
+from record.logged import LabelGiven
+from record.versions.model_version import ModelVersion
+from record.versions.role_history import RoleChange
 from service.explain.explainer import explain_apart
 from service.explain.explanation import explanation
 from service.http.alerts import read_alerts, take_alerts
 from service.http.bodies import expect_keys, expect_reason
 from service.http.replies import Reply, json_reply
 from service.http.scrape import scrape
-from service.logged import LabelGiven
 from service.predict import LONGEST_ID
 from service.status import status
-from service.store.model_version import ModelVersion
-from service.store.role_history import RoleChange
 
 if TYPE_CHECKING:
     from service.worker import Worker

@@ -14,14 +14,14 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from service.errors import Overloaded, RingsideError
+from record.errors import Overloaded, RingsideError
 from service.http.bodies import ClientGone
 from service.http.connections import GuardedProtocol
 from service.http.endpoints import Call, read_time
 from service.http.fast_lane import FastLane, predict_reply
+from service.http.inference_protocol import infer
 from service.http.replies import CLIENT_GONE, Reply, failure_reply, late_reply
 from service.http.routes import ACTOR, AT, PREDICT, Rule, find_rule, metric_label, route_label
-from service.inference_protocol import infer
 
 if TYPE_CHECKING:
     from service.worker import Worker

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import msgspec
 
-from service.errors import InvalidJson, InvalidRecord, TooLarge
+from record.contract.schema import canonical_class
+from record.errors import InvalidJson, InvalidRecord, TooLarge
+from record.logged import Answer, new_id
 from service.http.bodies import expect_depth
 from service.http.json_body import parse_body
 from service.http.replies import JSON, NOT_LOGGED, Header, Reply, json_reply
 from service.http.tensors import RawBytes, Tensor, read_column
-from service.logged import Answer, new_id
 from service.predict import LONGEST_ID, Answered, Asked
-from service.schema import canonical_class
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
 OUTPUTS: Final = ("prediction", "probabilities")

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from service.errors import InvalidJson
+from record.errors import InvalidJson
 
 _DECODE = msgspec.json.Decoder().decode
 

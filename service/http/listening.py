@@ -20,7 +20,7 @@ from typing import Any, Final
 import uvicorn.config
 import uvloop
 
-from service.log_lines import log_line
+from record.log_lines import log_line
 
 # No more files or memory just now: connections wait in the socket's queue meanwhile, as under asyncio's own server.
 SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

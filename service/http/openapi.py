@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from service.contract.columns import Column
-from service.events import KINDS
+from record.contract.columns import Column
+from record.contract.schema import ProblemSchema, Schema, SeenColumn, native_class
+from record.events import KINDS
+from record.product_version import product_version
 from service.http.explanation_schema import EXPLAIN_QUERY, closed_object, explanation_schema
 from service.http.inference_schemas import protocol_schemas
 from service.http.replies import speaks_protocol
 from service.http.routes import RULES, Rule
-from service.product_version import product_version
-from service.schema import ProblemSchema, Schema, SeenColumn, native_class
 
 if TYPE_CHECKING:
     from service.worker import Worker

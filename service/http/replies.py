@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from service.errors import (
+from record.errors import (
     Absent,
     Conflict,
     Forbidden,
@@ -21,7 +21,7 @@ from service.errors import (
     Unauthorized,
     Unavailable,
 )
-from service.log_lines import log_line
+from record.log_lines import log_line
 
 Header = tuple[bytes, bytes]
 JSON: Final[Header] = (b"content-type", b"application/json")

@@ -18,18 +18,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from service import inference_protocol
-from service.errors import InvalidRecord, LogUnavailable, NotFound, Overloaded, RingsideError
-from service.http import endpoints
+from record.errors import InvalidRecord, LogUnavailable, NotFound, Overloaded, RingsideError
+from record.log_lines import log_line
+from service.http import endpoints, inference_protocol
 from service.http.bodies import expect_depth
 from service.http.endpoints import Call
 from service.http.json_body import parse_body
 from service.http.replies import Reply, WrongMethod, error_reply, fault_reply
-from service.log_lines import log_line
 from service.metrics import OTHER
 
 if TYPE_CHECKING:
-    from service.configuration.sections import TokenRole
+    from record.configuration.sections import TokenRole
     from service.worker import Worker
 
 Handler = Callable[["Worker", Call], Reply]

@@ -20,12 +20,12 @@ from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.database import Database
-from service.events import KINDS
-from service.log_lines import log_line
-from service.metric_families import FAMILIES, RUNS, Family
+from record.db.database import Database
+from record.db.tables import events, model_versions, roles, runs, samples
+from record.events import KINDS
+from record.log_lines import log_line
+from record.metric_families import FAMILIES, RUNS, Family
 from service.metrics import WorkerMetrics
-from service.store.tables import events, model_versions, roles, runs, samples
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # set by BentoML for its workers
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from service.errors import InvalidJson, InvalidRecord
+from record.errors import InvalidJson, InvalidRecord
 from service.http.json_body import parse_body
 
 Values = list[Any]  # str, int, float, bool or None, as they stand in a JSON record

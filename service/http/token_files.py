@@ -9,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from service.configuration.sections import TokenRole
-from service.errors import SettingsError
+from record.configuration.sections import TokenRole
+from record.errors import SettingsError
 
 # Who calls, and what each may do. The name is the actor in the audit trail, and the file's.
 CALLERS: Final[Mapping[str, tuple[TokenRole, ...]]] = {

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from service.record import open_record
-from tests.service.models import register_model
+from record.record import open_record
+from tests.record.models import register_model
 from tests.service.serving import ROLES, LiveService, live_service, tokens, wait_ready, write_config
 
 ROOT = Path(__file__).parent.parent.parent

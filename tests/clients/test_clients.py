@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.clients.conftest import Caller
-from tests.service.models import record_of
+from tests.record.models import record_of
 from tests.service.serving import LiveService, bearer
 
 RECORDS = [record_of(500.0, "AA", "one"), record_of(None, "UA", "two"), record_of(0.1, "ZZ", "naïve ☕")]

@@ -10,7 +10,7 @@ import pytest
 from dashboards.board import board_json
 from dashboards.build import BOARDS as MADE
 from dashboards.build import FOLDER
-from service.events import KINDS
+from record.events import KINDS
 from service.http.routes import RULES as ROUTES
 from tests.dashboards.promtool import alerts
 from tests.dashboards.queries import BOARDS, panels

@@ -14,7 +14,7 @@ import yaml
 
 from dashboards.prepare import IMAGE_USER, KEEPERS, prepare
 from dashboards.runbook import PAGE
-from service.settings import load_settings
+from record.settings import load_settings
 from tests.dashboards.promtool import DASHBOARDS
 
 ROOT = DASHBOARDS.parent

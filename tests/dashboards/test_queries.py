@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from service.metric_families import FAMILIES
+from record.metric_families import FAMILIES
 from tests.dashboards.promtool import need, rules, run
 from tests.dashboards.queries import all_queries, annotation_queries, filled, panel_queries
 

@@ -24,13 +24,13 @@ import pytest
 import sqlalchemy as sa
 
 from monitoring.housekeeping import keep_house
+from record.db.tables import model_versions, requests, runs
+from record.record import Record, open_record
 from service.http.token_files import LIST, make_tokens
-from service.record import Record, open_record
-from service.store.tables import model_versions, requests, runs
 from tests.dashboards.promtool import alerts, need, rules
 from tests.dashboards.queries import annotation_queries, filled, panel_queries
 from tests.dashboards.stack import Alertmanager, Prometheus, alertmanager, prometheus, shortened
-from tests.service.models import record_of, register_model
+from tests.record.models import record_of, register_model
 from tests.service.serving import LiveService, live_service, wait_ready, write_config
 from tests.waiting import wait_until
 from tests.watching import watcher_process

@@ -15,9 +15,9 @@ from examples.flights.replay import Tally
 from examples.flights.scoring import Judged, auc, in_force, log_loss
 from examples.flights.summary import HEADS, Story, Summary, beaten, month_rows, price, promises, told
 from examples.flights.timeline import evidence_share, sentence
-from service.event_log import RecordedEvent
-from service.store.bout import Bout
-from service.store.model_version import ModelVersion
+from record.bouts.bout import Bout
+from record.event_log import RecordedEvent
+from record.versions.model_version import ModelVersion
 
 AT = datetime(2013, 6, 1, tzinfo=UTC)
 

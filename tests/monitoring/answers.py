@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from monitoring.quality.cohort import Cohort, cohort_of
-from service.logged import MaturedRow
-from service.schema import Column, ProblemSchema, Schema
+from record.contract.schema import Column, ProblemSchema, Schema
+from record.logged import MaturedRow
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
 COLUMNS = (

@@ -20,15 +20,15 @@ from onnx import TensorProto, helper
 from monitoring.bout import open_due_bouts, settle_bouts
 from monitoring.promotion import PromotionDecision
 from monitoring.shadow import Shadow
+from record.bouts.bout import Bout
+from record.contract.columns import Column
+from record.contract.schema import ProblemSchema, Schema, SeenColumn
+from record.log.labels import add_labels
+from record.logged import Batch, LabelGiven, LogEntry
+from record.record import Record, open_record
+from record.settings import Settings, load_settings
+from record.versions.model_version import ModelVersion
 from service.champion import ServedModel
-from service.contract.columns import Column
-from service.log.labels import add_labels
-from service.logged import Batch, LabelGiven, LogEntry
-from service.record import Record, open_record
-from service.schema import ProblemSchema, Schema, SeenColumn
-from service.settings import Settings, load_settings
-from service.store.bout import Bout
-from service.store.model_version import ModelVersion
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 HORIZON = timedelta(hours=1)

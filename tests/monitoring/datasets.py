@@ -12,8 +12,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from monitoring.windows import Window, reference_window
-from service.configuration.inspection import inspect
-from service.schema import Decoder, ProblemSchema, Schema, seen_columns
+from record.configuration.inspection import inspect
+from record.contract.schema import Decoder, ProblemSchema, Schema, seen_columns
 
 
 def parametrize_tables(metafunc: pytest.Metafunc) -> None:

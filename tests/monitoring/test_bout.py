@@ -21,10 +21,10 @@ from monitoring.bout import settle_bouts
 from monitoring.bouts.design import spent_alpha
 from monitoring.bouts.look import examine
 from monitoring.evidence import e_values
-from service.errors import RoleConflict, StaleLease
-from service.store.bout import Bout, ShadowScore
-from service.store.leases import Fence
-from service.store.tables import bouts as bouts_table
+from record.bouts.bout import Bout, ShadowScore
+from record.db.tables import bouts as bouts_table
+from record.errors import RoleConflict, StaleLease
+from record.work.leases import Fence
 from tests.monitoring.arena import HORIZON, START, Arena, brier, logistic
 
 SECOND = timedelta(seconds=1)
@@ -389,8 +389,8 @@ import os, sys
 from datetime import datetime
 from pathlib import Path
 from monitoring.bout import settle_bouts
-from service.record import open_record
-from service.settings import load_settings
+from record.record import open_record
+from record.settings import load_settings
 for step, folder in enumerate(sys.argv[2:], start=1):
     if (pid := os.fork()) == 0:
         os.environ["RINGSIDE_FAIL_AT"] = str(step)

@@ -12,7 +12,7 @@ import pytest
 from monitoring.bouts.design import Design, spent_alpha
 from monitoring.evidence import Interval
 from monitoring.promotion import Guardrail, Look, PromotionDecision, decide
-from service.configuration.loop_sections import PromotionSettings
+from record.configuration.loop_sections import PromotionSettings
 
 OPENED = datetime(2013, 3, 1, tzinfo=UTC)
 NOW = OPENED + timedelta(days=8)

@@ -9,7 +9,7 @@ import pytest
 
 from monitoring.schedule import Every
 from monitoring.scheduler import Cron, Ticker
-from service.errors import SettingsError
+from record.errors import SettingsError
 
 
 def at(text: str) -> datetime:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from monitoring.settings_trail import chosen, say_settings
-from service.record import Record, open_record
-from service.settings import Settings, load_settings
-from service.store.leases import Fence
+from record.record import Record, open_record
+from record.settings import Settings, load_settings
+from record.work.leases import Fence
 from tests.monitoring.arena import TOML
 
 SECRET = "s3cr3t"

@@ -22,14 +22,14 @@ from monitoring.bouts.shadow_pool import ShadowPool, shadow_command
 from monitoring.bouts.shadow_report import caught_up, report_shadow
 from monitoring.bouts.shadow_scorer import ShadowScorer, sampled
 from monitoring.shadow import LEASE_LOST
-from service.clock import ManualClock
-from service.database import Database
-from service.event_log import EventLog
-from service.logged import Batch, Cursor, LogEntry
-from service.prediction_log import PredictionLog
-from service.store.bout import Bout, ShadowScore
-from service.store.bouts import Bouts
-from service.store.tables import bouts
+from record.bouts.bout import Bout, ShadowScore
+from record.bouts.bouts import Bouts
+from record.clock import ManualClock
+from record.db.database import Database
+from record.db.tables import bouts
+from record.event_log import EventLog
+from record.logged import Batch, Cursor, LogEntry
+from record.prediction_log import PredictionLog
 from tests.monitoring.arena import START, Arena, logistic
 from tests.waiting import wait_until
 from tests.watching import stop_between_writes

@@ -11,7 +11,7 @@ import pytest
 
 from monitoring.price import Stakes, price
 from monitoring.trigger import Ask, Trigger, TriggerFacts, decide, worth_saying
-from service.configuration.loop_sections import RetrainSettings
+from record.configuration.loop_sections import RetrainSettings
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
 SETTINGS = RetrainSettings(cooldown=timedelta(days=1), min_new_labels=100, max_age=timedelta(days=90), new_rows=0)

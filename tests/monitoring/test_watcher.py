@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from service.clock import machine_now
-from service.store.leases import Fence
-from service.store.tables import runs
+from record.clock import machine_now
+from record.db.tables import runs
+from record.work.leases import Fence
 from tests.monitoring.arena import START, TOML
 from tests.monitoring.watch_house import WatchHouse
 

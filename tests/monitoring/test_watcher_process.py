@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from service.record import Record
-from service.store.leases import Lease
+from record.record import Record
+from record.work.leases import Lease
 from tests.monitoring.arena import TOML
 from tests.monitoring.watch_house import WatchHouse
 from tests.waiting import wait_until

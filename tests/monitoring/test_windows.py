@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from monitoring.windows import SAMPLED_ROWS, Window, current_window, reference_window
-from service.clock import ManualClock
-from service.database import Database
-from service.log.window import log_span
-from service.prediction_log import Batch, LogEntry, PredictionLog, new_id
-from service.schema import MISSING, Column, Decoder, ProblemSchema, Schema
+from record.clock import ManualClock
+from record.contract.schema import MISSING, Column, Decoder, ProblemSchema, Schema
+from record.db.database import Database
+from record.log.window import log_span
+from record.prediction_log import Batch, LogEntry, PredictionLog, new_id
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
 SCHEMA = Schema(

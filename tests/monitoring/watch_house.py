@@ -22,11 +22,11 @@ from monitoring.retraining import Retraining
 from monitoring.scheduler import Cron
 from monitoring.shadow import Shadow
 from monitoring.watcher import Watcher
-from service.event_log import RecordedEvent
-from service.record import Record
-from service.store.bout import Bout
-from service.store.leases import Fence
-from service.store.run import Run
+from record.bouts.bout import Bout
+from record.event_log import RecordedEvent
+from record.record import Record
+from record.work.leases import Fence
+from record.work.run import Run
 from tests.monitoring.arena import SCHEMA, START, Arena, logistic
 
 

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from service.clock import ManualClock
-from service.database import Database
-from service.record import Record
-from service.settings import Settings, load_settings
+from record.clock import ManualClock
+from record.db.database import Database
+from record.record import Record
+from record.settings import Settings, load_settings
 from tests.records import record_on
 
 Kind = Literal["binary", "several", "regression"]

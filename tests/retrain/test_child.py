@@ -18,16 +18,16 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from record.clock import machine_now
+from record.db.database import Database
+from record.db.tables import runs
+from record.errors import RunActive, SettingsError
+from record.work.runs import MOST_RESUMES
 from retrain.__main__ import NICE
 from retrain.child import RetrainChild, run_for_command, run_supervised, tree_bytes
 from retrain.job import run
 from retrain.reproduction import reproduce
 from retrain.trials.record import FILE, run_folder
-from service.clock import machine_now
-from service.database import Database
-from service.errors import RunActive, SettingsError
-from service.store.runs import MOST_RESUMES
-from service.store.tables import runs
 from tests.retrain.problems import Project, make_project, write_settings
 from tests.waiting import wait_until
 
@@ -253,8 +253,8 @@ def test_a_run_does_not_outlive_its_parent(endless: Project) -> None:
     program = f"""
         from pathlib import Path
         from retrain.child import RetrainChild
-        from service.record import open_record
-        from service.settings import load_settings
+        from record.record import open_record
+        from record.settings import load_settings
         settings = load_settings(Path({str(endless.settings.path)!r}))
         record = open_record(settings)
         child = RetrainChild.start(settings, record, record.runs.get({run_id!r}), None)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
+from record.clock import ManualClock
+from record.configuration.inspection import inspect, render_toml
+from record.db.database import Database
+from record.settings import load_settings
 from retrain.job import run
 from service.champion import ServedModel
-from service.clock import ManualClock
-from service.configuration.inspection import inspect, render_toml
-from service.database import Database
-from service.settings import load_settings
 from tests.records import record_on
 from tests.retrain.problems import START
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from record.db.database import Database
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.division import ENOUGH_FRESH_ROWS, split
-from service.database import Database
 from tests.retrain.problems import make_project
 
 ROWS = 5000

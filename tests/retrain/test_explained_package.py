@@ -12,15 +12,15 @@ import numpy.typing as npt
 import pytest
 from sklearn.pipeline import Pipeline
 
+from record.artifact import ArtifactStore, verify
+from record.contract.schema import Arrays
 from retrain.data.dataset import Dataset
 from retrain.models.configuration import FAMILIES, Configuration, Member
 from retrain.models.pipeline import build, fit, predict
 from retrain.package import package
-from service.artifact import ArtifactStore, verify
 from service.champion import ServedModel
 from service.explain.attribution import feature_places
 from service.explain.explainer import Question, explain, read_background
-from service.schema import Arrays
 from tests.retrain.problems import Kind
 from tests.retrain.test_package import SMALL, learnable
 

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from record.contract.schema import Decoder
+from record.db.database import Database
+from record.errors import DataError, StaleLease
+from record.logged import Batch, LabelGiven, LogEntry
+from record.work.leases import Fence
 from retrain.data.rows import read_rows
 from retrain.job import RunResult, run
 from service.champion import ServedModel
-from service.database import Database
-from service.errors import DataError, StaleLease
-from service.logged import Batch, LabelGiven, LogEntry
-from service.schema import Decoder
-from service.store.leases import Fence
 from tests.retrain.problems import START, Kind, Project, make_frame, make_project
 
 ONE_TRIAL: Mapping[str, Mapping[str, Any]] = {"retrain": {"trials": 1, "families": ["linear"]}}

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from record.db.database import Database
+from record.errors import DataError, UnknownVersion
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.job import RunResult, run
 from retrain.models.configuration import FAMILIES
 from retrain.reproduction import reproduce
-from service.database import Database
-from service.errors import DataError, UnknownVersion
 from tests.retrain.problems import Project, make_frame, make_project, write_settings
 
 BOOSTING: Mapping[str, Any] = {"trials": 1, "families": ["gradient_boosting"]}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from record.errors import DataError
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
@@ -24,7 +25,6 @@ from retrain.trials.codings import STAGES, applicable
 from retrain.trials.record import TrialRecord
 from retrain.trials.trial import Limits
 from retrain.trials.validation import Judged, Validation, folds
-from service.errors import DataError
 from tests.retrain.problems import Kind, make_frame, write_settings
 
 ALL = FAMILIES

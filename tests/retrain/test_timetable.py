@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from record.db.database import Database
 from retrain.job import run
 from retrain.timetable import Clocks, Timetable
-from service.database import Database
 from tests.retrain.problems import make_project
 
 BUDGET = 60.0

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from record.db.database import Database
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
@@ -19,7 +20,6 @@ from retrain.division import split
 from retrain.job import run
 from retrain.reproduction import reproduce
 from retrain.window import Window, WindowDecision, champions_window, choose_window
-from service.database import Database
 from tests.retrain.problems import Kind, Project, make_frame, make_project, write_settings
 
 ROWS = 4_000

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import uvicorn
 
+from record.settings import Settings, load_settings
 from service.http.connections import guard_connections
 from service.http.front import Front
 from service.http.routes import application
-from service.settings import Settings, load_settings
 from service.worker import Worker
 
 

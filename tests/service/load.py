@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from tests.service.models import record_of
+from tests.record.models import record_of
 
 
 class Load:

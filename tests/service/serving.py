@@ -21,9 +21,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
+from record.settings import Settings, load_settings
 from service.http.front import Front
 from service.http.routes import application
-from service.settings import Settings, load_settings
 from service.worker import Worker
 from tests.waiting import wait_until
 
@@ -52,7 +52,7 @@ def bearer(name: str) -> dict[str, str]:
 
 
 def make_settings(folder: Path, sections: Mapping[str, Any] | None = None) -> Settings:
-    """Settings for the tiny model of `tests.service.models`, with what `sections` say besides."""
+    """Settings for the tiny model of `tests.record.models`, with what `sections` say besides."""
     problem = {"name": "flights", "task": "classification", "target": "arrival", "positive_class": "late"}
     return Settings(folder=folder, **{"problem": problem, **(sections or {})})
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from record.configuration.sections import ServeSettings, Token
+from record.errors import Forbidden, SettingsError, Unauthorized
 from service.auth import ANONYMOUS, Gate, Refusals
-from service.configuration.sections import ServeSettings, Token
-from service.errors import Forbidden, SettingsError, Unauthorized
 from service.http.routes import RULES, Rule
 from service.worker import Worker
 from tests.service.serving import ROLES, SECRETS, Client, bearer, make_settings, running, tokens

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from service.artifact import ArtifactStore
+from record.artifact import ArtifactStore
+from record.contract.schema import Decoder
+from record.errors import ArtifactError, NoChampion
+from record.record import Record, open_record
 from service.champion import Champion, LoadRefused, OnnxScorer, Scores, ServedModel, Switched
-from service.contract.wording import Wording
-from service.errors import ArtifactError, NoChampion
-from service.record import Record, open_record
-from service.schema import Decoder
-from tests.service.models import POISON, Task, answer, make_model, make_schema, record_of, register_model, write_model
+from service.wording import Wording
+from tests.record.models import POISON, Task, answer, make_model, make_schema, record_of, register_model, write_model
 from tests.service.serving import make_settings
 
 RECORDS = [

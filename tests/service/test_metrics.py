@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.events import KINDS, BoutDecided, ModelRolledBack
+from record.events import KINDS, BoutDecided, ModelRolledBack
+from record.metric_families import FAMILIES
 from service.http.scrape import reap_dead_workers, scrape
-from service.metric_families import FAMILIES
 from service.metrics import MOST_CLASSES, WorkerMetrics
 from service.worker import Worker
-from tests.service.models import record_of, register_model
+from tests.record.models import record_of, register_model
 from tests.service.serving import Client, make_settings, running
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)

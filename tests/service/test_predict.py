@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from record.errors import InvalidRecord
 from service import predict
-from service.errors import InvalidRecord
 from service.predict import read_asked
 
 COUNT = 10_000

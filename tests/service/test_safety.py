@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.database import Database
-from service.errors import Overloaded
+from record.db.database import Database
+from record.errors import Overloaded
 from service.http.bodies import MOST_BODIES, BodyReader
 from service.http.routes import RULES, Rule, metric_label
 from service.worker import Worker
-from tests.service.models import answer, record_of, register_model
+from tests.record.models import answer, record_of, register_model
 from tests.service.serving import Client, bearer, make_settings, running, tokens
 
 MOST_SERIES = 2_000

@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
+from record.record import open_record
 from service.http.routes import RULES
-from service.record import open_record
-from tests.service.log.test_log_failure import hanging
-from tests.service.models import record_of, register_model
+from tests.record.log.test_log_failure import hanging
+from tests.record.models import record_of, register_model
 from tests.service.serving import LiveService, bearer, live_service, tokens, wait_ready, write_config
 from tests.waiting import wait_until
 

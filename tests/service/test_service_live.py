@@ -20,9 +20,9 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.logged import Cursor
-from service.record import Record, open_record
-from tests.service.models import answer, record_of, register_model
+from record.logged import Cursor
+from record.record import Record, open_record
+from tests.record.models import answer, record_of, register_model
 from tests.service.serving import LiveService, bearer, live_service, tokens, wait_ready, write_config
 from tests.waiting import wait_until
 

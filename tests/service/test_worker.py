@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from service.errors import LogUnavailable
-from service.event_log import EventLog
-from service.record import open_record
+from record.errors import LogUnavailable
+from record.event_log import EventLog
+from record.record import open_record
 from service.worker import Worker
-from tests.service.models import register_model
+from tests.record.models import register_model
 from tests.service.serving import Client, bearer, make_settings, running, tokens
 from tests.waiting import wait_until
 

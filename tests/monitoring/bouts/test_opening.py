@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.log.labels import add_labels
-from service.logged import Batch, LabelGiven, LogEntry
-from service.prediction_log import PredictionLog
+from record.log.labels import add_labels
+from record.logged import Batch, LabelGiven, LogEntry
+from record.prediction_log import PredictionLog
 from tests.monitoring.arena import START, TOML, Arena, logistic
 
 REGRESSION = TOML.replace('"classification"', '"regression"')

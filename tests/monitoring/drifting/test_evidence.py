@@ -16,9 +16,9 @@ from monitoring.drifting.alarm import AlarmState, decide, line_weights
 from monitoring.drifting.check import DriftCheck
 from monitoring.drifting.evidence import line_of
 from monitoring.watcher import Watcher
-from service.artifact import REFERENCE_TIME
-from service.clock import to_micros
-from service.log.label_window import matured_labels
+from record.artifact import REFERENCE_TIME
+from record.clock import to_micros
+from record.log.label_window import matured_labels
 from tests.monitoring.arena import SCHEMA, START, logistic
 from tests.monitoring.test_watcher import DAILY
 from tests.monitoring.watch_house import WatchHouse

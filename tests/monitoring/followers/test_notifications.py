@@ -19,11 +19,11 @@ import pytest
 
 from monitoring.followers.notifications import compose
 from monitoring.followers.notifier import Notifier, Target, open_targets
-from service.configuration.loop_sections import NOTABLE, NotifySettings
-from service.errors import SettingsError
-from service.event_log import RecordedEvent
-from service.events import BoutDecided, Event, LabelsStopped, ModelPromoted, QualityDeclined, RetrainFailed
-from service.store.leases import Fence
+from record.configuration.loop_sections import NOTABLE, NotifySettings
+from record.errors import SettingsError
+from record.event_log import RecordedEvent
+from record.events import BoutDecided, Event, LabelsStopped, ModelPromoted, QualityDeclined, RetrainFailed
+from record.work.leases import Fence
 from tests.monitoring.arena import START, TOML
 from tests.monitoring.watch_house import WatchHouse
 

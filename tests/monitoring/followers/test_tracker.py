@@ -18,13 +18,13 @@ import pytest
 
 from monitoring.followers.mlflow_server import Metric, MlflowServer
 from monitoring.followers.tracker import MOST_REFUSALS, Tracker
+from record.artifact import verify
+from record.contract.schema import Decoder, Schema
+from record.db.database import Database
+from record.settings import Settings
+from record.work.leases import Fence
 from retrain.job import run as run_job
-from service.artifact import verify
 from service.champion import OnnxScorer
-from service.database import Database
-from service.schema import Decoder, Schema
-from service.settings import Settings
-from service.store.leases import Fence
 from tests.mlflow_server import ROOT, Gate, MlflowUnderTest, gate, mlflow_python, mlflow_server
 from tests.retrain.problems import Project, make_frame, make_project
 

@@ -17,7 +17,7 @@ from monitoring.inputs.contract_check import inspect_window
 from monitoring.inputs.domain_classifier import tell_apart
 from monitoring.inputs.finding import CHECKS, SEVERITIES
 from monitoring.inputs.page import link_pages, render_page
-from service.events import RecordsRefused
+from record.events import RecordsRefused
 from tests.monitoring.arena import START
 from tests.monitoring.inputs.test_contract_check import AS_OF, REFERENCE, schema_of, window
 from tests.monitoring.test_watcher import DAILY

@@ -11,7 +11,7 @@ import pytest
 from monitoring.quality.check import QualityCheck
 from monitoring.quality.cohorts import QualityCohorts, read_cohorts
 from monitoring.quality.subject import Subjects
-from service.settings import Settings
+from record.settings import Settings
 from tests.monitoring.arena import START
 from tests.monitoring.test_watcher import DAILY
 from tests.monitoring.watch_house import WatchHouse

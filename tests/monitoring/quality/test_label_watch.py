@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monitoring.quality.label_watch import LabelFacts, LabelWatch, labels_stopped, longest_silence
-from service.events import QualityChecked
+from record.events import QualityChecked
 from tests.monitoring.arena import START, Arena
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)

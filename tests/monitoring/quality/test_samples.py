@@ -6,8 +6,8 @@ from monitoring.quality.delays import DelayReport
 from monitoring.quality.observed import QualityReport
 from monitoring.quality.page import QualityFindings
 from monitoring.quality.samples import show_quality
-from service.database import Database
-from service.store.samples import Samples
+from record.db.database import Database
+from record.samples import Samples
 from tests.monitoring.answers import AS_OF
 
 

@@ -8,7 +8,7 @@ import pytest
 from monitoring.quality.groups import protected_groups
 from monitoring.quality.loss import Loss
 from monitoring.quality.slices import quality_slices
-from service.logged import MaturedRow
+from record.logged import MaturedRow
 from tests.monitoring.answers import flights, two
 
 BRIER = Loss("brier")

@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from record.contract.schema import Decoder
+from record.errors import DataError
+from record.prediction_log import MaturedRow
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.data.source import EVER, Span
-from service.errors import DataError
-from service.prediction_log import MaturedRow
-from service.schema import Decoder
 from tests.retrain.problems import START, Kind, make_frame, write_settings
 
 
@@ -251,7 +251,7 @@ def test_columns_that_nobody_named_are_found_in_the_data(tmp_path: Path) -> None
     (tmp_path / "ringside.toml").write_text(
         '[problem]\ntask = "classification"\ntarget = "outcome"\ntime_column = "at"\n[data]\nsource = "rows.parquet"\n'
     )
-    from service.settings import load_settings
+    from record.settings import load_settings
 
     settings = load_settings(tmp_path / "ringside.toml")
     problem = problem_schema(settings, None)

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from monitoring.change import ChangeWatch, changes
+from record.errors import DataError
+from record.settings import DataSettings, ProblemSettings, RetrainSettings, Settings
 from retrain.data.origin import PART_BYTES, WHOLE_BYTES, code_digest, source_digest
-from service.errors import DataError
-from service.settings import DataSettings, ProblemSettings, RetrainSettings, Settings
 
 PROBLEM = ProblemSettings(task="classification", target="y")
 

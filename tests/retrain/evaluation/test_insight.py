@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from record.contract.schema import Arrays
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
@@ -26,7 +27,6 @@ from retrain.evaluation.slices import holdout_slices
 from retrain.models.configuration import Configuration, Member
 from retrain.models.pipeline import build, fit, predict
 from retrain.recipe import Recipe
-from service.schema import Arrays
 from tests.retrain.problems import Kind, make_frame, write_settings
 
 Floats = npt.NDArray[np.float64]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, r2_score, roc_auc_score
 
+from record.contract.losses import bout_losses
 from retrain.evaluation.metrics import Interval, compare, evaluate, loss_scale, permutation_importance
-from retrain.models.losses import bout_losses
 
 GENERATOR = np.random.default_rng(0)
 Y = (GENERATOR.random(3_000) < 0.3).astype(np.int64)

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
+from record.contract.columns import TIME_PARTS
+from record.contract.schema import Arrays, Column, Decoder, ProblemSchema
 from retrain.export.date_graph import cycles
 from retrain.export.encoder_graph import tree_features
 from retrain.export.graph import to_onnx
@@ -22,8 +24,6 @@ from retrain.models.configuration import Configuration, Family
 from retrain.models.pipeline import build, fit, predict
 from retrain.package import read_estimator
 from service.champion import OnnxScorer
-from service.contract.columns import TIME_PARTS
-from service.schema import Arrays, Column, Decoder, ProblemSchema
 from tests.retrain.export.test_encoder_graph import DECODED
 
 TIMES = ("ordered", "sent", "paid")

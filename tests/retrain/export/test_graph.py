@@ -11,11 +11,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from record.contract.schema import MISSING, Arrays, Task
 from retrain.export.graph import to_onnx
 from retrain.models.configuration import FAMILIES, Configuration, Family
 from retrain.models.pipeline import build, fit, predict
 from service.champion import OnnxScorer
-from service.schema import MISSING, Arrays, Task
 
 CODINGS = [
     {"categories": "ordered", "numbers": "combined"},

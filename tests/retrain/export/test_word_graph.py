@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
+from record.contract.schema import MISSING, Arrays
 from retrain.export.encoder_graph import tree_features
 from retrain.export.graph import to_onnx
 from retrain.export.nodes import Graph
@@ -19,7 +20,6 @@ from retrain.models.configuration import Configuration, Family
 from retrain.models.pipeline import build, fit, predict
 from retrain.package import read_estimator
 from service.champion import OnnxScorer
-from service.schema import MISSING, Arrays
 from tests.retrain.features.test_words import FIELDS, JOBS, RANKS, titles
 
 WORDS = st.one_of(

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from record.contract.schema import Arrays, Column, Decoder, ProblemSchema
 from retrain.features.dates import HARMONICS, Dates
 from retrain.models.configuration import Configuration, Family
 from retrain.models.pipeline import build, fit, predict
-from service.schema import Arrays, Column, Decoder, ProblemSchema
 
 PROBLEM = ProblemSchema(
     "regression",

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 from scipy import sparse
 
+from record.contract.schema import Arrays
 from retrain.features.encoding import LinearEncoder, TreeEncoder
 from retrain.features.levels import Levels, level_limit
-from service.schema import Arrays
 
 
 def column(values: list[str]) -> npt.NDArray[np.object_]:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from record.contract.schema import MISSING, Arrays
 from retrain.features.words import MOST_WORDS, Words, text_places, words_of
 from retrain.models.configuration import Configuration, Family
 from retrain.models.pipeline import build, fit, predict
-from service.schema import MISSING, Arrays
 
 RANKS = ["junior", "senior", "chief", "interim", "deputy"]
 FIELDS = ["data", "press", "field", "night", "store", "law"]

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from record.db.database import Database
+from record.logged import Batch, LogEntry
 from retrain.guards.inspection import DataRefused
 from retrain.guards.representation import read_populations
 from retrain.job import run
-from service.database import Database
-from service.logged import Batch, LogEntry
 from tests.retrain.problems import START, Project, make_frame, make_project
 
 ONE_TRIAL = {"trials": 1, "families": ["linear"]}

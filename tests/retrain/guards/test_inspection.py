@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from record.configuration.loop_sections import GuardSettings
+from record.contract.schema import Decoder
+from record.prediction_log import MaturedRow
+from record.settings import Settings
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.guards.finding import Finding
 from retrain.guards.inspection import DataRefused, GuardContext, inspect_data, refuse
 from retrain.guards.representation import Population
-from service.configuration.loop_sections import GuardSettings
-from service.prediction_log import MaturedRow
-from service.schema import Decoder
-from service.settings import Settings
 from tests.retrain.problems import START, Kind, make_frame, write_settings
 
 ROWS = 1_000

@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
+from record.configuration.inspection import inspect, render_toml
+from record.settings import load_settings
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.guards.inspection import GuardContext, inspect_data
 from retrain.guards.profile import profile_data
 from retrain.report.profile_page import render_profile
-from service.configuration.inspection import inspect, render_toml
-from service.settings import load_settings
 
 pytestmark = pytest.mark.data
 

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from record.db.database import Database
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.exploration import explore
 from retrain.guards.profile import CROWD, STRETCHES, profile_data
 from retrain.report.profile_page import render_profile
-from service.database import Database
 from tests.retrain.problems import Kind, make_frame, make_project, write_settings
 
 ROWS, HELD = 1_000, 200

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pytest
 import skops.io
 
+from record.contract.losses import log_losses
 from retrain.export.graph import to_onnx
 from retrain.models.calibration import calibrate, tempered
 from retrain.models.configuration import Configuration, Member
 from retrain.models.continuation import cannot_continue
-from retrain.models.losses import log_losses
 from retrain.models.pipeline import build, fit, predict
 from retrain.package import read_estimator
 from retrain.thinning import thinned

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from record.contract.schema import Task
+from record.db.database import Database
 from retrain.export.graph import to_onnx
 from retrain.job import RunResult, run
 from retrain.models.configuration import Configuration, Member
@@ -22,8 +24,6 @@ from retrain.thinning import thinned
 from retrain.trials.record import TrialRecord
 from retrain.trials.selection import MOST_MEMBERS, Candidate, select
 from service.champion import OnnxScorer
-from service.database import Database
-from service.schema import Task
 from tests.retrain.export.test_graph import rows_of, target_of
 from tests.retrain.problems import Project, make_frame, make_project, write_settings
 from tests.retrain.test_search import learnable

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from record.db.database import Database
+from record.pages.plot import Plot, round_ticks, span, tick_text
 from retrain.job import run
-from retrain.report.plot import Plot, round_ticks, span, tick_text
-from service.database import Database
 from tests.retrain.problems import Kind, make_frame, make_project
 
 SECTIONS = [

@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pytest
 
+from record.errors import SettingsError
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
@@ -18,7 +19,6 @@ from retrain.search_space import ORDER, defaults, suggest
 from retrain.trials.codings import STAGES, allowed, applicable, codings, described
 from retrain.trials.trial import Limits
 from retrain.trials.validation import Validation
-from service.errors import SettingsError
 from tests.retrain.problems import make_frame, write_settings
 from tests.retrain.test_search import learnable, told
 

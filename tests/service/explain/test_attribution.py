@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor
 
-from service.contract.columns import TIME_PARTS, Column
-from service.contract.decoder import Arrays
+from record.contract.columns import TIME_PARTS, Column
+from record.contract.decoder import Arrays
+from record.contract.schema import ProblemSchema
 from service.explain.attribution import (
     FEWEST_BACKGROUND_ROWS,
     Attribution,
@@ -20,7 +21,6 @@ from service.explain.attribution import (
     background_rows,
     feature_places,
 )
-from service.schema import ProblemSchema
 
 Floats = npt.NDArray[np.float64]
 Score = Callable[[Arrays], Floats]

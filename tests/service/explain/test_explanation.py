@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-import ringside
-from service.errors import Overloaded
+from record.bouts.bout import ShadowScore
+from record.errors import Overloaded
+from record.logged import Cursor
+from record.record import Record
+from ringside import commands
 from service.explain.explainer import Question, explain, explain_apart
-from service.logged import Cursor
-from service.record import Record
-from service.store.bout import ShadowScore
 from service.worker import Worker
-from tests.service.models import answer, record_of, register_model, write_model
+from tests.record.models import answer, record_of, register_model, write_model
 from tests.service.serving import Client, make_settings, running
 from tests.waiting import wait_until
 
@@ -318,7 +318,7 @@ def test_the_command_tells_the_same(
         command = ["ringside", "explain", *arguments, "--config", str(folder / "ringside.toml")]
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as ended:
-            ringside.main()
+            commands.main()
         out, err = capsys.readouterr()
         return int(ended.value.code or 0), out, err
 

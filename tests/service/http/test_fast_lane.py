@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import uvicorn
 
+from record.settings import Settings
 from service.http.connections import GuardedProtocol, guard_connections
 from service.http.fast_lane import MOST_BYTES, FastLane
 from service.http.front import Front
 from service.http.routes import application
-from service.settings import Settings
 from service.worker import Worker
-from tests.service.models import POISON, record_of, register_model
+from tests.record.models import POISON, record_of, register_model
 from tests.service.serving import bearer, make_settings, tokens
 from tests.waiting import wait_until
 

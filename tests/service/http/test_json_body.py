@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.errors import InvalidJson
+from record.errors import InvalidJson
 from service.http.json_body import parse_body
 
 values = st.recursive(

@@ -16,7 +16,7 @@ import pytest
 
 from service.http.routes import RULES
 from service.worker import Worker
-from tests.service.models import POISON, answer, record_of, register_model
+from tests.record.models import POISON, answer, record_of, register_model
 from tests.service.serving import Client, make_settings, running
 from tests.waiting import wait_until
 

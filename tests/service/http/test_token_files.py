@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import SettingsError
+from record.errors import SettingsError
 from service.http.token_files import CALLERS, LIST, make_tokens
 from tests.service.serving import make_settings, running
 

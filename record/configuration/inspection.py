@@ -1,0 +1,229 @@
+"""A first look at a training file: the task, the columns' roles and types, and what is suspicious.
+
+Used by `ringside init`, and by the first training where ringside.toml names no columns. Imports pandas inside its
+functions; serving workers never call them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from record.configuration.suspicion import Finding, column_type, judge_column
+from record.configuration.template import render_toml
+from record.contract.columns import Column
+from record.contract.frame import frame_labels
+from record.contract.schema import ProblemSchema, Task, canonical_class
+from record.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Finding", "Inspection", "infer_columns", "inspect", "inspect_frame", "read_sample", "render_toml"]
+
+SAMPLE_ROWS = 200_000  # enough to tell what a column is; a few seconds to look at
+_POSITIVE_WORDS = ("yes", "true", "1", "y", "t", "positive", "pos")
+_MOST_CODES = 20
+_NOT_A_CLOCK = re.compile(r"birth|dob|expir|valid_until", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found; `columns` is without the target."""
+
+    task: Task
+    target: str
+    positive_class: str | int | bool | None  # as JSON would carry it; two classes only
+    time_column: str | None
+    id_column: str | None
+    columns: tuple[Column, ...]
+    findings: tuple[Finding, ...]
+    rows: int
+
+    def problem_schema(self, protected: Sequence[str] = ()) -> ProblemSchema:
+        return ProblemSchema(
+            task=self.task,
+            target=self.target,
+            columns=self.columns,
+            positive_class=None if self.positive_class is None else canonical_class(self.positive_class),
+            time_column=self.time_column,
+            id_column=self.id_column,
+            protected=tuple(protected),
+        )
+
+
+def inspect(
+    path: Path, target: str, *, task: Task | None = None, time_column: str | None = None, rows: int = SAMPLE_ROWS
+) -> Inspection:
+    """Looks at the first `rows` rows of a CSV or Parquet file. DataError where no problem can be made of it."""
+    return inspect_frame(read_sample(path, rows), target, task=task, time_column=time_column)
+
+
+def inspect_frame(
+    frame: pd.DataFrame,
+    target: str,
+    *,
+    task: Task | None = None,
+    time_column: str | None = None,
+    id_column: str | None = None,
+    protected: Collection[str] = (),
+) -> Inspection:
+    """As `inspect`, for rows at hand. What is given as an argument is taken as it is, the rest is found out."""
+    _require_columns(frame, [target, *(name for name in (time_column, id_column) if name)])
+    labelled = frame[frame[target].notna()].reset_index(drop=True)
+    if labelled.empty:
+        raise DataError(f"column {target!r}, the target, has no value in {len(frame)} rows")
+    labels = labelled[target]
+    found_task, findings = _find_task(labels, len(frame)) if task is None else (task, [])
+    comparable = _comparable_target(labels, found_task)
+    columns: list[Column] = []
+    for name in labelled.columns:
+        if name == target:
+            continue
+        column, finding = judge_column(str(name), labelled[name], comparable)
+        findings += [finding] if finding else []
+        if column is None:
+            continue
+        if name in (time_column, id_column, *protected):
+            column = Column(column.name, "carried", column.type)
+        columns.append(column)
+    time_column = time_column or _find_time(labelled, columns)
+    ids = [f.column for f in findings if f.kind == "identifier"]
+    return Inspection(
+        task=found_task,
+        target=target,
+        positive_class=_positive_class(labels) if found_task == "classification" else None,
+        time_column=time_column,
+        id_column=id_column or (ids[0] if ids else None),
+        columns=tuple(Column(c.name, "carried", c.type) if c.name == time_column else c for c in columns),
+        findings=tuple(findings),
+        rows=len(frame),
+    )
+
+
+def infer_columns(
+    frame: pd.DataFrame,
+    target: str,
+    *,
+    task: Task | None = None,
+    time_column: str | None = None,
+    id_column: str | None = None,
+    protected: Collection[str] = (),
+) -> tuple[tuple[Column, ...], tuple[Finding, ...]]:
+    """The columns of a training frame, and what is suspicious about them."""
+    found = inspect_frame(frame, target, task=task, time_column=time_column, id_column=id_column, protected=protected)
+    return found.columns, found.findings
+
+
+def read_sample(path: Path, rows: int) -> pd.DataFrame:
+    """The first `rows` rows of a CSV or Parquet file."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a CSV or Parquet file")
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            with pq.ParquetFile(path) as file:
+                batches = list(_first(file.iter_batches(batch_size=min(rows, 65_536)), rows))
+                sample: pd.DataFrame = pa.Table.from_batches(batches, file.schema_arrow).slice(0, rows).to_pandas()
+                return sample
+        return pd.read_csv(path, nrows=rows, low_memory=False)
+    except (ValueError, OSError, pa.ArrowException) as error:  # pandas' own parser errors are ValueErrors
+        raise DataError(f"{path}: cannot be read as CSV or Parquet: {error}") from error
+
+
+def _first(batches: Any, rows: int) -> Any:
+    held = 0
+    for batch in batches:
+        yield batch
+        held += batch.num_rows
+        if held >= rows:
+            return
+
+
+def _require_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"column {twice!r} stands twice in the data; expected different names")
+    known = [str(name) for name in frame.columns]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1) or known[:10]
+            raise DataError(f"column {name!r} is not in the data; did you mean {', '.join(near)}?")
+
+
+def _find_task(labels: pd.Series[Any], rows: int) -> tuple[Task, list[Finding]]:
+    """Text and booleans are classes; fractions are a regression's.
+
+    Whole numbers: two different ones are classes, and so are up to 20 that count from 0 or 1 without a gap, as
+    class codes do. Others are amounts or grades (a wine's 3 to 9), whose order a regression keeps.
+    """
+    name = str(labels.name)
+    kind = column_type(labels)
+    notes = []
+    if len(labels) < rows:
+        missing = rows - len(labels)
+        notes.append(Finding(name, "target", f"missing in {missing} of {rows} rows, which are left out"))
+    if kind in (None, "time"):
+        raise DataError(f"column {name!r}, the target, holds {str(labels.iloc[0])[:40]!r}; expected classes or numbers")
+    distinct = labels.nunique()
+    if distinct < 2:
+        raise DataError(f"column {name!r}, the target, has one value only; expected two or more")
+    if kind != "number":
+        if distinct > 100 or distinct > len(labels) / 2:
+            notes.append(Finding(name, "target", f"{distinct} classes: is this the target?"))
+        return "classification", notes
+    if not bool((labels % 1 == 0).all()):
+        return "regression", notes
+    low, high = int(labels.min()), int(labels.max())
+    codes = distinct <= _MOST_CODES and low in (0, 1) and high - low == distinct - 1
+    task: Task = "classification" if distinct == 2 or codes else "regression"
+    if 2 < distinct <= _MOST_CODES:
+        notes.append(Finding(name, "target", f"{distinct} whole numbers, {low} to {high}: taken for {task}"))
+    return task, notes
+
+
+def _comparable_target(labels: pd.Series[Any], task: Task) -> pd.Series[Any]:
+    """Floats for a regression, text for classes: what copies of the target are looked for with."""
+    import pandas as pd
+
+    if task == "classification":
+        return labels.astype(str)
+    numbers = pd.to_numeric(labels, errors="coerce")
+    if numbers.isna().any():
+        wrong = labels[numbers.isna()].iloc[0]
+        raise DataError(f"column {str(labels.name)!r}, the target, holds {wrong!r}; expected numbers for a regression")
+    return numbers.astype("float64")
+
+
+def _positive_class(labels: pd.Series[Any]) -> str | int | bool | None:
+    """Of two classes the one that says yes, else the rarer."""
+    values = [label for label in frame_labels(labels, "classification") if label is not None]
+    counts: Counter[str | int | bool] = Counter(values)
+    if len(counts) != 2:
+        return None
+    for value in counts:
+        if canonical_class(value).strip().lower() in _POSITIVE_WORDS:
+            return value
+    return min(counts, key=lambda value: (counts[value], str(value)))
+
+
+def _find_time(frame: pd.DataFrame, columns: Sequence[Column]) -> str | None:
+    """The column that orders the rows: one that already increases, else a complete one, else none."""
+    import pandas as pd
+
+    ranked: list[tuple[bool, int, str]] = []
+    for column in columns:
+        values = frame[column.name]
+        if column.type != "time" or _NOT_A_CLOCK.search(column.name) or values.isna().any():
+            continue
+        times = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
+        ranked.append((times.is_monotonic_increasing, values.nunique(), column.name))
+    return max(ranked, key=lambda rank: rank[:2])[2] if ranked else None

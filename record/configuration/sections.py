@@ -1,0 +1,174 @@
+"""The sections of ringside.toml that serving goes by: every key with its default, its bounds, and what it is for."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from record.configuration.setting_types import Flag, Name, Real, Section, Several
+from record.configuration.units import PositiveDuration
+from record.contract.columns import ColumnType, Role
+from record.errors import SettingsError
+
+TokenRole = Literal["predict", "label", "alert", "read", "operate"]
+
+
+class ProblemSettings(Section):
+    """What is predicted."""
+
+    name: Name = Field("ringside", description="The problem's name, shown on dashboards and reports.")
+    task: Literal["classification", "regression"] = Field(description="What kind of answer the model gives.")
+    target: Name = Field(description="The source's column that is predicted, and that labels bring.")
+    time_column: Name | None = Field(
+        None, examples=["scheduled_at"], description="Orders the source's rows; they are split by it."
+    )
+    id_column: Name | None = Field(
+        None, examples=["order_id"], description="Names the source's rows; never fed to a model."
+    )
+    positive_class: str | int | bool | None = Field(
+        None, examples=["yes"], description="Of two classes, the one that is looked for."
+    )
+    false_positive_cost: Annotated[Real, Field(gt=0)] = Field(
+        1,
+        description="What it costs to take another row for the positive class, beside `false_negative_cost`; "
+        "where they differ, a version answers from the probability on that costs least.",
+    )
+    false_negative_cost: Annotated[Real, Field(gt=0)] = Field(
+        1, description="What it costs to miss a row of the positive class."
+    )
+    protected: tuple[Name, ...] = Field((), description="Columns to judge fairness by; never fed to a model.")
+
+
+class ColumnSettings(Section):
+    """One column of the records that applications send."""
+
+    role: Role = Field("feature", description='"feature" is fed to models; "carried" is only logged.')
+    type: ColumnType = Field(description='"number", "category", "time" (ISO 8601) or "text" (carried only).')
+    required: Flag = Field(True, description="Whether every record must have it (null is allowed in any case).")
+
+
+class DataSettings(Section):
+    """What models are trained on, besides what was logged and labelled."""
+
+    source: str | None = Field(
+        None,
+        examples=["history.parquet"],
+        description="File or glob of CSV/Parquet, or an SQLAlchemy URL (with `query`).",
+    )
+    query: str | None = Field(
+        None,
+        examples=["SELECT * FROM history"],
+        description="The SQL that reads the source's rows, when it is a database.",
+    )
+    include_labelled_log: Flag = Field(True, description="Train on logged requests whose labels came, too.")
+
+
+class StoreSettings(Section):
+    """Where the record and the models are kept."""
+
+    database: str = Field("sqlite:///.ringside/record.db", description="SQLAlchemy URL: SQLite or PostgreSQL.")
+    artifacts: Path = Field(Path(".ringside/artifacts"), description="The folder of model versions and reports.")
+
+
+class ClockSettings(Section):
+    """Whose time counts."""
+
+    source: Literal["system", "requests"] = Field(
+        "system", description='"requests": time is what the Ringside-Time header says (loopback only; for replays).'
+    )
+
+
+class Token(Section):
+    """A caller: the name is the actor in events, the hash is of the bearer token."""
+
+    name: Name
+    roles: tuple[TokenRole, ...] = Field(min_length=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+_TOKENS = TypeAdapter(tuple[Token, ...])
+
+
+class ServeSettings(Section):
+    """The prediction service."""
+
+    host: Name = Field("127.0.0.1", description="Any address but loopback needs tokens.")
+    port: Annotated[Several, Field(le=65535)] = Field(3000, description="The service's TCP port.")
+    workers: Several = Field(2, description="Serving processes.")
+    max_batch: Several = Field(10_000, description="Records in one request, at most.")
+    max_body_mb: Several = Field(16, description="Megabytes (1,000,000 bytes) of one request's body, at most.")
+    max_concurrency: Several = Field(256, description="Requests under way per worker; further ones are refused.")
+    request_timeout: PositiveDuration = Field(timedelta(seconds=10), description="A request is given up after it.")
+    refresh: PositiveDuration = Field(
+        timedelta(milliseconds=250), description="How often a worker looks for a new champion."
+    )
+    tokens: tuple[Token, ...] | Path = Field(
+        (), description="Who may call: [{name, roles, sha256}], or the path of a TOML or JSON file of them."
+    )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def read_tokens(self) -> tuple[Token, ...]:
+        """The tokens, read from their file if they are in one; SettingsError says what is wrong with it."""
+        if not isinstance(self.tokens, Path):
+            return self.tokens
+        try:
+            text = self.tokens.read_text(encoding="utf-8")
+            held = json.loads(text) if self.tokens.suffix == ".json" else tomllib.loads(text)
+            return _TOKENS.validate_python(held["tokens"] if isinstance(held, dict) else held)
+        except OSError as error:
+            reason = error.strerror or "cannot be read"
+        except ValidationError as error:  # its text would show what was read, and that may be a secret
+            reason = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        except (ValueError, KeyError) as error:
+            reason = f"not TOML or JSON with a list `tokens` ({error.__class__.__name__})"
+        raise SettingsError(
+            f"serve.tokens: {self.tokens}: {reason}; expected [{{name, roles, sha256}}]", field="serve.tokens"
+        )
+
+    def require_tokens(self) -> None:
+        """Raises SettingsError where others than this machine could call without a token."""
+        if not self.loopback and not self.read_tokens():
+            raise SettingsError(
+                f'serve.tokens: none, but serve.host is "{self.host}"; expected at least one token '
+                "({name, roles, sha256}) on any address but loopback",
+                field="serve.tokens",
+            )
+
+
+class LogSettings(Section):
+    """The prediction log."""
+
+    durability: Literal["commit", "fsync", "async"] = Field(
+        "commit", description="An answer waits for the commit, for the disk too, or for neither."
+    )
+    on_failure: Literal["refuse", "serve"] = Field(
+        "refuse", description="What happens to predictions while the log cannot be written."
+    )
+    patience: PositiveDuration = Field(
+        timedelta(seconds=5), description="How long an answer waits for the log, before on_failure counts."
+    )
+    id_window: PositiveDuration = Field(timedelta(days=30), description="Ids are unique within it.")
+    retention: PositiveDuration | None = Field(
+        None, examples=["365d"], description="Logged requests are forgotten after it."
+    )
+    archive: bool = Field(
+        False,
+        description="Labelled requests that retention takes out of the log are kept as Parquet files, without their "
+        "ids, beside the artifacts, and learned from.",
+    )
+    redact: tuple[Name, ...] = Field((), description="Carried columns that are not written to the log.")

@@ -1,0 +1,149 @@
+"""One column of the problem, and what a value in it may be.
+
+What a JSON value means, by the column's type. Both serving and training read values with these functions, so one
+canonical form stands behind every way of writing the same thing:
+
+    type      accepted                                 canonical form
+    number    int or float, finite, in float32 range   float (1 and 1.0 are one; −0.0 and 0.0 are one in digests)
+    category  string, boolean, integer                 text, to the letter: "a" and "a " differ; true → "true", 7 → "7"
+    time      ISO 8601 / RFC 3339 string               microseconds since 1970 UTC; without an offset: UTC
+    text      string                                   the string, to the letter
+    any       null                                     missing; an absent optional column is the same as null
+
+The order of keys in a record means nothing. A category spelled `__missing__` is missing. More than six digits of
+a second are cut. A number is never read from a string, nor a category from a fraction: a client that sends one
+where the other belongs has a fault that a silent cast would hide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from record.clock import to_micros
+
+Role = Literal["feature", "carried"]
+ColumnType = Literal["number", "category", "time", "text"]
+Reason = Literal["not_an_object", "missing", "unknown_column", "type", "range", "not_finite"]
+
+MISSING: Final = "__missing__"
+FLOAT32_MAX: Final = 3.4028234663852886e38
+NAN: Final = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the records that applications send. A `carried` one is logged and never fed to a model."""
+
+    name: str
+    role: Role
+    type: ColumnType
+    required: bool = True
+
+
+class BadValue(ValueError):
+    """A value that its column cannot take: `reason` is one of a closed set, `expected` says what would do."""
+
+    def __init__(self, reason: Reason, expected: str) -> None:
+        super().__init__(expected)
+        self.reason: Reason = reason
+        self.expected = expected
+
+
+def read_number(value: Any) -> float:
+    """The value as a float; NaN stands for missing and for nothing else."""
+    kind = value.__class__
+    if kind is float or kind is int:
+        if -FLOAT32_MAX <= value <= FLOAT32_MAX:
+            return float(value)
+        if kind is float and not math.isfinite(value):
+            raise BadValue("not_finite", "a finite number, or null where it is missing")
+        raise BadValue("range", "a number within ±3.4028235e38, the range of single precision")
+    if value is None:
+        return NAN
+    raise BadValue("type", "a number or null")
+
+
+def read_exact_number(value: Any) -> int | float | None:
+    """The value as it stands, for a number that no model takes: ids lie beyond what single precision tells apart."""
+    number = read_number(value)
+    if value is None:
+        return None
+    return int(value) if number.is_integer() else number
+
+
+def read_category(value: Any) -> str:
+    """The value as text, to the letter; `MISSING` for null."""
+    kind = value.__class__
+    if kind is str:
+        return value  # type: ignore[no-any-return]
+    if value is None:
+        return MISSING
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is int:
+        return str(value)
+    raise BadValue("type", "a category: a string, an integer, true, false or null")
+
+
+def read_time(value: Any) -> int | None:
+    """Microseconds since 1970 of an ISO 8601 string; without an offset it is read as UTC."""
+    if value is None:
+        return None
+    if value.__class__ is not str:
+        raise BadValue("type", 'a time as an ISO 8601 string, such as "2024-05-01T13:45:00Z", or null')
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise BadValue("type", 'a time as ISO 8601, such as "2024-05-01T13:45:00Z", or null') from None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    micros = to_micros(at)
+    if not EARLIEST <= micros <= LATEST:
+        raise BadValue("range", "a time between the years 1 and 9999 in UTC")
+    return micros
+
+
+def read_text(value: Any) -> str | None:
+    """The string itself."""
+    if value is None or value.__class__ is str:
+        return value
+    raise BadValue("type", "a string or null")
+
+
+READERS: Final[dict[ColumnType, Callable[[Any], Any]]] = {
+    "number": read_number,
+    "category": read_category,
+    "time": read_time,
+    "text": read_text,
+}
+
+EARLIEST: Final = to_micros(datetime.min.replace(tzinfo=UTC))
+LATEST: Final = to_micros(datetime.max.replace(tzinfo=UTC))
+
+TIME_PARTS: Final = ("days", "month", "day", "weekday", "hour", "second")
+_MICROS_PER_SECOND = 1_000_000
+_MICROS_PER_HOUR = 3_600 * _MICROS_PER_SECOND
+_MICROS_PER_DAY = 24 * _MICROS_PER_HOUR
+_DAYS_TO_2000 = 10_957  # from 1970-01-01
+_DAYS_TO_1970 = 719_163  # proleptic ordinal of 1970-01-01
+_NO_TIME = (NAN,) * len(TIME_PARTS)
+
+
+def time_parts(micros: int | None) -> tuple[float, ...]:
+    """What models see of a time, in UTC: days since 2000 and their fraction, month, day, weekday (Monday 0), hour, and
+    the seconds of that hour with their fraction.
+
+    In single precision the days of our time are 84 s apart; whole days, hour and second together tell .25 ms apart.
+    """
+    if micros is None:
+        return _NO_TIME
+    days, rest = divmod(micros, _MICROS_PER_DAY)
+    date = datetime.fromordinal(days + _DAYS_TO_1970)
+    since_2000 = (micros - _DAYS_TO_2000 * _MICROS_PER_DAY) / _MICROS_PER_DAY
+    hour, rest = divmod(rest, _MICROS_PER_HOUR)
+    weekday = (days + 3) % 7
+    return (since_2000, float(date.month), float(date.day), float(weekday), float(hour), rest / _MICROS_PER_SECOND)

@@ -1,0 +1,297 @@
+"""The one stateless decode step: JSON records, or a training frame, to the arrays that models take.
+
+Everything learned from data is inside the model; here is only what each value means (`record.contract.columns`). A
+frame is read column by column and records row by row, by the same rules: the arrays are equal, bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from record.contract.columns import (
+    MISSING,
+    READERS,
+    BadValue,
+    Column,
+    Reason,
+    read_category,
+    read_exact_number,
+    time_parts,
+)
+from record.errors import InvalidLabel, InvalidRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from record.contract.schema import ProblemSchema, Schema, SeenColumn
+
+_ABSENT: Final = object()
+_FLOAT32: Final = np.dtype(np.float32)
+_OBJECT: Final = np.dtype(np.object_)
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """What a model takes, one row for each record."""
+
+    numbers: npt.NDArray[np.float32]  # [n, k]; missing is NaN
+    categories: npt.NDArray[np.object_]  # [n, m] of str; missing is MISSING
+    times: tuple[int, ...] = ()  # where each time's parts begin in `numbers`, for what learns from them
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def rows(self, start: int, stop: int | None = None) -> Arrays:
+        """A run of rows, without copying."""
+        return Arrays(self.numbers[start:stop], self.categories[start:stop], self.times)
+
+    def take(self, places: npt.NDArray[Any]) -> Arrays:
+        """The rows at `places` (row numbers, or one boolean per row), copied."""
+        return Arrays(self.numbers[places], self.categories[places], self.times)
+
+
+_NUMBER, _CATEGORY, _TIME, _CARRIED = range(4)
+_KINDS: Final = {"number": _NUMBER, "category": _CATEGORY, "time": _TIME, "text": _CARRIED}
+_CLASS_TYPES: Final[dict[type, str]] = {str: "string", int: "integer", bool: "boolean"}
+
+# A column's name, how a value of it is read, where what was read belongs, and whether it must be there.
+_Step = tuple[str, Callable[[Any], Any], int, bool]
+
+
+class Decoder:
+    """Checks and decodes records of one schema. Holds nothing that changes: threads may share it."""
+
+    def __init__(self, schema: Schema | ProblemSchema) -> None:
+        self.problem = cast("ProblemSchema", getattr(schema, "problem", schema))
+        self.classes: tuple[str, ...] = getattr(schema, "classes", ())
+        self.class_type: str | None = getattr(schema, "class_type", None)
+        self._plan: list[_Step] = [_step(column) for column in self.problem.columns]
+        self._times = self.problem.time_places
+        self._shape = (len(self.problem.number_names), len(self.problem.category_names))
+        self._ranges, self._known = _bounds(self.problem, getattr(schema, "seen", {}))
+
+    def check(self, records: Sequence[Any]) -> None:
+        """Raises InvalidRecord, naming record and column, for the first value that cannot be used."""
+        for place, record in enumerate(records):
+            self._read(place, record, [], [], [])
+
+    def decode(self, records: Sequence[Any]) -> Arrays:
+        """The records' arrays; raises InvalidRecord as `check` does."""
+        numbers: list[float] = []
+        categories: list[str] = []
+        carried: list[Any] = []
+        for place, record in enumerate(records):
+            self._read(place, record, numbers, categories, carried)
+        if len(records) == 1:  # the common request; half a microsecond less than reshaping
+            return Arrays(np.array([numbers], _FLOAT32), np.array([categories], _OBJECT), self._times)
+        return self._arrays(numbers, categories, len(records))
+
+    def _arrays(self, numbers: list[float], categories: list[str], count: int) -> Arrays:
+        k, m = self._shape
+        texts: npt.NDArray[np.object_] = np.array(categories, dtype=object)
+        return Arrays(np.array(numbers, dtype=np.float32).reshape(count, k), texts.reshape(count, m), self._times)
+
+    def digest(self, record: Any) -> bytes:
+        """16 bytes that two records share when they decode to the same, carried columns included."""
+        return self.decode_and_digest([record])[1][0]
+
+    def decode_and_digest(self, records: Sequence[Any]) -> tuple[Arrays, list[bytes]]:
+        """The records' arrays, and each one's digest: each record is read once for both."""
+        numbers: list[float] = []
+        categories: list[str] = []
+        carried: list[Any] = []
+        for place, record in enumerate(records):
+            self._read(place, record, numbers, categories, carried)
+        arrays = self._arrays(numbers, categories, len(records))
+        return arrays, self._digests(arrays.numbers, categories, carried, len(records))
+
+    def _digests(
+        self, numbers: npt.NDArray[np.float32], categories: list[str], carried: list[Any], count: int
+    ) -> list[bytes]:
+        k, m = self._shape
+        c = len(carried) // count if count else 0
+        held = numbers + np.float32(0.0)  # −0.0 + 0.0 is 0.0; a missing number is always the same NaN
+        packed = held.astype("<f4", copy=False).tobytes()
+        return [
+            blake2b(
+                packed[4 * k * n : 4 * k * (n + 1)]
+                + repr((categories[m * n : m * (n + 1)], carried[c * n : c * (n + 1)])).encode(
+                    "utf-8", "surrogatepass"
+                ),
+                digest_size=16,
+            ).digest()
+            for n in range(count)
+        ]
+
+    def marks(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, str] | None]:
+        """For each record what training never saw: {column: "unseen" | "out_of_range"}, or None.
+
+        For records that decode; a time is never out of range, since new ones are always later.
+        """
+        return [self._mark(record) for record in records]
+
+    def label(self, value: Any) -> str | float:
+        """The label in canonical form: a class's text, or a finite float. Raises InvalidLabel."""
+        if self.problem.task == "regression":
+            return _target_number(value)
+        kind = _CLASS_TYPES.get(value.__class__)
+        if kind is None or (self.class_type is not None and kind != self.class_type):
+            wanted = f"a JSON {self.class_type}" if self.class_type else "a JSON string, integer or boolean"
+            raise InvalidLabel(f"{_shown(value)} is not a class; expected {wanted}{self._named_classes()}")
+        text = value if kind == "string" else json.dumps(value)
+        if len(self.classes) == 2 and text not in self.classes:
+            raise InvalidLabel(f"{_shown(value)} is not a class; expected {self._named_classes()[2:]}")
+        return str(text)
+
+    def label_json(self, value: Any) -> str:
+        """The label as one JSON scalar: the same text for the same label (5 and 5.0 are one in a regression)."""
+        canonical = self.label(value)
+        return json.dumps(canonical if isinstance(canonical, float) else value, ensure_ascii=False)
+
+    def decode_frame(self, frame: pd.DataFrame) -> Arrays:
+        """The arrays of a training frame; DataError names the row and column that cannot be used.
+
+        Columns beside the features are not looked at, and nothing of the frame is changed.
+        """
+        from record.contract.frame import decode_column  # pandas: never in a serving worker
+
+        numbers = [np.empty((len(frame), 0), dtype=np.float32)]
+        categories: list[npt.NDArray[np.object_]] = [np.empty((len(frame), 0), dtype=object)]
+        for column in self.problem.features:
+            values = decode_column(frame, column)
+            (categories if column.type == "category" else numbers).append(values)
+        return Arrays(np.hstack(numbers), np.hstack(categories), self._times)
+
+    def frame_records(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
+        """The JSON records that an application would have sent for the frame's rows."""
+        from record.contract.frame import frame_records
+
+        return frame_records(frame, self.problem.columns)
+
+    def _read(self, place: int, record: Any, numbers: list[float], categories: list[Any], carried: list[Any]) -> None:
+        """Appends one record's canonical values to the list where each belongs."""
+        if not isinstance(record, dict):
+            raise _invalid(place, None, record, "not_an_object", "a JSON object with a value for each column")
+        get = record.get
+        found = len(record)
+        name, value = "", None
+        try:
+            for name, read, kind, required in self._plan:
+                value = get(name, _ABSENT)
+                if value is _ABSENT:
+                    if required:
+                        raise BadValue("missing", "a value, or null where it is not known")
+                    value = None
+                    found += 1
+                if kind == _NUMBER:
+                    numbers.append(read(value))
+                elif kind == _CATEGORY:
+                    categories.append(read(value))
+                elif kind == _CARRIED:
+                    carried.append(read(value))
+                else:
+                    numbers.extend(time_parts(read(value)))
+        except BadValue as bad:
+            expected = bad.expected + (self._strangers(record) if value is _ABSENT else "")
+            raise _invalid(place, name, value, bad.reason, expected) from None
+        if found != len(self._plan):
+            raise self._unknown(place, record)
+
+    def _strangers(self, record: Mapping[Any, Any]) -> str:
+        """The keys that are no columns: where one is missing, another may be it, misspelt."""
+        known = {column.name for column in self.problem.columns}
+        named = [_shown(name) for name in record if name not in known]
+        return f"; the record has {', '.join(named[:3])}, which no column is called" if named else ""
+
+    def _unknown(self, place: int, record: Mapping[Any, Any]) -> InvalidRecord:
+        known = [column.name for column in self.problem.columns]
+        name = next(name for name in record if name not in known)
+        near = get_close_matches(str(name), known, n=1)
+        expected = f"the nearest known one is {near[0]}" if near else f"known are {', '.join(known[:20])}"
+        field = f"records[{place}].{name}"
+        return InvalidRecord(f"{field}: unknown column; {expected}", field=field, reason="unknown_column")
+
+    def _mark(self, record: Mapping[str, Any]) -> dict[str, str] | None:
+        marks: dict[str, str] | None = None
+        for name, low, high in self._ranges:
+            value = record.get(name)
+            if value is not None and not low < value < high:
+                marks = (marks or {}) | {name: "out_of_range"}
+        for name, known in self._known:
+            value = record.get(name)
+            if value is not None and value not in known and read_category(value) not in known:
+                marks = (marks or {}) | {name: "unseen"}
+        return marks
+
+    def _named_classes(self) -> str:
+        return f", one of {', '.join(self.classes[:10])}" if self.classes else ""
+
+
+def _step(column: Column) -> _Step:
+    if column.role == "feature":
+        return column.name, READERS[column.type], _KINDS[column.type], column.required
+    read = read_exact_number if column.type == "number" else READERS[column.type]
+    return column.name, read, _CARRIED, column.required
+
+
+def _bounds(
+    problem: ProblemSchema, seen: Mapping[str, SeenColumn]
+) -> tuple[list[tuple[str, float, float]], list[tuple[str, frozenset[str]]]]:
+    """The open interval of each number, and the known values of each category.
+
+    What training saw was rounded to single precision, so the interval ends one such step outside of it.
+    """
+    ranges: list[tuple[str, float, float]] = []
+    known: list[tuple[str, frozenset[str]]] = []
+    for column in problem.features:
+        held = seen.get(column.name)
+        if held is None:
+            continue
+        if column.type == "number" and held.low is not None and held.high is not None:
+            low, high = np.float32(held.low), np.float32(held.high)
+            ranges.append((column.name, _beyond(low, -math.inf), _beyond(high, math.inf)))
+        if column.type == "category" and held.categories is not None:
+            known.append((column.name, frozenset(held.categories) | {MISSING}))
+    return ranges, known
+
+
+def _beyond(bound: np.float32, towards: float) -> float:
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.nextafter(bound, np.float32(towards)))
+
+
+def _target_number(value: Any) -> float:
+    if value.__class__ not in (int, float):
+        raise InvalidLabel(f"{_shown(value)} is not a number; expected a finite number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise InvalidLabel(f"{_shown(value)} is not finite; expected a finite number")
+    return number
+
+
+def _invalid(place: int, name: str | None, value: Any, reason: Reason, expected: str) -> InvalidRecord:
+    field = f"records[{place}]" if name is None else f"records[{place}].{name}"
+    what = "missing" if value is _ABSENT else f"{_shown(value)} cannot be used"
+    return InvalidRecord(f"{field}: {what}; expected {expected}", field=field, reason=reason)
+
+
+def _shown(value: Any) -> str:
+    """The value as JSON would show it, cut short; an integer of thousands of digits has no text in Python."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,248 @@
+"""The audit trail: append-only, every event sealed by a digest that includes its predecessor's.
+
+A changed, inserted or removed event breaks the chain from there on; a cut tail shows against the head's row, whose
+digest also stands in `/status` and in every model card.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+import sqlalchemy as sa
+
+from record.canonical import canonical_json, clean_text
+from record.clock import Clock, machine_now, to_micros
+from record.db.database import Database
+from record.db.tables import chain_head, events
+from record.db.upsert import insert
+from record.errors import InvalidRecord
+from record.events import KINDS, Event
+
+GENESIS = "0" * 64  # what the first event has for a predecessor
+LONGEST_PAGE = 1000
+VERIFY_CHUNK = 2000  # rows held in memory at a time
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    seq: int
+    at: datetime
+    recorded_at: datetime
+    kind: str
+    actor: str
+    model_version: str | None
+    data: dict[str, Any]
+    previous: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """`broken_at` is the first sequence number where the trail is not what was written; None when it is whole."""
+
+    valid: bool
+    events: int
+    broken_at: int | None
+    head: str
+
+
+def event_digest(
+    seq: int, at: datetime, kind: str, actor: str, model_version: str | None, data: dict[str, Any], previous: str
+) -> str:
+    facts = {
+        "seq": seq,
+        "at": to_micros(at),
+        "kind": kind,
+        "actor": actor,
+        "model_version": model_version,
+        "data": data,
+        "previous": previous,
+    }
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+
+
+class EventLog:
+    """The way to the trail. Safe to share between threads."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    @contextmanager
+    def writing(self, joining: sa.Connection | None = None) -> Iterator[sa.Connection]:
+        """A transaction that will append: it holds the chain's head from its start.
+
+        Whatever writes an event takes the head first and its own rows after that, so that no two such
+        transactions wait for each other crosswise. Ask the clock before entering: its reading may need a
+        connection of its own.
+        """
+        with self._database.write(joining) as connection:
+            _lock_head(connection)
+            yield connection
+
+    def append(
+        self, event: Event, *, actor: str, at: datetime | None = None, connection: sa.Connection | None = None
+    ) -> RecordedEvent:
+        """The event as recorded; with `connection`, it stands or falls with that transaction."""
+        when = at or self._clock.now()
+        data, actor = event.data(), clean_text(actor)
+        with self._database.write(connection) as joined:
+            seq, previous = _lock_head(joined)
+            digest = event_digest(seq + 1, when, event.kind, actor, event.model_version, data, previous)
+            recorded = RecordedEvent(
+                seq + 1, when, machine_now(), event.kind, actor, event.model_version, data, previous, digest
+            )
+            joined.execute(sa.insert(events).values(asdict(recorded)))
+            joined.execute(sa.update(chain_head).where(chain_head.c.id == 1).values(seq=seq + 1, digest=digest))
+        return recorded
+
+    def page(
+        self,
+        *,
+        kind: str | Sequence[str] | None = None,
+        model: str | None = None,
+        actor: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        q: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> tuple[list[RecordedEvent], str | None]:
+        """Events in the order they were written, and the cursor of the next page, None at the end.
+
+        `since` is included, `until` is not, both by the record's clock; `q` is found anywhere in the data, kind,
+        actor or version, in any case of letters. A limit above 1000 is taken as 1000. InvalidRecord for a kind that
+        no event has: it would look as if nothing had happened.
+        """
+        kinds = [kind] if isinstance(kind, str) else None if kind is None else list(kind)
+        _expect_known(kinds or ())
+        limit = max(1, min(limit, LONGEST_PAGE))
+        query = sa.select(events).where(events.c.seq > _cursor_seq(cursor)).order_by(events.c.seq).limit(limit + 1)
+        if kinds is not None:
+            query = query.where(events.c.kind.in_(kinds))
+        if model is not None:
+            query = query.where(events.c.model_version == clean_text(model))
+        if actor is not None:
+            query = query.where(events.c.actor == clean_text(actor))
+        if since is not None:
+            query = query.where(events.c.at >= since)
+        if until is not None:
+            query = query.where(events.c.at < until)
+        if q:
+            query = query.where(_mentions(q))
+        with self._database.read() as connection:
+            found = [_recorded(row) for row in connection.execute(query)]
+        if len(found) <= limit:
+            return found, None
+        return found[:limit], str(found[limit - 1].seq)
+
+    def latest(self, kind: str | Sequence[str], model: str | None = None) -> RecordedEvent | None:
+        """The newest event of a kind, or of several."""
+        kinds = [kind] if isinstance(kind, str) else list(kind)
+        query = sa.select(events).where(events.c.kind.in_(kinds)).order_by(events.c.seq.desc()).limit(1)
+        if model is not None:
+            query = query.where(events.c.model_version == clean_text(model))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _recorded(row)
+
+    def get(self, seq: int) -> RecordedEvent | None:
+        """The event of that number."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(events).where(events.c.seq == seq)).one_or_none()
+        return None if row is None else _recorded(row)
+
+    def head(self) -> str:
+        """The digest of the newest event; sixty-four zeros before the first."""
+        with self._database.read() as connection:
+            return _head(connection)[1]
+
+    def verify(self) -> ChainReport:
+        """Recomputes every digest, and holds the last against the head. Reads the whole trail, in one snapshot."""
+        with self._database.read() as connection:
+            head_seq, head = _head(connection)
+            seq, previous = 0, GENESIS
+            for row in _raw_events(connection):
+                if not _follows(row, seq, previous) or (row.seq == head_seq and row.digest != head):
+                    return ChainReport(False, seq, seq + 1, head)
+                seq, previous = row.seq, row.digest
+        if seq != head_seq:
+            return ChainReport(False, seq, min(seq, head_seq) + 1, head)
+        return ChainReport(True, seq, None, head)
+
+
+def _lock_head(connection: sa.Connection) -> tuple[int, str]:
+    """The head's (seq, digest), held until the transaction ends; the row is made by whoever comes first."""
+    query = sa.select(chain_head.c.seq, chain_head.c.digest).where(chain_head.c.id == 1).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        first = insert(connection, chain_head).values(id=1, seq=0, digest=GENESIS)
+        connection.execute(first.on_conflict_do_nothing(index_elements=["id"]))
+        row = connection.execute(query).one()
+    return row.seq, row.digest
+
+
+def _head(connection: sa.Connection) -> tuple[int, str]:
+    row = connection.execute(sa.select(chain_head.c.seq, chain_head.c.digest)).one_or_none()
+    return (0, GENESIS) if row is None else (row.seq, row.digest)
+
+
+def _raw_events(connection: sa.Connection) -> Iterator[sa.Row[Any]]:
+    """Every event, its data as the text that is stored: `{"a":1,"a":2}` must not pass for `{"a":2}`."""
+    columns = [sa.type_coerce(c, sa.Text).label("data") if c.name == "data" else c for c in events.c]
+    seq: int | None = None
+    while True:
+        query = sa.select(*columns).order_by(events.c.seq).limit(VERIFY_CHUNK)
+        rows = connection.execute(query if seq is None else query.where(events.c.seq > seq)).all()
+        yield from rows
+        if len(rows) < VERIFY_CHUNK:
+            return
+        seq = rows[-1].seq
+
+
+def _follows(row: sa.Row[Any], seq: int, previous: str) -> bool:
+    try:
+        data = json.loads(row.data)
+        if row.seq != seq + 1 or row.previous != previous or canonical_json(data) != row.data:
+            return False
+        digest = event_digest(row.seq, row.at, row.kind, row.actor, row.model_version, data, previous)
+    except (ValueError, TypeError, OverflowError):  # overwritten with what was never written here
+        return False
+    return digest == str(row.digest)
+
+
+def _mentions(text: str) -> sa.ColumnElement[bool]:
+    wanted = clean_text(text)
+    for special in ("\\", "%", "_"):
+        wanted = wanted.replace(special, "\\" + special)
+    # The database folds the case on both sides: SQLite's lower() knows ASCII only, PostgreSQL's its locale.
+    pattern = sa.func.lower(sa.literal(f"%{wanted}%", sa.Text))
+    places = (sa.type_coerce(events.c.data, sa.Text), events.c.kind, events.c.actor, events.c.model_version)
+    return sa.or_(*(sa.func.lower(place).like(pattern, escape="\\") for place in places))
+
+
+def _expect_known(kinds: Iterable[str]) -> None:
+    for kind in kinds:
+        if kind not in KINDS:
+            near = get_close_matches(kind, KINDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(KINDS)}"
+            raise InvalidRecord(f"kind: {kind[:60]!r} is no kind of event; {hint}", field="kind")
+
+
+def _cursor_seq(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+        raise InvalidRecord(f"cursor: {cursor[:40]!r} is none; expected `next` of an earlier page", field="cursor")
+    return int(cursor)
+
+
+def _recorded(row: sa.Row[Any]) -> RecordedEvent:
+    return RecordedEvent(**row._mapping)

@@ -1,0 +1,88 @@
+"""Labels for what was answered: append-only, so that a correction is one more row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from record.db.tables import labels, prediction_ids
+from record.logged import LabelGiven, LabelOutcome
+
+CHUNK = 500  # values in one statement; SQLite took 999 for long
+
+
+def add_labels(connection: sa.Connection, given: Sequence[LabelGiven], received: dict[str, Any]) -> LabelOutcome:
+    """Stores what is new, inside the caller's transaction; `received` has the row's two times.
+
+    The ids' rows are locked, so that of two processes with the same label one stores it and the other finds it.
+    """
+    meant = _meanings(connection, {label.id for label in given if storable(label.id)})
+    current = _current(connection, set(meant.values()))
+    rows, outcome = judge(given, meant, current)
+    if rows:
+        connection.execute(labels.insert(), [row | received for row in rows])
+    return outcome
+
+
+def judge(
+    given: Sequence[LabelGiven], meant: Mapping[str, int], current: dict[int, str]
+) -> tuple[list[dict[str, Any]], LabelOutcome]:
+    """Which labels are new rows. Decides in the order given; `current` is left as it is afterwards."""
+    rows: list[dict[str, Any]] = []
+    conflicts: dict[str, None] = {}
+    unknown: dict[str, None] = {}
+    duplicates = 0
+    for label in given:
+        seq = meant.get(label.id)
+        if seq is None:
+            unknown[label.id] = None
+            continue
+        before = current.get(seq)
+        if before == label.label:
+            duplicates += 1
+        elif before is not None and not label.correct:
+            conflicts[label.id] = None
+        else:
+            rows.append({"id": label.id, "seq": seq, "label": label.label, "correction": before is not None})
+            current[seq] = label.label
+    return rows, LabelOutcome(len(rows), duplicates, tuple(conflicts), tuple(unknown))
+
+
+def read_labels(connection: sa.Connection, seq: int) -> list[dict[str, Any]]:
+    """Every label of one request, oldest first; `correction` says that it replaced the one before."""
+    query = sa.select(labels.c.label, labels.c.received_at, labels.c.correction).where(labels.c.seq == seq)
+    rows = connection.execute(query.order_by(labels.c.label_seq))
+    return [
+        {"label": json.loads(row.label), "received_at": row.received_at, "correction": row.correction} for row in rows
+    ]
+
+
+def storable(id: str) -> bool:
+    """Whether a database can hold that text at all; what it cannot hold was never answered."""
+    return "\0" not in id and not any("\ud800" <= letter <= "\udfff" for letter in id)
+
+
+def _meanings(connection: sa.Connection, ids: Iterable[str]) -> dict[str, int]:
+    """The seq that each id means now, with their rows locked in the order of their bytes, as everywhere."""
+    order = prediction_ids.c.id.collate("C") if connection.dialect.name == "postgresql" else prediction_ids.c.id
+    query = sa.select(prediction_ids.c.id, prediction_ids.c.seq).order_by(order).with_for_update()
+    found: dict[str, int] = {}
+    for chunk in _chunks(sorted(ids)):
+        found.update((id, seq) for id, seq in connection.execute(query.where(prediction_ids.c.id.in_(chunk))))
+    return found
+
+
+def _current(connection: sa.Connection, seqs: Iterable[int]) -> dict[int, str]:
+    """The label that each seq has now, where it has one. A later row is a correction."""
+    query = sa.select(labels.c.seq, labels.c.label).order_by(labels.c.label_seq)
+    found: dict[int, str] = {}
+    for chunk in _chunks(sorted(seqs)):
+        found.update((seq, label) for seq, label in connection.execute(query.where(labels.c.seq.in_(chunk))))
+    return found
+
+
+def _chunks(values: list[Any]) -> Iterator[list[Any]]:
+    return (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))

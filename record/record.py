@@ -1,0 +1,86 @@
+"""The record as one object: the only place that knows which concrete class is used for each part of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from record.artifact import ArtifactStore
+from record.bouts.bouts import Bouts
+from record.clock import Clock, SystemClock
+from record.db.database import Database
+from record.event_log import EventLog
+from record.log.archive import LogArchive
+from record.log.requests_clock import RequestsClock
+from record.prediction_log import PredictionLog
+from record.registry import Registry
+from record.reports import Reports
+from record.samples import Samples
+from record.settings import Settings
+from record.work.jobs import Jobs
+from record.work.leases import Leases
+from record.work.requests import Requests
+from record.work.runs import Runs
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where the rooms meet. Safe to share between threads; after a fork, open a new one."""
+
+    database: Database
+    clock: Clock
+    log: PredictionLog
+    events: EventLog
+    registry: Registry
+    runs: Runs
+    requests: Requests
+    jobs: Jobs
+    bouts: Bouts
+    leases: Leases
+    samples: Samples
+    reports: Reports
+    artifacts: ArtifactStore
+    archive: LogArchive
+
+    def close(self) -> None:
+        self.log.close()
+        self.database.close()
+
+
+def open_record(settings: Settings, *, migrate: bool = True) -> Record:
+    """The record that the settings name.
+
+    With `migrate`, its tables are brought to this code's revision first, and what a crash left half registered is
+    removed; both are safe while other processes use it.
+    """
+    database = Database(settings.store.database, durability=settings.log.durability)
+    if migrate:
+        database.migrate()
+    follows_requests = settings.clock.source == "requests"
+    clock: Clock = RequestsClock(database) if follows_requests else SystemClock()
+    events = EventLog(database, clock)
+    artifacts = ArtifactStore(settings.store.artifacts)
+    registry = Registry(database, artifacts, events, clock)
+    if migrate:
+        registry.artifact_orphans()
+    return Record(
+        database=database,
+        clock=clock,
+        log=PredictionLog(
+            database,
+            clock,
+            settings.log.id_window,
+            follows_requests,
+            patience_seconds=settings.log.patience.total_seconds(),
+        ),
+        events=events,
+        registry=registry,
+        runs=Runs(database, events, clock),
+        requests=Requests(database, events, clock),
+        jobs=Jobs(database),
+        bouts=Bouts(database, events, clock),
+        leases=Leases(database),
+        samples=Samples(database),
+        reports=Reports(database, settings.store.artifacts, clock),
+        artifacts=artifacts,
+        archive=LogArchive(settings.store.artifacts),
+    )

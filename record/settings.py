@@ -1,0 +1,214 @@
+"""Settings: frozen, from ringside.toml and the environment, checked once at start.
+
+Every key of `record.configuration.sections` and `record.configuration.loop_sections` stands in the file as
+`[section] key`, and may be set by the environment as RINGSIDE_SECTION__KEY, which wins. Relative paths are relative to
+the file's folder. An unknown key is refused with the nearest known one named; a wrong value with what was expected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableEnvironment
+
+from record.canonical import canonical_json
+from record.configuration.agreement import disagreements
+from record.configuration.complaint import NESTED, PLACES, PREFIX, settings_error, unknown_key
+from record.configuration.loop_sections import (
+    DriftSettings,
+    GuardSettings,
+    NotifySettings,
+    PromotionSettings,
+    QualitySettings,
+    RetrainSettings,
+    TrackingSettings,
+    WatchSettings,
+)
+from record.configuration.sections import (
+    ClockSettings,
+    ColumnSettings,
+    DataSettings,
+    LogSettings,
+    ProblemSettings,
+    ServeSettings,
+    StoreSettings,
+    Token,
+    TokenRole,
+)
+from record.contract.schema import Column, ProblemSchema, canonical_class
+from record.errors import SettingsError
+
+__all__ = [
+    "ClockSettings",
+    "ColumnSettings",
+    "DataSettings",
+    "DriftSettings",
+    "GuardSettings",
+    "LogSettings",
+    "NotifySettings",
+    "ProblemSettings",
+    "PromotionSettings",
+    "QualitySettings",
+    "RetrainSettings",
+    "ServeSettings",
+    "Settings",
+    "StoreSettings",
+    "Token",
+    "TokenRole",
+    "TrackingSettings",
+    "WatchSettings",
+    "load_settings",
+]
+
+
+class Settings(BaseSettings):
+    """All settings of one running service. Also made directly, from sections or plain dicts, without a file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+    folder: Path = Field(default_factory=Path.cwd, description="Relative paths start here.")
+    path: Path | None = Field(None, description="The file that was read.")
+    problem: ProblemSettings = Field(description="The section [problem], with task and target.")
+    columns: dict[str, ColumnSettings] = Field({}, description="Empty: the first training infers them.")
+    data: DataSettings = DataSettings()
+    store: StoreSettings = StoreSettings()
+    clock: ClockSettings = ClockSettings()
+    serve: ServeSettings = ServeSettings()
+    log: LogSettings = LogSettings()
+    drift: DriftSettings = DriftSettings()
+    quality: QualitySettings = QualitySettings()
+    retrain: RetrainSettings = RetrainSettings()
+    guards: GuardSettings = GuardSettings()
+    promotion: PromotionSettings = PromotionSettings()
+    watch: WatchSettings = WatchSettings()
+    notify: NotifySettings = NotifySettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @field_validator("data")
+    @classmethod
+    def _place_data(cls, data: DataSettings, info: ValidationInfo) -> DataSettings:
+        if data.source is None or "://" in data.source:
+            return data
+        return data.model_copy(update={"source": str(info.data["folder"] / data.source)})
+
+    @field_validator("store")
+    @classmethod
+    def _place_store(cls, store: StoreSettings, info: ValidationInfo) -> StoreSettings:
+        folder: Path = info.data["folder"]
+        database = store.database
+        scheme, slashes, file = database.partition(":///")
+        if slashes and scheme.startswith("sqlite") and file and not file.startswith((":memory:", "file:")):
+            database = f"{scheme}:///{folder / file}"
+        return store.model_copy(update={"database": database, "artifacts": folder / store.artifacts})
+
+    @field_validator("serve")
+    @classmethod
+    def _place_tokens(cls, serve: ServeSettings, info: ValidationInfo) -> ServeSettings:
+        if not isinstance(serve.tokens, Path):
+            return serve
+        return serve.model_copy(update={"tokens": info.data["folder"] / serve.tokens})
+
+    @field_validator("retrain")
+    @classmethod
+    def _set_deadline(cls, retrain: RetrainSettings) -> RetrainSettings:
+        if retrain.deadline is not None:
+            return retrain
+        return retrain.model_copy(update={"deadline": 3 * retrain.budget + timedelta(minutes=10)})
+
+    @field_validator("promotion")
+    @classmethod
+    def _set_loss(cls, promotion: PromotionSettings, info: ValidationInfo) -> PromotionSettings:
+        problem = info.data.get("problem")
+        if problem is None or problem.task == "classification" or "loss" in promotion.model_fields_set:
+            return promotion
+        return promotion.model_copy(update={"loss": "absolute"})
+
+    @model_validator(mode="after")
+    def _agree(self) -> Settings:
+        found = next(disagreements(self), None)
+        if found is not None:
+            raise ValueError(found)
+        return self
+
+    def problem_schema(self) -> ProblemSchema | None:
+        """The schema that [columns] writes down; None where it is left to the first training."""
+        if not self.columns:
+            return None
+        problem = self.problem
+        return ProblemSchema(
+            task=problem.task,
+            target=problem.target,
+            columns=tuple(Column(name, c.role, c.type, c.required) for name, c in self.columns.items()),
+            positive_class=None if problem.positive_class is None else canonical_class(problem.positive_class),
+            time_column=problem.time_column,
+            id_column=problem.id_column,
+            protected=problem.protected,
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of all settings but the tokens, so that a change of them shows."""
+        held = self.model_dump(mode="json", exclude={"folder": True, "path": True, "serve": {"tokens"}})
+        return hashlib.sha256(canonical_json(held).encode()).hexdigest()
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """The settings in `path`, else in $RINGSIDE_CONFIG, else in ./ringside.toml; SettingsError says what is wrong."""
+    file = (path or Path(os.environ.get("RINGSIDE_CONFIG", "ringside.toml"))).absolute()
+    _check_environment(os.environ)
+    held = _read_toml(file)
+    for name in PLACES:
+        if name in held:
+            raise SettingsError(unknown_key((name,), Settings), field=name)
+    try:
+        return Settings(**held, folder=file.parent, path=file)
+    except ValidationError as error:
+        raise settings_error(error, Settings, file.name, os.environ) from None
+    except UnreadableEnvironment as error:
+        raise SettingsError(f"the environment: {error}; lists and tables are written there as JSON") from None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{file}: no such file; `ringside init DATA --target COLUMN` writes one, RINGSIDE_CONFIG names another"
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    except ValueError as error:  # broken TOML, or not UTF-8
+        raise SettingsError(f"{file}: not TOML: {error}") from None
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    """A misspelt section in a variable's name would be passed over in silence."""
+    for name in environment:
+        section, nested, _ = name.removeprefix(PREFIX).partition(NESTED)
+        if name.startswith(PREFIX) and nested and section.lower() not in Settings.model_fields:
+            raise SettingsError(f"{name}: {unknown_key((section.lower(),), Settings)}", field=section.lower())

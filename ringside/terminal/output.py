@@ -1,0 +1,104 @@
+"""What commands print: facts as aligned text for people, or as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from record.event_log import RecordedEvent
+    from record.versions.model_version import ModelVersion
+    from record.work.run import Run
+
+
+def tell(facts: Mapping[str, Any], as_json: bool) -> None:
+    """One line for each fact, further ones beneath it where it holds several; or the whole as one JSON object."""
+    if as_json:
+        print(json.dumps(facts))
+        return
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        first, *further = lines(value) or ["-"]
+        print(f"{name:<{width}}  {first}")
+        for line in further:
+            print(f"{'':<{width}}  {line}")
+
+
+def tell_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell, the last one free."""
+    widths = [max([len(head), *(len(row[place]) for row in rows)]) for place, head in enumerate(heads)]
+    for row in [heads, *rows]:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def event_line(event: RecordedEvent, as_json: bool) -> str:
+    """One event on one line."""
+    if as_json:
+        return json.dumps({**asdict(event), "at": event.at.isoformat(), "recorded_at": event.recorded_at.isoformat()})
+    about = f"{event.kind:<18} {event.model_version or '':<5} {event.actor:<10}"
+    return f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {about} {short(event.data)}"
+
+
+def tell_run(run: Run, made: ModelVersion | None, as_json: bool) -> None:
+    """How a run ended: the version that it made beside its baselines, or why it made none, and the gate's reasons."""
+    outcome = run.outcome or {}
+    facts = {"run_id": run.run_id, "state": run.state, "version": run.version}
+    if as_json:
+        tell({**facts, "outcome": outcome}, as_json)
+        return
+    if "error" in outcome:
+        facts["error"] = outcome["error"]
+    if made is not None:
+        facts |= {"family": made.card["family"], "params": short(made.card["params"])}
+    tell(facts, as_json)
+    if made is not None:
+        others = {name: held for name, held in made.card["baselines"].items() if held}
+        others |= {"champion": made.card["champion_metrics"]} if made.card["champion_metrics"] else {}
+        rows = [_metric_row(name, own, list(others.values())) for name, own in made.card["metrics"].items()]
+        tell_table(["metric", f"{made.version} (95 % interval)", *others], rows)
+    tell_findings(outcome.get("findings", []))
+    for check in outcome.get("gate", {}).get("checks", []):
+        print(f"gate: {'passed ' if check['passed'] else 'REFUSED'}  {check['reason']}")
+
+
+def tell_findings(findings: Sequence[Mapping[str, Any]]) -> None:
+    """What the guards found in the data, one line for each."""
+    for finding in findings:
+        about = "" if finding["column"] is None else f"{finding['column']}: "
+        said = "ERROR  " if finding["severity"] == "error" else "warning"
+        print(f"data: {said}  {finding['check']}: {about}{finding['message']}")
+
+
+def _metric_row(name: str, own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    interval = f"{short(own['value'])} ({short(own['low'])} to {short(own['high'])})"
+    return [name, interval, *(short(each[name]["value"]) if name in each else "-" for each in others)]
+
+
+def lines(value: Any) -> list[str]:
+    """A fact as short lines: one for each key of an object and each element of a list."""
+    if isinstance(value, Mapping):
+        return [f"{name}: {short(item)}" for name, item in value.items()]
+    if isinstance(value, list):
+        return [short(item) for item in value] or ["none"]
+    return [short(value)]
+
+
+def short(value: Any) -> str:
+    """A value on one line; what is nested in it stands in brackets, so that one sees what belongs to what."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_nested(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_nested, value)) or "none"
+    return "-" if value is None else str(value)
+
+
+def _nested(value: Any) -> str:
+    if isinstance(value, Mapping) and value:
+        return f"{{{short(value)}}}"
+    if isinstance(value, list | tuple) and value:
+        return f"[{short(value)}]"
+    return short(value)

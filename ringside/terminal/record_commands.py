@@ -1,0 +1,176 @@
+"""The commands that read the record and act on it; `ringside.py` puts them on the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ringside.terminal.options import DONE, NO, ConfigOption, JsonOption, ReasonOption, opened, operator_name
+from ringside.terminal.output import event_line, short, tell, tell_table
+
+if TYPE_CHECKING:
+    from record.versions.roles import Roles
+
+
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Say who is champion, who challenges, and how the service is doing.
+
+    Example: ringside status --json
+    """
+    from service.status import status as read_status
+
+    settings, record = opened(config)
+    facts = read_status(record, settings)
+    if not as_json and facts["run"]:
+        facts["run"].pop("outcome", None)  # long; `ringside events --kind retrain_succeeded` has it
+    tell(facts, as_json)
+
+
+def models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List every model version: what it is, its metrics, and where it stands.
+
+    Example: ringside models
+    """
+    _, record = opened(config)
+    roles = record.registry.roles()
+    listed = [
+        {
+            "version": version.version,
+            "role": {roles.champion: "champion", roles.previous: "previous"}.get(version.version),
+            "standing": version.standing,
+            "registered_at": version.registered_at.isoformat(),
+            "family": version.card.get("family"),
+            "metrics": version.card.get("metrics", {}),
+            "digest": version.digest,
+        }
+        for version in record.registry.versions()
+    ]
+    if as_json:
+        print(json.dumps(listed))
+        return
+    tell_table(
+        ["version", "role", "standing", "family", "registered", "metrics"],
+        [
+            [
+                m["version"],
+                m["role"] or "",
+                m["standing"],
+                m["family"] or "",
+                m["registered_at"],
+                short({name: each["value"] for name, each in m["metrics"].items()}),
+            ]
+            for m in listed
+        ],
+    )
+
+
+def retrain(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Ask the running watcher for a retrain. Exit code 1: one is requested or running already.
+
+    Example: ringside retrain --reason "new price list"
+    """
+    _, record = opened(config)
+    run = record.runs.request("operator", operator_name(), reason)
+    tell({"run_id": run.run_id, "state": run.state}, as_json)
+
+
+def promote(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Make a version champion. Exit code 1: it is so already, or is barred.
+
+    Example: ringside promote v3 --reason "approved after review"
+    """
+    _, record = opened(config)
+    _tell_roles(record.registry.promote(version, actor=operator_name(), reason=reason), as_json)
+
+
+def reject(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Bar a version from becoming champion. Exit code 1: it is champion.
+
+    Example: ringside reject v4 --reason "trained on broken data"
+    """
+    _, record = opened(config)
+    record.registry.reject(version, actor=operator_name(), reason=reason)
+    tell({"version": version, "standing": record.registry.version(version).standing}, as_json)
+
+
+def rollback(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Give the champion's role back to the version before. Exit code 1: there is none.
+
+    Example: ringside rollback --reason "complaints since noon"
+    """
+    _, record = opened(config)
+    _tell_roles(record.registry.rollback(actor=operator_name(), reason=reason), as_json)
+
+
+def events(
+    config: ConfigOption = None,
+    kind: Annotated[str | None, typer.Option(help="Of this kind, such as model_promoted.")] = None,
+    model: Annotated[str | None, typer.Option(help="About this version.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Caused by this actor.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="From this time on, UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Before this time, UTC.")] = None,
+    q: Annotated[str | None, typer.Option("--search", "-q", help="Holding this text.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many at most; all if not given.")] = None,
+    verify: Annotated[bool, typer.Option(help="Check the hash chain. Exit code 1: it is broken.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the audit trail, oldest first; with --json, one event on each line.
+
+    Example: ringside events --kind model_promoted --since 2026-01-01
+    """
+    _, record = opened(config)
+    if verify:
+        report = record.events.verify()
+        tell(asdict(report), as_json)
+        raise typer.Exit(DONE if report.valid else NO)
+    told = 0
+    cursor: str | None = None
+    while limit is None or told < limit:
+        page, cursor = record.events.page(
+            kind=kind,
+            model=model,
+            actor=actor,
+            since=_utc(since),
+            until=_utc(until),
+            q=q,
+            limit=min(1000, 1000 if limit is None else limit - told),
+            cursor=cursor,
+        )
+        for event in page:
+            print(event_line(event, as_json))
+        told += len(page)
+        if cursor is None:
+            break
+
+
+def explain(
+    id: Annotated[str, typer.Argument(help="The id of an answered prediction.")],
+    attribution: Annotated[
+        bool, typer.Option(help="Ask the model again for what moved the prediction; or say only what is recorded.")
+    ] = True,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain one answered prediction: who answered and why, what challengers said, the label, what moved it.
+
+    Example: ringside explain order-17
+    """
+    from ringside.terminal.explanation import tell_explanation
+    from service.explain.explainer import explain as attribute
+    from service.explain.explanation import explanation
+
+    settings, record = opened(config)
+    told = explanation(record, settings, id, attribute if attribution else None)
+    tell_explanation(told, as_json)
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return None if at is None else at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def _tell_roles(roles: Roles, as_json: bool) -> None:
+    tell({"champion": roles.champion, "previous": roles.previous, "generation": roles.generation}, as_json)
