@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from service.champion import ServedModel
+    from record.versions.model import ServedModel
 
     Floats = npt.NDArray[np.float64]
 
@@ -112,7 +112,7 @@ def served(folder: Path, name: str) -> tuple[ServedModel, dict[str, Any]]:
     """A version of the project, loaded as a serving worker loads it, and its card."""
     from record.record import open_record
     from record.settings import load_settings
-    from service.champion import ServedModel
+    from record.versions.model import ServedModel
 
     record = open_record(load_settings(folder / "ringside.toml"))
     version = record.registry.version(name)

@@ -36,8 +36,9 @@ from monitoring.quality.estimated import Estimator, fit_estimator
 from monitoring.quality.loss import Loss
 from monitoring.quality.measures import measure, standard_error
 from monitoring.quality.rise import DaySums, accumulate, merge, sum_days
+from record.contract.columns import Column
 from record.contract.losses import bout_losses, expected_loss
-from record.contract.schema import Column, ProblemSchema, Schema
+from record.contract.schema import ProblemSchema, Schema
 
 Floats = NDArray[np.float64]
 

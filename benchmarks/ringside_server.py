@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks import problem
 from benchmarks.servers import Server
-from record.contract.schema import MISSING
+from record.contract.columns import MISSING
 from record.record import Record, open_record
 from record.settings import load_settings
 from retrain.data.loading import load

@@ -32,7 +32,8 @@ import pyarrow.parquet as parquet
 
 from benchmarks.results import replace_section, table
 from record.contract.columns import Column
-from record.contract.schema import Decoder, ProblemSchema, Schema, seen_columns
+from record.contract.decoder import Decoder
+from record.contract.schema import ProblemSchema, Schema, seen_columns
 from record.logged import Batch, LogEntry, new_id
 from record.record import open_record
 from record.settings import load_settings

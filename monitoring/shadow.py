@@ -28,8 +28,8 @@ from record.log_lines import log_line, write_json_lines
 from record.priority import yield_session, yield_thread
 from record.record import Record, open_record
 from record.settings import load_settings
+from record.versions.model import ServedModel
 from record.work.leases import Fence
-from service.champion import ServedModel
 
 # Between looks for new requests. A look has its price, and what a row costs falls with their number: at ten looks a
 # second a shadow cost twice the processor that it costs at one.

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from record.artifact import REFERENCE_TIME
-from record.contract.columns import TIME_PARTS
-from record.contract.schema import MISSING, Arrays, Decoder, Schema, canonical_class
+from record.contract.arrays import Arrays
+from record.contract.columns import MISSING, TIME_PARTS
+from record.contract.decoder import Decoder
+from record.contract.schema import Schema, canonical_class
 from record.db.database import Database
 from record.log.columns import Failures, RecordColumns
 from record.log.window import LogChunk, LogSpan, sample_span

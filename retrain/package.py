@@ -23,12 +23,15 @@ import skops.io
 from sklearn.pipeline import Pipeline
 
 from record.artifact import REFERENCE_TIME
-from record.contract.schema import MISSING, Arrays, Decoder, Schema
+from record.contract.arrays import Arrays
+from record.contract.columns import MISSING
+from record.contract.decoder import Decoder
+from record.contract.schema import Schema
+from record.versions.model import OnnxScorer
 from retrain.data.dataset import Dataset
 from retrain.export.graph import to_onnx
 from retrain.gate import Parity
 from retrain.models.pipeline import predict
-from service.champion import OnnxScorer
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ringside.terminal.output import short
-
 Show = Callable[[Mapping[str, Any]], None]
 
 LINE_SECONDS = 30.0  # into a file: often enough to see that it lives, rarely enough to read
@@ -66,7 +64,7 @@ def progress_facts(progress: Mapping[str, Any]) -> str:
     if done:
         facts.append(f"{done} of {total} trials" if total and total != done else f"{done} trials")
     if best is not None:
-        facts.append(f"best {progress.get('metric', 'loss')} {short(best)}")
+        facts.append(f"best {progress.get('metric', 'loss')} {best:.5g}")
     if left is not None:
         facts.append(f"{_in_words(left)} left")
     return ", ".join(facts)

@@ -88,7 +88,8 @@ def init(
 
     Example: ringside init orders.csv --target returned
     """
-    from record.configuration.inspection import inspect, render_toml
+    from record.configuration.inspection import inspect
+    from record.configuration.template import render_toml
 
     if output.exists() and not force:
         raise SettingsError(f"{output} is there already; expected another --output, or --force to write over it")

@@ -20,7 +20,8 @@ import msgspec
 from record.contract.refused_records import RefusedRecords
 from record.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, RingsideError, TooLarge
 from record.logged import Answer, Batch, LogEntry, new_ids
-from service.champion import Champion, ServedModel
+from record.versions.model import ServedModel
+from service.champion import Champion
 from service.http.bodies import expect_keys
 from service.http.json_body import parse_body
 from service.metrics import AnswerMetrics, WorkerMetrics

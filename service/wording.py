@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from record.contract.operating_point import OperatingPoint
 from record.contract.schema import Schema, native_class
-from service.champion import Scores
+from record.versions.model import Scores
 
 
 @dataclass(frozen=True, slots=True)

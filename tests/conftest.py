@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from record.db.database import Database
+from record.migrations.run import upgrade
 from tests import postgres as servers
 
 # What an example takes says how busy the machine is, not whether the property holds.
@@ -103,5 +104,5 @@ def postgresql_template(postgres: servers.PostgresServer) -> str:
 
 def _migrate(url: str) -> None:
     database = Database(url)
-    database.migrate()
+    upgrade(database)
     database.close()

@@ -56,7 +56,7 @@ def test_the_service_imports_from_the_bento(source: Path) -> None:
 
 
 def test_the_bento_carries_the_migrations(source: Path) -> None:
-    assert list((source / "service" / "migrations" / "versions").glob("0001*.py"))
+    assert list((source / "record" / "migrations" / "versions").glob("0001*.py"))
 
 
 def test_a_serving_process_loads_neither_evidently_nor_optuna_nor_scikit_learn(source: Path) -> None:

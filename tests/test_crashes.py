@@ -21,6 +21,7 @@ from record.clock import ManualClock
 from record.db.database import Database
 from record.db.tables import metadata
 from record.logged import Cursor
+from record.migrations.run import upgrade
 from record.record import Record
 from tests.records import START, record_on, register_version
 
@@ -182,7 +183,7 @@ def fresh(database: Database, path: Path) -> Database:
     """An empty record on the same kind of database."""
     if database.dialect == "sqlite":
         another = Database(f"sqlite:///{path}")
-        another.migrate()
+        upgrade(another)
         return another
     with database.write() as connection:
         for table in metadata.tables.values():

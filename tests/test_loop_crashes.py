@@ -23,8 +23,8 @@ from record.db.tables import requests
 from record.errors import StaleLease
 from record.record import Record, open_record
 from record.settings import load_settings
+from record.versions.model import ServedModel
 from record.work.leases import Fence
-from service.champion import ServedModel
 from tests import crashing
 from tests.monitoring.arena import Arena, logistic
 from tests.rings import RING

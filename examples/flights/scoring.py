@@ -15,7 +15,7 @@ from examples.flights.dataset import LATE
 from record.prediction_log import MaturedRow
 from record.record import Record
 from record.settings import Settings
-from service.champion import ServedModel
+from record.versions.model import ServedModel
 
 Floats = npt.NDArray[np.float64]
 Policy = Literal["live", "frozen", "promote_all"]

@@ -15,7 +15,7 @@ from record.bouts.bout import ShadowScore
 from record.contract.schema import native_class
 from record.log_lines import log_line
 from record.logged import LoggedRow
-from service.champion import Scores, ServedModel
+from record.versions.model import Scores, ServedModel
 
 # Alone, as a request of one record is. The first ones clear the latency guardrail, also for the tenth bout of a family
 # (some 230 requests without a slow one); after that a few of each batch, so that catching up is a matter of batches.

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from monitoring.quality.loss import WORST, Loss
 from record.clock import EPOCH, to_micros
+from record.contract.columns import MISSING
 from record.contract.losses import bout_losses
-from record.contract.schema import MISSING, Schema, canonical_class
+from record.contract.schema import Schema, canonical_class
 from record.log.columns import RecordColumns
 from record.logged import LoggedRow, MaturedRow
 from record.prediction_log import PredictionLog

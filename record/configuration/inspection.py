@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from record.configuration.suspicion import Finding, column_type, judge_column
-from record.configuration.template import render_toml
 from record.contract.columns import Column
 from record.contract.frame import frame_labels
 from record.contract.schema import ProblemSchema, Task, canonical_class
@@ -24,7 +23,6 @@ from record.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Finding", "Inspection", "infer_columns", "inspect", "inspect_frame", "read_sample", "render_toml"]
 
 SAMPLE_ROWS = 200_000  # enough to tell what a column is; a few seconds to look at
 _POSITIVE_WORDS = ("yes", "true", "1", "y", "t", "positive", "pos")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 
+from record.contract.arrays import Arrays
 from record.contract.columns import (
     MISSING,
     READERS,
@@ -27,37 +27,17 @@ from record.contract.columns import (
     read_exact_number,
     time_parts,
 )
+from record.contract.schema import ProblemSchema, Schema, SeenColumn
 from record.errors import InvalidLabel, InvalidRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from record.contract.schema import ProblemSchema, Schema, SeenColumn
 
 _ABSENT: Final = object()
 _FLOAT32: Final = np.dtype(np.float32)
 _OBJECT: Final = np.dtype(np.object_)
 _SHOWN_CHARACTERS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Arrays:
-    """What a model takes, one row for each record."""
-
-    numbers: npt.NDArray[np.float32]  # [n, k]; missing is NaN
-    categories: npt.NDArray[np.object_]  # [n, m] of str; missing is MISSING
-    times: tuple[int, ...] = ()  # where each time's parts begin in `numbers`, for what learns from them
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def rows(self, start: int, stop: int | None = None) -> Arrays:
-        """A run of rows, without copying."""
-        return Arrays(self.numbers[start:stop], self.categories[start:stop], self.times)
-
-    def take(self, places: npt.NDArray[Any]) -> Arrays:
-        """The rows at `places` (row numbers, or one boolean per row), copied."""
-        return Arrays(self.numbers[places], self.categories[places], self.times)
 
 
 _NUMBER, _CATEGORY, _TIME, _CARRIED = range(4)
@@ -72,7 +52,7 @@ class Decoder:
     """Checks and decodes records of one schema. Holds nothing that changes: threads may share it."""
 
     def __init__(self, schema: Schema | ProblemSchema) -> None:
-        self.problem = cast("ProblemSchema", getattr(schema, "problem", schema))
+        self.problem = cast(ProblemSchema, getattr(schema, "problem", schema))
         self.classes: tuple[str, ...] = getattr(schema, "classes", ())
         self.class_type: str | None = getattr(schema, "class_type", None)
         self._plan: list[_Step] = [_step(column) for column in self.problem.columns]

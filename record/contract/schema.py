@@ -12,25 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from record.contract.columns import MISSING, TIME_PARTS, Column, ColumnType, Role
-from record.contract.decoder import Arrays, Decoder
-
-__all__ = [
-    "MISSING",
-    "Arrays",
-    "ClassType",
-    "Column",
-    "ColumnType",
-    "Decoder",
-    "ProblemSchema",
-    "Role",
-    "Schema",
-    "SeenColumn",
-    "Task",
-    "canonical_class",
-    "native_class",
-    "seen_columns",
-]
+from record.contract.arrays import Arrays
+from record.contract.columns import MISSING, TIME_PARTS, Column
 
 Task = Literal["classification", "regression"]
 ClassType = Literal["string", "integer", "boolean"]

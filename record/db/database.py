@@ -184,17 +184,6 @@ class Database:
             remote.execute("SET synchronous_commit = off")
         return remote
 
-    def migrate(self) -> None:
-        """Brings the tables to this code's revision; safe to call from several processes at once.
-
-        The one way in which a SQLite file comes to be.
-        """
-        if self.path is not None:
-            self.path.touch()
-        from record.migrations.run import upgrade  # alembic is needed here only, and takes .2 s to import
-
-        upgrade(self)
-
     def close(self) -> None:
         while self._raw:
             self._raw.pop().close()

@@ -20,11 +20,13 @@ ADVISORY_LOCK = 0x52_49_4E_47
 
 
 def upgrade(database: Database) -> None:
-    """Migrates in one transaction, all or nothing; returns at once where there is nothing to do.
+    """Migrate in one transaction, all or nothing; return at once where there is nothing to do.
 
-    Several processes may start at once: one migrates, the others wait for it and find it done. Raises
-    SettingsError for a record that newer code has made.
+    The one way in which a SQLite file comes to be. Several processes may start at once: one migrates, the others
+    wait for it and find it done. Raises SettingsError for a record that newer code has made.
     """
+    if database.path is not None:
+        database.path.touch()
     config = configuration()
     with database.write() as connection:
         if database.dialect == "postgresql":

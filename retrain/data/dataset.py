@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from record.clock import from_micros, to_micros
-from record.contract.schema import Arrays, Schema
+from record.contract.arrays import Arrays
+from record.contract.schema import Schema
 
 UNKNOWN = np.iinfo(np.int64).min  # a row without a time of its own
 

@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from record.clock import to_micros
-from record.contract.schema import Column, Decoder, ProblemSchema, Schema, seen_columns
+from record.contract.columns import Column
+from record.contract.decoder import Decoder
+from record.contract.schema import ProblemSchema, Schema, seen_columns
 from record.errors import DataError
 from record.prediction_log import MaturedRow
 from record.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from record.contract.schema import Column
+from record.contract.columns import Column
 from record.errors import DataError
 
 # What stands for a missing number in a CSV file. In every other column only an empty field is missing: "NA" may be

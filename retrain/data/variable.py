@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from record.contract.columns import TIME_PARTS
-from record.contract.schema import MISSING
+from record.contract.columns import MISSING, TIME_PARTS
 from retrain.data.dataset import Dataset
 
 Floats = npt.NDArray[np.float64]

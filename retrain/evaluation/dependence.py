@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from record.contract.arrays import Arrays
 from record.contract.columns import MISSING
-from record.contract.schema import Arrays
+from record.contract.feature_places import FeaturePlaces, feature_places
 from retrain.data.dataset import Dataset
-from service.explain.attribution import FeaturePlaces, feature_places
 
 Floats = npt.NDArray[np.float64]
 

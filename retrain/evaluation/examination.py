@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
+from record.contract.arrays import Arrays
 from record.contract.columns import TIME_PARTS
+from record.contract.decoder import Decoder
 from record.contract.losses import LossName, bout_losses, expected_loss
 from record.contract.operating_point import OperatingPoint
-from record.contract.schema import Arrays, Decoder
 from record.errors import RingsideError
 from record.log_lines import log_line
 from record.record import Record
+from record.versions.model import ServedModel
 from record.versions.model_version import ModelVersion
 from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.evaluation.metrics import (
@@ -32,7 +34,6 @@ from retrain.models.pipeline import build, dummy, fit, predict
 from retrain.models.threshold import MOST_PROBABLE, Rule
 from retrain.search_space import linear_default
 from retrain.timetable import Timetable
-from service.champion import ServedModel
 
 Floats = npt.NDArray[np.float64]
 

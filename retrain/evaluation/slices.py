@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from record.contract.column_slices import column_slices
 from record.contract.columns import MISSING
+from record.contract.feature_places import feature_places
 from retrain.data.dataset import Dataset
-from service.explain.attribution import feature_places
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from record.contract.arrays import Arrays
 from record.contract.columns import TIME_PARTS
-from record.contract.schema import Arrays
 from retrain.features.combinations import bounded
 
 Floats = npt.NDArray[np.float64]

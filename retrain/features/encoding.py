@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from record.contract.schema import Arrays
+from record.contract.arrays import Arrays
 from retrain.features.combinations import Combinations
 from retrain.features.crosses import Crosses
 from retrain.features.dates import DateCoding, Dates, dated, dates_of

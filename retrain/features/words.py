@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from record.contract.schema import MISSING
+from record.contract.columns import MISSING
 
 Floats = npt.NDArray[np.float64]
 TextCoding = Literal["whole", "words"]

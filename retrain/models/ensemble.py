@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import Pipeline
 
-from record.contract.schema import Arrays
+from record.contract.arrays import Arrays
 from retrain.models.fitting import fit_estimator, predict_encoded
 
 Floats = npt.NDArray[np.float64]

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
-from record.contract.schema import Arrays, Task
+from record.contract.arrays import Arrays
+from record.contract.schema import Task
 from retrain.features.encoding import TreeEncoder
 from retrain.models.calibration import Calibrated, bare
 from retrain.models.configuration import Configuration

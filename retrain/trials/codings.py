@@ -8,7 +8,8 @@ from typing import Any, get_args
 from sklearn.pipeline import Pipeline
 
 from record.configuration.loop_sections import FeatureStage
-from record.contract.schema import Arrays, ProblemSchema
+from record.contract.arrays import Arrays
+from record.contract.schema import ProblemSchema
 from retrain.features.encoding import LinearEncoder, TreeEncoder
 from retrain.features.words import text_places
 from retrain.models.calibration import bare

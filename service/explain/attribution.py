@@ -20,9 +20,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from record.contract.columns import TIME_PARTS
-from record.contract.decoder import Arrays
-from record.contract.schema import ProblemSchema
+from record.contract.arrays import Arrays
+from record.contract.feature_places import FeaturePlaces
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -35,15 +34,6 @@ BACKGROUND_ROWS = 100
 # Fewer, where there are so many features that one walk costs a good part of all that may be asked.
 FEWEST_BACKGROUND_ROWS = 20
 CHUNK_ROWS = 512  # asked together: a deadline is looked at in between
-
-
-@dataclass(frozen=True, slots=True)
-class FeaturePlaces:
-    """A column, and where the model's inputs of it stand in `Arrays`."""
-
-    name: str
-    numbers: tuple[int, ...] = ()
-    categories: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +50,6 @@ class Attribution:
     background: int
     exact: bool
     complete: bool
-
-
-def feature_places(problem: ProblemSchema) -> list[FeaturePlaces]:
-    """Every feature, in the problem's order."""
-    numbers = {name: place for place, name in enumerate(problem.number_names)}
-    categories = {name: place for place, name in enumerate(problem.category_names)}
-    held = []
-    for column in problem.features:
-        if column.type == "category":
-            held.append(FeaturePlaces(column.name, categories=(categories[column.name],)))
-        elif column.type == "time":
-            parts = tuple(numbers[f"{column.name}.{part}"] for part in TIME_PARTS)
-            held.append(FeaturePlaces(column.name, numbers=parts))
-        else:
-            held.append(FeaturePlaces(column.name, numbers=(numbers[column.name],)))
-    return held
 
 
 def background_rows(features: int, asked: int = ASKED_ROWS) -> int:

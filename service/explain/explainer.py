@@ -22,11 +22,14 @@ from typing import Any
 import numpy as np
 
 from record.artifact import Manifest, verify
-from record.contract.schema import Arrays, Decoder, native_class
+from record.contract.arrays import Arrays
+from record.contract.decoder import Decoder
+from record.contract.feature_places import FeaturePlaces, feature_places
+from record.contract.schema import native_class
 from record.errors import NotFound, Overloaded, RingsideError
 from record.log_lines import log_line
-from service.champion import ServedModel
-from service.explain.attribution import FeaturePlaces, attribute, background_rows, feature_places
+from record.versions.model import ServedModel
+from service.explain.attribution import attribute, background_rows
 
 METHOD = "interventional Shapley values"
 # As much as an answer may wait: loading and 40,000 rows take 1 s, on a busy machine some more.

@@ -23,7 +23,7 @@ from service.http.replies import Reply, json_reply
 from service.predict import expect_version
 
 if TYPE_CHECKING:
-    from service.champion import ServedModel
+    from record.versions.model import ServedModel
     from service.worker import Worker
 
 EXTENSIONS: Final = ("binary_tensor_data",)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from monitoring.quality.cohort import Cohort, cohort_of
-from record.contract.schema import Column, ProblemSchema, Schema
+from record.contract.columns import Column
+from record.contract.schema import ProblemSchema, Schema
 from record.logged import MaturedRow
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)

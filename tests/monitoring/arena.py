@@ -27,8 +27,8 @@ from record.log.labels import add_labels
 from record.logged import Batch, LabelGiven, LogEntry
 from record.record import Record, open_record
 from record.settings import Settings, load_settings
+from record.versions.model import ServedModel
 from record.versions.model_version import ModelVersion
-from service.champion import ServedModel
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 HORIZON = timedelta(hours=1)

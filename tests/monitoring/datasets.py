@@ -13,7 +13,8 @@ import pytest
 
 from monitoring.windows import Window, reference_window
 from record.configuration.inspection import inspect
-from record.contract.schema import Decoder, ProblemSchema, Schema, seen_columns
+from record.contract.decoder import Decoder
+from record.contract.schema import ProblemSchema, Schema, seen_columns
 
 
 def parametrize_tables(metafunc: pytest.Metafunc) -> None:

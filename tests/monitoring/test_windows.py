@@ -13,7 +13,9 @@ import pytest
 
 from monitoring.windows import SAMPLED_ROWS, Window, current_window, reference_window
 from record.clock import ManualClock
-from record.contract.schema import MISSING, Column, Decoder, ProblemSchema, Schema
+from record.contract.columns import MISSING, Column
+from record.contract.decoder import Decoder
+from record.contract.schema import ProblemSchema, Schema
 from record.db.database import Database
 from record.log.window import log_span
 from record.prediction_log import Batch, LogEntry, PredictionLog, new_id

@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from record.configuration.units import format_duration, parse_duration, parse_size
-from record.contract.schema import Column
+from record.contract.columns import Column
 from record.errors import SettingsError
 from record.settings import ServeSettings, Settings, load_settings
 

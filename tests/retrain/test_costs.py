@@ -13,12 +13,12 @@ import pytest
 
 from monitoring.bouts.shadow_scorer import ShadowScorer
 from monitoring.quality.observed import operating_threshold
-from record.contract.schema import Decoder
+from record.contract.decoder import Decoder
 from record.db.database import Database
 from record.errors import DataError
+from record.versions.model import ServedModel
 from retrain.job import run
 from retrain.reproduction import reproduce
-from service.champion import ServedModel
 from tests.retrain.problems import Project, make_frame, make_project, write_settings
 from tests.service.serving import live_service, running, wait_ready
 

@@ -9,11 +9,12 @@ import pyarrow.parquet as parquet
 import pytest
 
 from record.clock import ManualClock
-from record.configuration.inspection import inspect, render_toml
+from record.configuration.inspection import inspect
+from record.configuration.template import render_toml
 from record.db.database import Database
 from record.settings import load_settings
+from record.versions.model import ServedModel
 from retrain.job import run
-from service.champion import ServedModel
 from tests.records import record_on
 from tests.retrain.problems import START
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from record.db.database import Database
+from record.migrations.run import upgrade
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.division import ENOUGH_FRESH_ROWS, split
@@ -19,7 +20,7 @@ ROWS = 5000
 def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder: Path = tmp_path_factory.mktemp("split")
     database = Database(f"sqlite:///{folder / 'record.db'}")
-    database.migrate()
+    upgrade(database)
     project = make_project(folder, database, rows=ROWS)
     problem = project.settings.problem_schema()
     assert problem is not None

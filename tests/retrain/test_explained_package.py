@@ -13,13 +13,13 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from record.artifact import ArtifactStore, verify
-from record.contract.schema import Arrays
+from record.contract.arrays import Arrays
+from record.contract.feature_places import feature_places
+from record.versions.model import ServedModel
 from retrain.data.dataset import Dataset
 from retrain.models.configuration import FAMILIES, Configuration, Member
 from retrain.models.pipeline import build, fit, predict
 from retrain.package import package
-from service.champion import ServedModel
-from service.explain.attribution import feature_places
 from service.explain.explainer import Question, explain, read_background
 from tests.retrain.problems import Kind
 from tests.retrain.test_package import SMALL, learnable

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from record.contract.schema import Decoder
+from record.contract.decoder import Decoder
 from record.db.database import Database
 from record.errors import DataError, StaleLease
 from record.logged import Batch, LabelGiven, LogEntry
+from record.versions.model import ServedModel
 from record.work.leases import Fence
 from retrain.data.rows import read_rows
 from retrain.job import RunResult, run
-from service.champion import ServedModel
 from tests.retrain.problems import START, Kind, Project, make_frame, make_project
 
 ONE_TRIAL: Mapping[str, Mapping[str, Any]] = {"retrain": {"trials": 1, "families": ["linear"]}}

@@ -13,7 +13,8 @@ from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from record.artifact import REFERENCE_TIME, ArtifactStore
-from record.contract.schema import Decoder
+from record.contract.decoder import Decoder
+from record.versions.model import ServedModel
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
@@ -21,7 +22,6 @@ from retrain.gate import PARITY_TOLERANCE
 from retrain.models.configuration import FAMILIES, Configuration, Family
 from retrain.models.pipeline import build, fit, predict
 from retrain.package import measure_latency_ms, package, prove_parity, read_estimator
-from service.champion import ServedModel
 from tests.retrain.problems import Kind, make_frame, write_settings
 
 SMALL: dict[Family, dict[str, float]] = {

@@ -13,10 +13,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from record.artifact import ArtifactStore
-from record.contract.schema import Decoder
+from record.contract.decoder import Decoder
 from record.errors import ArtifactError, NoChampion
 from record.record import Record, open_record
-from service.champion import Champion, LoadRefused, OnnxScorer, Scores, ServedModel, Switched
+from record.versions.model import OnnxScorer, Scores, ServedModel
+from service.champion import Champion, LoadRefused, Switched
 from service.wording import Wording
 from tests.record.models import POISON, Task, answer, make_model, make_schema, record_of, register_model, write_model
 from tests.service.serving import make_settings

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from record.configuration.inspection import Inspection, infer_columns, inspect, inspect_frame, read_sample, render_toml
-from record.contract.schema import Decoder
+from record.configuration.inspection import Inspection, infer_columns, inspect, inspect_frame, read_sample
+from record.configuration.template import render_toml
+from record.contract.decoder import Decoder
 from record.errors import DataError
 from record.settings import Settings, load_settings
 

@@ -12,20 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from record.contract.columns import FLOAT32_MAX
-from record.contract.schema import (
-    MISSING,
-    Arrays,
-    ClassType,
-    Column,
-    ColumnType,
-    Decoder,
-    ProblemSchema,
-    Role,
-    Schema,
-    SeenColumn,
-    Task,
-)
+from record.contract.arrays import Arrays
+from record.contract.columns import FLOAT32_MAX, MISSING, Column, ColumnType, Role
+from record.contract.decoder import Decoder
+from record.contract.schema import ClassType, ProblemSchema, Schema, SeenColumn, Task
 from record.errors import DataError, InvalidLabel, InvalidRecord
 from service.http.json_body import parse_body
 

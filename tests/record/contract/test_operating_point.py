@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from record.contract.operating_point import OperatingPoint, said_classes
-from service.champion import Scores
+from record.versions.model import Scores
 from service.wording import Wording
 from tests.record.models import make_schema
 

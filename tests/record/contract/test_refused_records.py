@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from record.contract.columns import Column
+from record.contract.decoder import Decoder
 from record.contract.refused_records import RefusedRecords, refused_by_column
-from record.contract.schema import Column, Decoder, ProblemSchema
+from record.contract.schema import ProblemSchema
 from record.errors import InvalidRecord
 from record.record import open_record
 from tests.record.models import record_of, register_model

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from record.contract.arrays import Arrays
+from record.contract.columns import Column
+from record.contract.decoder import Decoder
 from record.contract.schema import (
-    Arrays,
     ClassType,
-    Column,
-    Decoder,
     ProblemSchema,
     Schema,
     SeenColumn,

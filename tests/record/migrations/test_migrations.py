@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from record.db.database import Database
 from record.db.tables import metadata
 from record.errors import SettingsError
-from record.migrations.run import SCRIPTS
+from record.migrations.run import SCRIPTS, upgrade
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def empty_database(empty_database_url: str) -> Iterator[Database]:
 
 def test_migrating_gives_exactly_the_tables_that_the_code_names(empty_database: Database) -> None:
     """No migration is missing, and none makes more than `metadata` says."""
-    empty_database.migrate()
+    upgrade(empty_database)
     with empty_database.engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
         if empty_database.dialect == "sqlite":  # Alembic overlooks that this index is for PostgreSQL only
@@ -37,17 +37,17 @@ def test_migrating_gives_exactly_the_tables_that_the_code_names(empty_database: 
 def test_sqlite_gets_the_same_statements_as_from_metadata(tmp_path: Path) -> None:
     """AUTOINCREMENT and WITHOUT ROWID, which no comparison of columns sees, are there too."""
     migrated, created = Database(f"sqlite:///{tmp_path}/a.db"), Database(f"sqlite:///{tmp_path}/b.db")
-    migrated.migrate()
+    upgrade(migrated)
     (tmp_path / "b.db").touch()
     metadata.create_all(created.engine)
     assert _statements(migrated) == _statements(created)
 
 
 def test_migrating_again_changes_nothing(empty_database: Database) -> None:
-    empty_database.migrate()
+    upgrade(empty_database)
     with empty_database.write() as connection:
         connection.execute(sa.text("INSERT INTO clock (id, at) VALUES (1, 7)"))
-    empty_database.migrate()
+    upgrade(empty_database)
     with empty_database.read() as connection:
         assert connection.execute(sa.text("SELECT at FROM clock")).scalar() == 7
 
@@ -57,7 +57,8 @@ def test_processes_that_start_at_once_migrate_once(empty_database_url: str) -> N
     code = (
         "import sys; import sqlalchemy as sa\n"
         "from record.db.database import Database; from record.db.tables import metadata\n"
-        "database = Database(sys.argv[1]); database.migrate()\n"
+        "from record.migrations.run import upgrade\n"
+        "database = Database(sys.argv[1]); upgrade(database)\n"
         "assert set(sa.inspect(database.engine).get_table_names()) == {*metadata.tables, 'alembic_version'}\n"
     )
     started = [
@@ -74,21 +75,24 @@ def test_processes_that_start_at_once_migrate_once(empty_database_url: str) -> N
 def test_they_are_found_wherever_the_code_is_installed(tmp_path: Path) -> None:
     """In a folder whose name means something to a configuration file, too, and from any working directory."""
     installed = tmp_path / "100% %(here)s"
-    shutil.copytree(SCRIPTS.parent, installed / "service", ignore=shutil.ignore_patterns("__pycache__"))
-    code = "import sys; from record.db.database import Database; Database(sys.argv[1]).migrate()"
+    shutil.copytree(SCRIPTS.parent, installed / "record", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "import sys; from record.db.database import Database; from record.migrations.run import upgrade; "
+        "upgrade(Database(sys.argv[1]))"
+    )
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/record.db"]
     subprocess.run(command, cwd="/", env={"PYTHONPATH": str(installed)}, check=True, timeout=60)
     assert (tmp_path / "record.db").stat().st_size > 0
 
 
 def test_a_record_of_newer_code_is_refused_untouched(empty_database: Database) -> None:
-    empty_database.migrate()
+    upgrade(empty_database)
     with empty_database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(
         SettingsError, match="revision 9999, which this version of Ringside does not know; expected 0002"
     ):
-        empty_database.migrate()
+        upgrade(empty_database)
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +102,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatc
     with database.write() as connection:
         connection.execute(sa.text("CREATE TABLE runs (already TEXT)"))
     with pytest.raises(sa.exc.OperationalError, match="already exists"):
-        database.migrate()
+        upgrade(database)
     assert sa.inspect(database.engine).get_table_names() == ["runs"]
     database.close()
 

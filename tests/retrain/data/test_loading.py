@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from record.contract.schema import Decoder
+from record.contract.decoder import Decoder
 from record.errors import DataError
 from record.prediction_log import MaturedRow
 from retrain.data.dataset import Dataset

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from record.contract.schema import Arrays
+from record.contract.arrays import Arrays
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema

@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from record.contract.columns import TIME_PARTS
-from record.contract.schema import Arrays, Column, Decoder, ProblemSchema
+from record.contract.arrays import Arrays
+from record.contract.columns import TIME_PARTS, Column
+from record.contract.decoder import Decoder
+from record.contract.schema import ProblemSchema
+from record.versions.model import OnnxScorer
 from retrain.export.date_graph import cycles
 from retrain.export.encoder_graph import tree_features
 from retrain.export.graph import to_onnx
@@ -23,7 +26,6 @@ from retrain.features.encoding import NumberCoding, TreeEncoder
 from retrain.models.configuration import Configuration, Family
 from retrain.models.pipeline import build, fit, predict
 from retrain.package import read_estimator
-from service.champion import OnnxScorer
 from tests.retrain.export.test_encoder_graph import DECODED
 
 TIMES = ("ordered", "sent", "paid")

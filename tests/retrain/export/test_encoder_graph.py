@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from record.contract.columns import FLOAT32_MAX
-from record.contract.schema import MISSING, Arrays
+from record.contract.arrays import Arrays
+from record.contract.columns import FLOAT32_MAX, MISSING
+from record.versions.model import OnnxScorer
 from retrain.export.encoder_graph import tree_features
 from retrain.export.nodes import Graph
 from retrain.features.encoding import CategoryCoding, NumberCoding, TreeEncoder
-from service.champion import OnnxScorer
 
 NUMBERS, CATEGORIES = 4, 3
 CODINGS: list[tuple[CategoryCoding, NumberCoding]] = [

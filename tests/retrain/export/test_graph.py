@@ -11,11 +11,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from record.contract.schema import MISSING, Arrays, Task
+from record.contract.arrays import Arrays
+from record.contract.columns import MISSING
+from record.contract.schema import Task
+from record.versions.model import OnnxScorer
 from retrain.export.graph import to_onnx
 from retrain.models.configuration import FAMILIES, Configuration, Family
 from retrain.models.pipeline import build, fit, predict
-from service.champion import OnnxScorer
 
 CODINGS = [
     {"categories": "ordered", "numbers": "combined"},

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from record.contract.schema import MISSING, Arrays
+from record.contract.arrays import Arrays
+from record.contract.columns import MISSING
+from record.versions.model import OnnxScorer
 from retrain.export.encoder_graph import tree_features
 from retrain.export.graph import to_onnx
 from retrain.export.nodes import Graph
@@ -19,7 +21,6 @@ from retrain.features.encoding import NumberCoding, TreeEncoder
 from retrain.models.configuration import Configuration, Family
 from retrain.models.pipeline import build, fit, predict
 from retrain.package import read_estimator
-from service.champion import OnnxScorer
 from tests.retrain.features.test_words import FIELDS, JOBS, RANKS, titles
 
 WORDS = st.one_of(

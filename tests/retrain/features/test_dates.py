@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from record.contract.schema import Arrays, Column, Decoder, ProblemSchema
+from record.contract.arrays import Arrays
+from record.contract.columns import Column
+from record.contract.decoder import Decoder
+from record.contract.schema import ProblemSchema
 from retrain.features.dates import HARMONICS, Dates
 from retrain.models.configuration import Configuration, Family
 from retrain.models.pipeline import build, fit, predict

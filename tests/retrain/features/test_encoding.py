@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy import sparse
 
-from record.contract.schema import Arrays
+from record.contract.arrays import Arrays
 from retrain.features.encoding import LinearEncoder, TreeEncoder
 from retrain.features.levels import Levels, level_limit
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from record.contract.schema import MISSING, Arrays
+from record.contract.arrays import Arrays
+from record.contract.columns import MISSING
 from retrain.features.words import MOST_WORDS, Words, text_places, words_of
 from retrain.models.configuration import Configuration, Family
 from retrain.models.pipeline import build, fit, predict

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from record.configuration.loop_sections import GuardSettings
-from record.contract.schema import Decoder
+from record.contract.decoder import Decoder
 from record.prediction_log import MaturedRow
 from record.settings import Settings
 from retrain.data.dataset import Dataset

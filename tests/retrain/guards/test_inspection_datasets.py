@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from record.configuration.inspection import inspect, render_toml
+from record.configuration.inspection import inspect
+from record.configuration.template import render_toml
 from record.settings import load_settings
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema

@@ -13,6 +13,7 @@ import pytest
 import skops.io
 
 from record.contract.losses import log_losses
+from record.versions.model import OnnxScorer
 from retrain.export.graph import to_onnx
 from retrain.models.calibration import calibrate, tempered
 from retrain.models.configuration import Configuration, Member
@@ -20,7 +21,6 @@ from retrain.models.continuation import cannot_continue
 from retrain.models.pipeline import build, fit, predict
 from retrain.package import read_estimator
 from retrain.thinning import thinned
-from service.champion import OnnxScorer
 from tests.retrain.export.test_graph import rows_of, target_of
 from tests.retrain.models.test_ensemble import BOOSTING, FOREST, LINEAR
 from tests.retrain.test_search import learnable

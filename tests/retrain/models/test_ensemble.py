@@ -13,6 +13,7 @@ import pytest
 
 from record.contract.schema import Task
 from record.db.database import Database
+from record.versions.model import OnnxScorer
 from retrain.export.graph import to_onnx
 from retrain.job import RunResult, run
 from retrain.models.configuration import Configuration, Member
@@ -23,7 +24,6 @@ from retrain.study import warm_start
 from retrain.thinning import thinned
 from retrain.trials.record import TrialRecord
 from retrain.trials.selection import MOST_MEMBERS, Candidate, select
-from service.champion import OnnxScorer
 from tests.retrain.export.test_graph import rows_of, target_of
 from tests.retrain.problems import Project, make_frame, make_project, write_settings
 from tests.retrain.test_search import learnable

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import skops.io
 
+from record.versions.model import OnnxScorer
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
 from retrain.export.graph import to_onnx
@@ -17,7 +18,6 @@ from retrain.models.pipeline import build, fit, predict
 from retrain.package import read_estimator
 from retrain.search import search
 from retrain.trials.trial import Limits
-from service.champion import OnnxScorer
 from tests.retrain.export.test_graph import SMALL, rows_of, target_of
 from tests.retrain.problems import make_frame, write_settings
 

@@ -8,6 +8,7 @@ import pytest
 
 from record.clock import SystemClock
 from record.db.database import Database
+from record.migrations.run import upgrade
 from record.prediction_log import Batch, LogEntry, PredictionLog, new_ids
 from service.commits import checkpoint
 from service.commits.checkpoint import COMMITS, Checkpointer, commits_worth
@@ -16,7 +17,7 @@ from service.commits.checkpoint import COMMITS, Checkpointer, commits_worth
 @pytest.fixture
 def embedded(tmp_path: Path) -> Database:
     database = Database(f"sqlite:///{tmp_path}/record.db")
-    database.migrate()
+    upgrade(database)
     return database
 
 

@@ -10,17 +10,11 @@ import numpy.typing as npt
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor
 
+from record.contract.arrays import Arrays
 from record.contract.columns import TIME_PARTS, Column
-from record.contract.decoder import Arrays
+from record.contract.feature_places import FeaturePlaces, feature_places
 from record.contract.schema import ProblemSchema
-from service.explain.attribution import (
-    FEWEST_BACKGROUND_ROWS,
-    Attribution,
-    FeaturePlaces,
-    attribute,
-    background_rows,
-    feature_places,
-)
+from service.explain.attribution import FEWEST_BACKGROUND_ROWS, Attribution, attribute, background_rows
 
 Floats = npt.NDArray[np.float64]
 Score = Callable[[Arrays], Floats]
