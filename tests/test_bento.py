@@ -19,7 +19,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bento")
     checkout = folder / "checkout"
     checkout.mkdir()
-    for name in ("service", "bentofile.yaml", "requirements-serve.lock"):
+    for name in ("record", "service", "bentofile.yaml", "requirements-serve.lock"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, checkout / name)
     environment = {**os.environ, "BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "True"}
     command = [sys.executable, "-m", "bentoml", "build", "--output", "tag", "."]

@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import resource
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 from weakref import WeakKeyDictionary
 
 import uvicorn.config
@@ -19,9 +19,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from record.log_lines import log_line
-
-if TYPE_CHECKING:
-    from service.http.fast_lane import FastLane
 
 MOST_HEAD_BYTES: Final = 65_536  # without a byte of body between them; a request of ours has a few hundred
 SWEEP_SECONDS: Final = 0.5  # how late a connection may be cut
@@ -44,6 +41,16 @@ def most_connections() -> int:
     if limit == resource.RLIM_INFINITY:
         limit = 65_536
     return max(16, min(16_384, limit - SPARE_FILES))
+
+
+class ShortCut(Protocol):
+    """A way to an answer within the connection's own callbacks, for requests of one kind."""
+
+    def wants(self, cycle: RequestResponseCycle) -> bool:
+        """Return whether a request may be of that kind, as far as its headers tell."""
+
+    def take(self, cycle: RequestResponseCycle) -> bool:
+        """Answer a request whose body is complete; return False where it is not of that kind."""
 
 
 class Connections:
@@ -100,7 +107,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, for clients that are slow on purpose. Without WebSockets, which no route speaks."""
 
     head_seconds: ClassVar[float] = 10.0
-    fast_lane: ClassVar[FastLane | None] = None
+    fast_lane: ClassVar[ShortCut | None] = None
     _servers: ClassVar[WeakKeyDictionary[ServerState, Connections]] = WeakKeyDictionary()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -20,6 +18,7 @@ from service.explain.explainer import explain_apart
 from service.explain.explanation import explanation
 from service.http.alerts import read_alerts, take_alerts
 from service.http.bodies import expect_keys, expect_reason
+from service.http.call import Call, read_time
 from service.http.replies import Reply, json_reply
 from service.http.scrape import scrape
 from service.predict import LONGEST_ID
@@ -35,17 +34,6 @@ REPORT_POLICY = (
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; worker-src blob:; frame-ancestors 'none'; "
     "base-uri 'none'; form-action 'none'"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request, checked and let through."""
-
-    actor: str
-    body: Any = None  # of a POST, as JSON
-    path: Mapping[str, str] = None  # type: ignore[assignment]
-    query: Mapping[str, str] = None  # type: ignore[assignment]
-    at: datetime | None = None  # the request's own time, where the clock follows requests
 
 
 def labels(worker: Worker, call: Call) -> Reply:
@@ -185,18 +173,6 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def read_time(text: str, field: str) -> datetime:
-    """An RFC 3339 time; InvalidRecord names the field. Without an offset it is read as UTC."""
-    try:
-        at = datetime.fromisoformat(text.strip().replace(" ", "+", 1) if "T" in text else text.strip())
-        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-        return at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidRecord(
-            f'{field}: {text[:40]!r} is no time; expected RFC 3339, such as "2024-05-01T13:45:00Z"', field=field
-        ) from None
-
-
 def explain(worker: Worker, call: Call) -> Reply:
     unknown = set(call.query) - {"id", "attribution"}
     if unknown:
@@ -226,12 +202,6 @@ def report(worker: Worker, call: Call) -> Reply:
 def metrics(worker: Worker, call: Call) -> Reply:
     content = scrape(worker.metrics, worker.record.database)
     return Reply(200, content, [(b"content-type", CONTENT_TYPE_LATEST.encode())])
-
-
-def docs(worker: Worker, call: Call) -> Reply:
-    from service.http.openapi import document
-
-    return Reply(200, json.dumps(document(worker), ensure_ascii=False).encode())
 
 
 def livez(worker: Worker, call: Call) -> Reply:

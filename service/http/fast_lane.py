@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from service.http.admission import Admission
 from service.http.replies import CLIENT_GONE, JSON, NOT_LOGGED, Reply, failure_reply, late_reply
-from service.http.routes import PREDICT, Rule, find_rule, metric_label
+from service.http.routes import PREDICT, find_rule, metric_label
+from service.http.rule import Rule
 from service.predict import Answered, Begun, answer_body
 
 if TYPE_CHECKING:
-    from service.http.front import Front
     from service.worker import Worker
 
 MOST_BYTES: Final = 16_384  # of a body; sixteen records of sixty columns
@@ -33,10 +34,10 @@ def predict_reply(answered: Answered) -> Reply:
 class FastLane:
     """One process's."""
 
-    def __init__(self, front: Front, worker: Worker) -> None:
+    def __init__(self, admission: Admission, worker: Worker) -> None:
         rule = find_rule(_SCOPE)
         assert isinstance(rule, Rule)
-        self.front, self.worker, self.rule = front, worker, rule
+        self.admission, self.worker, self.rule = admission, worker, rule
 
     @staticmethod
     def wants(cycle: RequestResponseCycle) -> bool:
@@ -64,19 +65,19 @@ class _Quick:
         self._entered = False
 
     def start(self) -> bool:
-        front, scope = self._lane.front, self._cycle.scope
+        admission, scope = self._lane.admission, self._cycle.scope
         try:
             headers = dict(scope["headers"])
-            front.admit(self._lane.rule, scope, headers)  # type: ignore[arg-type]
-            at = front.request_time(headers)
-            front.enter(self._lane.rule)
+            admission.admit(self._lane.rule, scope, headers)  # type: ignore[arg-type]
+            at = admission.request_time(headers)
+            admission.enter(self._lane.rule)
             self._entered = True
             begun = self._begun = self._lane.worker.predictor.begin(self._cycle.body, at, self._started)
         except Exception as error:  # noqa: BLE001 - as in the guard: a fault in one request must not end the worker
             self._finish(failure_reply(error, PREDICT, PREDICT))
             return True
         if begun is None:
-            front.leave()
+            admission.leave()
             return False
         if begun.coming is None:
             self._answer()
@@ -108,7 +109,7 @@ class _Quick:
 
     def _finish(self, reply: Reply) -> None:
         if self._entered:
-            self._lane.front.leave()
+            self._lane.admission.leave()
         status = reply.status
         if self._cycle.disconnected:
             status = CLIENT_GONE

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from record.errors import Overloaded, RingsideError
+from service.http.admission import Admission
+from service.http.asgi import App, Message, Receive, Scope, Send
 from service.http.bodies import ClientGone
+from service.http.call import Call
 from service.http.connections import GuardedProtocol
-from service.http.endpoints import Call, read_time
 from service.http.fast_lane import FastLane, predict_reply
 from service.http.inference_protocol import infer
 from service.http.replies import CLIENT_GONE, Reply, failure_reply, late_reply
-from service.http.routes import ACTOR, AT, PREDICT, Rule, find_rule, metric_label, route_label
+from service.http.routes import AT, PREDICT, find_rule, metric_label, route_label
+from service.http.rule import Rule
 
 if TYPE_CHECKING:
     from service.worker import Worker
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PASSED: Final = "ringside.passed"  # set in the scope of a request that the guard has let through
 THROW_AWAY_SECONDS: Final = 2.0
@@ -38,13 +35,13 @@ THROW_AWAY_BYTES: Final = 50_000_000
 
 
 class Front:
-    """ASGI middleware. One per process: it counts what is under way."""
+    """ASGI middleware. One per process."""
 
     def __init__(self, app: App, worker: Worker) -> None:
         self._app = app
         self._behind = app  # where passed requests go: through BentoML's layers, once this has moved before them
         self._worker = worker
-        self._busy = 0
+        self._admission = Admission(worker)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and PASSED not in scope:
@@ -65,7 +62,7 @@ class Front:
 
     def open_fast_lane(self) -> None:
         """Small predict requests then go past this, and all the layers between it and the connection."""
-        GuardedProtocol.fast_lane = FastLane(self, self._worker)
+        GuardedProtocol.fast_lane = FastLane(self._admission, self._worker)
 
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -101,13 +98,13 @@ class Front:
         """The reply, or None where it has been sent already."""
         try:
             headers = dict(scope["headers"])
-            rule = self.admit(found, scope, headers)
+            rule = self._admission.admit(found, scope, headers)
             if rule.method != "POST":
                 return await self._busily(rule, self._pass_on(rule, scope, receive, exchange))
             exchange.unread = True
             body = await self._worker.bodies.read(headers, receive)
             exchange.unread, exchange.held = False, len(body)
-            at = self.request_time(headers)
+            at = self._admission.request_time(headers)
             if rule.path == PREDICT:
                 return await self._busily(rule, self._predict(body, at, started))
             if rule.handler is None:
@@ -120,43 +117,17 @@ class Front:
                 raise
             return failure_reply(error, scope["path"], route_label(found))
 
-    def admit(self, found: Rule | RingsideError, scope: Scope, headers: dict[bytes, bytes]) -> Rule:
-        """The rule, once its caller may use it. Without a known token nobody learns which routes there are."""
-        if isinstance(found, Rule) and found.role is None:
-            scope[ACTOR] = ""
-            return found
-        role = found.role if isinstance(found, Rule) else None
-        scope[ACTOR] = self._worker.gate.admit(scope, headers, role, route_label(found))
-        if isinstance(found, Rule):
-            return found
-        raise found
-
-    def request_time(self, headers: dict[bytes, bytes]) -> datetime | None:
-        held = headers.get(b"ringside-time")
-        if held is None or not self._worker.follows_requests:
-            return None
-        return read_time(held.decode("latin-1"), "Ringside-Time")
-
     async def _busily(self, rule: Rule, answering: Awaitable[Reply | None]) -> Reply | None:
         """Counts only requests that have arrived whole: a client that sends slowly takes nobody's place."""
         try:
-            self.enter(rule)
+            self._admission.enter(rule)
         except Overloaded:
             answering.close()  # type: ignore[attr-defined]
             raise
         try:
             return await answering
         finally:
-            self.leave()
-
-    def enter(self, rule: Rule) -> None:
-        """Counts a request as under way, until `leave`; Overloaded where there are too many."""
-        if self._busy >= self._worker.settings.serve.max_concurrency and not rule.urgent:
-            raise Overloaded(f"{self._busy} requests are under way; try again in a moment (serve.max_concurrency)")
-        self._busy += 1
-
-    def leave(self) -> None:
-        self._busy -= 1
+            self._admission.leave()
 
     async def _predict(self, body: bytes, at: datetime | None, started: float) -> Reply:
         return predict_reply(await self._worker.predictor.answer(body, at, started))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from record.contract.schema import Schema
 from record.errors import InvalidRecord, NoChampion, NotFound
 from record.product_version import product_version
-from service.http.endpoints import Call
+from service.http.call import Call
 from service.http.inference_request import HEADER_LENGTH, read_question
 from service.http.replies import Reply, json_reply
 from service.predict import expect_version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from record.contract.columns import Column
@@ -13,7 +13,7 @@ from record.product_version import product_version
 from service.http.explanation_schema import EXPLAIN_QUERY, closed_object, explanation_schema
 from service.http.inference_schemas import protocol_schemas
 from service.http.replies import speaks_protocol
-from service.http.routes import RULES, Rule
+from service.http.rule import Rule
 
 if TYPE_CHECKING:
     from service.worker import Worker
@@ -51,13 +51,13 @@ _EVENTS: Final = {
 _QUERIES: Final[Mapping[str, Mapping[str, Any]]] = {"/events": _EVENTS, "/explain": EXPLAIN_QUERY}
 
 
-def document(worker: Worker) -> dict[str, Any]:
-    """The document for what this worker serves now."""
+def document(worker: Worker, rules: Sequence[Rule]) -> dict[str, Any]:
+    """The document of these routes for what this worker serves now."""
     model = worker.champion.current
     schema = model.schema if model is not None else None
     problem = schema.problem if schema is not None else worker.settings.problem_schema()
     paths: dict[str, dict[str, Any]] = {}
-    for rule in RULES:
+    for rule in rules:
         if not rule.path.endswith("/"):  # the same as without
             paths.setdefault(rule.path, {})[rule.method.lower()] = _operation(rule, worker)
     return {

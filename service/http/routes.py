@@ -6,9 +6,8 @@ mounted application its endpoints, and `/docs.json` its words.
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -22,46 +21,23 @@ from record.errors import InvalidRecord, LogUnavailable, NotFound, Overloaded, R
 from record.log_lines import log_line
 from service.http import endpoints, inference_protocol
 from service.http.bodies import expect_depth
-from service.http.endpoints import Call
+from service.http.call import Call
 from service.http.json_body import parse_body
+from service.http.openapi import document
 from service.http.replies import Reply, WrongMethod, error_reply, fault_reply
+from service.http.rule import Handler, Rule
 from service.metrics import OTHER
 
 if TYPE_CHECKING:
-    from record.configuration.sections import TokenRole
     from service.worker import Worker
 
-Handler = Callable[["Worker", Call], Reply]
 ACTOR: Final = "ringside.actor"  # keys of the scope, set by the guard
 AT: Final = "ringside.at"
 PREDICT: Final = "/predict"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One row. `handler` None: the guard answers it itself. `role` None: anybody may, always."""
-
-    method: str
-    path: str
-    role: TokenRole | None
-    handler: Handler | None
-    summary: str
-    answers: int = 200
-    refuses: tuple[int, ...] = ()
-    urgent: bool = False  # answered also when too many requests are under way
-    threads: int | None = None  # of its own, so that it takes none from others; None: the common ones
-    most_waiting: float = math.inf  # for one of those threads; further ones are refused at once
-    _route: Route = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_route", Route(self.path, _nothing, methods=[self.method]))
-
-    def matches(self, scope: Mapping[str, Any]) -> Match:
-        return self._route.matches(dict(scope))[0]
-
-
-async def _nothing(request: Request) -> Response:
-    raise AssertionError("the route is used for matching only")
+def _docs(worker: Worker, call: Call) -> Reply:
+    return Reply(200, json.dumps(document(worker, RULES), ensure_ascii=False).encode())
 
 
 _BODY: Final = (400, 413)
@@ -144,7 +120,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("GET", "/readyz", None, endpoints.readyz, "Whether a champion is loaded", urgent=True),
     # Threads of its own, so that a scrape tells of requests that have taken all the others.
     Rule("GET", "/metrics", "read", endpoints.metrics, "Prometheus's scrape", urgent=True, threads=2),
-    Rule("GET", "/docs.json", "read", endpoints.docs, "This service as OpenAPI 3.1"),
+    Rule("GET", "/docs.json", "read", _docs, "This service as OpenAPI 3.1"),
 )
 _EXACT: Final[Mapping[tuple[str, str], Rule]] = {
     (rule.method, rule.path): rule for rule in RULES if "{" not in rule.path

@@ -11,7 +11,8 @@ import pytest
 from record.configuration.sections import ServeSettings, Token
 from record.errors import Forbidden, SettingsError, Unauthorized
 from service.auth import ANONYMOUS, Gate, Refusals
-from service.http.routes import RULES, Rule
+from service.http.routes import RULES
+from service.http.rule import Rule
 from service.worker import Worker
 from tests.service.serving import ROLES, SECRETS, Client, bearer, make_settings, running, tokens
 

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from record.db.database import Database
 from record.errors import Overloaded
 from service.http.bodies import MOST_BODIES, BodyReader
-from service.http.routes import RULES, Rule, metric_label
+from service.http.routes import RULES, metric_label
+from service.http.rule import Rule
 from service.worker import Worker
 from tests.record.models import answer, record_of, register_model
 from tests.service.serving import Client, bearer, make_settings, running, tokens
