@@ -258,6 +258,21 @@ class ModelRejected(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelUnbarred(Event):
+    """A person lifted the version's bar: `standing` is what it was barred as, `because` why.
+
+    It was judged in bouts up to number `after_bout`, on requests up to `after_seq`; what follows begins behind both.
+    """
+
+    kind: ClassVar[str] = "model_unbarred"
+    reason: str
+    standing: str
+    because: str | None
+    after_bout: int
+    after_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRolledBack(Event):
     """`model_version` lost the champion's role to `restored`, and is barred from it."""
 
@@ -337,6 +352,7 @@ KnownEvent = (
     | BoutVoided
     | ModelPromoted
     | ModelRejected
+    | ModelUnbarred
     | ModelRolledBack
     | AlertReceived
     | SettingsChanged

@@ -19,12 +19,12 @@ from record.bouts.bouts import reject_open_bouts
 from record.canonical import canonical_json, clean_text, plain
 from record.clock import Clock
 from record.db.database import Database
-from record.db.tables import model_versions
+from record.db.tables import bouts, model_versions, predictions
 from record.errors import ArtifactError, RoleConflict
 from record.event_log import EventLog
-from record.events import ModelPromoted, ModelRegistered, ModelRejected, ModelRolledBack
+from record.events import ModelPromoted, ModelRegistered, ModelRejected, ModelRolledBack, ModelUnbarred
 from record.failpoint import fail_point
-from record.versions.model_version import ModelVersion, Standing, bar_version, read_version
+from record.versions.model_version import ModelVersion, Standing, bar_version, read_version, unbar_version
 from record.versions.role_history import RoleChange, role_histories
 from record.versions.roles import Roles, expect_generation, move_champion, read_roles
 from record.work.leases import Fence, check_fence
@@ -198,7 +198,7 @@ class Registry:
         at: datetime | None = None,
         connection: sa.Connection | None = None,
     ) -> None:
-        """Bars the version for good; its open bouts are decided as "rejected" in the same transaction.
+        """Bars the version; its open bouts are decided as "rejected" in the same transaction.
 
         RoleConflict for the champion, which only a rollback or a promotion can replace, and for a barred version.
         """
@@ -214,6 +214,29 @@ class Registry:
             fail_point("reject.moved")
             event = ModelRejected(reason=clean_text(reason), bout=bout, model_version=version)
             self._events.append(event, actor=actor, at=at, connection=joined)
+
+    def unbar(self, version: str, *, actor: str, reason: str, at: datetime | None = None) -> ModelUnbarred:
+        """Lifts the version's bar: it may be promoted by hand, and may challenge again on requests still to come.
+
+        RoleConflict for a version that is not barred.
+        """
+        at = at or self._clock.now()
+        with self._events.writing() as connection:
+            barred = read_version(connection, version)
+            if barred.standing == "eligible":
+                raise RoleConflict(f"{version} is not barred; there is nothing to lift", field="version")
+            unbar_version(connection, version)
+            fail_point("unbar.moved")
+            event = ModelUnbarred(
+                reason=clean_text(reason),
+                standing=barred.standing,
+                because=barred.standing_reason,
+                after_bout=connection.execute(sa.select(sa.func.max(bouts.c.number))).scalar() or 0,
+                after_seq=connection.execute(sa.select(sa.func.max(predictions.c.seq))).scalar() or 0,
+                model_version=version,
+            )
+            self._events.append(event, actor=actor, at=at, connection=connection)
+        return event
 
     def directory(self, version: str) -> Path:
         """Where a registered version's files are; not verified."""

@@ -29,7 +29,7 @@ from ringside.terminal.options import (
     settings_of,
 )
 from ringside.terminal.output import tell, tell_findings, tell_run
-from ringside.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status
+from ringside.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status, unbar
 
 app = typer.Typer(
     help="Keeps a tabular machine-learning model good in production, by itself, with proof.",
@@ -206,5 +206,5 @@ def tokens(
     print(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 
 
-for command in (status, models, explain, events, retrain, promote, reject, rollback):
+for command in (status, models, explain, events, retrain, promote, reject, unbar, rollback):
     app.command()(command)

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from record.bouts.bout import Bout
+from record.event_log import EventLog
+from record.events import ModelUnbarred
 from record.registry import ModelVersion, Roles
 
 
+@dataclass(frozen=True, slots=True)
+class Unbarred:
+    """A lifted bar: the version was judged in bouts up to this number, on requests up to this one."""
+
+    after_bout: int
+    after_seq: int
+
+
+def read_unbarred(events: EventLog) -> dict[str, Unbarred]:
+    """The last lifted bar of each version that had one."""
+    found: dict[str, Unbarred] = {}
+    cursor: str | None = None
+    while True:
+        page, cursor = events.page(kind=ModelUnbarred.kind, limit=1000, cursor=cursor)
+        for event in page:
+            if event.model_version is not None:
+                found[event.model_version] = Unbarred(event.data["after_bout"], event.data["after_seq"])
+        if cursor is None:
+            return found
+
+
 def contenders(
-    versions: Sequence[ModelVersion], roles: Roles, bouts: Sequence[Bout], max_open: int
+    versions: Sequence[ModelVersion],
+    roles: Roles,
+    bouts: Sequence[Bout],
+    max_open: int,
+    unbarred: Mapping[str, Unbarred] | None = None,
 ) -> list[ModelVersion]:
     """The versions that are due for a bout against the champion, newest first, as far as there is room for them.
 
     Due are eligible versions newer than the champion that never had a bout, or only voided ones: whoever was judged
-    is not judged again on the same requests. The newest go first, as they know most; the others wait for room.
+    is not judged again on the same requests. A version whose bar was lifted is due again, on requests still to come.
+    The newest go first, as they know most; the others wait for room.
     """
     champion = next((held for held in versions if held.version == roles.champion), None)
     if champion is None:
         return []
-    judged = {bout.challenger for bout in bouts if bout.kind == "challenge" and bout.state != "voided"}
+    lifted = unbarred or {}
+    judged = {
+        bout.challenger
+        for bout in bouts
+        if bout.kind == "challenge"
+        and bout.state != "voided"
+        and (bout.challenger not in lifted or bout.number > lifted[bout.challenger].after_bout)
+    }
     due = [
         held
         for held in versions

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 
-from monitoring.bouts.contenders import contenders, family_rank, former_champion
+from monitoring.bouts.contenders import contenders, family_rank, former_champion, read_unbarred
 from monitoring.bouts.design import Design
 from record.bouts.bout import Bout
 from record.errors import RoleConflict
@@ -39,7 +40,11 @@ def open_due_bouts(record: Record, settings: Settings, fence: Fence | None, as_o
         former = former_champion(versions, roles, bouts)
         if former is not None and settings.promotion.rollback_watch > 0:
             opened.append(_open_probation(record, settings, fence, as_of, roles, champion, former))
-        for challenger in contenders(versions, roles, bouts, settings.promotion.max_challengers):
+        unbarred = read_unbarred(record.events)
+        for challenger in contenders(versions, roles, bouts, settings.promotion.max_challengers, unbarred):
+            if challenger.version in unbarred:  # what judged it once does not judge it again
+                behind = max(challenger.read_until_seq, unbarred[challenger.version].after_seq)
+                challenger = replace(challenger, read_until_seq=behind)
             rank = family_rank([*bouts, *opened], roles, as_of, settings.promotion.family_window)
             opened.append(_open_challenge(record, settings, fence, as_of, roles, champion, challenger, rank))
     except RoleConflict as conflict:

@@ -35,7 +35,10 @@ class ModelVersion:
         """Raises RoleConflict for a version that was rejected or rolled back."""
         if self.standing != "eligible":
             reason = f": {self.standing_reason}" if self.standing_reason else ""
-            raise RoleConflict(f"{self.version} is barred, {self.standing}{reason}", field="version")
+            raise RoleConflict(
+                f"{self.version} is barred, {self.standing}{reason}; `ringside unbar {self.version}` lifts it",
+                field="version",
+            )
 
 
 def read_version(connection: sa.Connection, name: str) -> ModelVersion:
@@ -48,6 +51,12 @@ def read_version(connection: sa.Connection, name: str) -> ModelVersion:
 
 
 def bar_version(connection: sa.Connection, name: str, standing: Standing, reason: str) -> None:
-    """Keeps the version from the champion's role for good."""
+    """Keeps the version from the champion's role, until a person lifts it."""
     barred = sa.update(model_versions).where(model_versions.c.version == name)
     connection.execute(barred.values(standing=standing, standing_reason=clean_text(reason)))
+
+
+def unbar_version(connection: sa.Connection, name: str) -> None:
+    """Makes the version eligible again."""
+    lifted = sa.update(model_versions).where(model_versions.c.version == name)
+    connection.execute(lifted.values(standing="eligible", standing_reason=None))

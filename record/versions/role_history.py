@@ -9,7 +9,7 @@ from typing import Literal
 from record.event_log import EventLog, RecordedEvent
 
 Role = Literal["challenger", "champion", "previous", "rejected", "rolled_back"]
-ROLE_EVENTS = ("model_registered", "model_promoted", "model_rejected", "model_rolled_back")
+ROLE_EVENTS = ("model_registered", "model_promoted", "model_rejected", "model_unbarred", "model_rolled_back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ def _changes(event: RecordedEvent) -> list[tuple[str, RoleChange]]:
         "model_registered": ((event.model_version, "challenger"),),
         "model_promoted": ((event.data.get("previous"), "previous"), (event.model_version, "champion")),
         "model_rejected": ((event.model_version, "rejected"),),
+        "model_unbarred": ((event.model_version, "challenger"),),
         "model_rolled_back": ((event.model_version, "rolled_back"), (event.data.get("restored"), "champion")),
     }
     reason, bout = event.data.get("reason"), event.data.get("bout")

@@ -97,6 +97,17 @@ def reject(version: str, reason: ReasonOption, config: ConfigOption = None, as_j
     tell({"version": version, "standing": record.registry.version(version).standing}, as_json)
 
 
+def unbar(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Lift the bar of a version that was rejected or rolled back: it may challenge again. Exit code 1: it has none.
+
+    Example: ringside unbar v4 --reason "it was judged on a broken feed"
+    """
+    _, record = opened(config)
+    lifted = record.registry.unbar(version, actor=operator_name(), reason=reason)
+    facts = {"version": version, "standing": "eligible", "was": lifted.standing, "because": lifted.because}
+    tell(facts, as_json)
+
+
 def rollback(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Give the champion's role back to the version before. Exit code 1: there is none.
 

@@ -111,6 +111,13 @@ def reject(worker: Worker, call: Call) -> Reply:
     return json_reply(200, {"version": version, "standing": "rejected"})
 
 
+def unbar(worker: Worker, call: Call) -> Reply:
+    expect_keys(call.body, required=("reason",))
+    version = call.path["version"]
+    worker.record.registry.unbar(version, actor=call.actor, reason=expect_reason(call.body))
+    return json_reply(200, {"version": version, "standing": "eligible"})
+
+
 def rollback(worker: Worker, call: Call) -> Reply:
     expect_keys(call.body, required=("reason",))
     roles = worker.record.registry.rollback(actor=call.actor, reason=expect_reason(call.body))

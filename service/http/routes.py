@@ -92,7 +92,15 @@ RULES: Final[tuple[Rule, ...]] = (
         "/models/{version}/reject",
         "operate",
         endpoints.reject,
-        "Bar a version for good",
+        "Bar a version",
+        refuses=(*_BODY, 404, 409, 422),
+    ),
+    Rule(
+        "POST",
+        "/models/{version}/unbar",
+        "operate",
+        endpoints.unbar,
+        "Lift a version's bar",
         refuses=(*_BODY, 404, 409, 422),
     ),
     Rule(

@@ -89,6 +89,21 @@ def test_a_worse_challenger_is_rejected_and_barred(arena: Arena) -> None:
     assert arena.open(LATER) == []
 
 
+def test_a_lifted_bar_lets_a_version_challenge_again_on_requests_that_did_not_judge_it(arena: Arena) -> None:
+    arena.challenge(-1.0, START)
+    judged = arena.ask(200, START)
+    arena.label(judged)
+    arena.settle(LATER)
+    assert arena.open(LATER) == []
+    arena.record.registry.unbar("v2", actor="ada", reason="the feed was broken")
+    (again,) = arena.open(LATER)
+    assert again.challenger == "v2"
+    assert again.after_seq == arena.record.log.last_seq()
+    arena.settle(LATER + HORIZON)
+    assert len(arena.differences(again)) == 0
+    assert arena.open(LATER + HORIZON) == []
+
+
 def test_an_equal_challenger_is_not_crowned_and_is_inconclusive_at_the_deadline(arena: Arena) -> None:
     bout = arena.challenge(0.0, START)
     arena.label(arena.ask(300, START))

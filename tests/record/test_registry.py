@@ -141,6 +141,31 @@ def test_rejection_bars_the_version(record: Record) -> None:
         record.registry.reject("v1", actor="ann", reason="no")
 
 
+def test_a_person_lifts_a_bar_and_says_why(record: Record) -> None:
+    """The bar's own reason stands in the event; a version without a bar has none to lift."""
+    register_version(record)
+    register_version(record)
+    with pytest.raises(RoleConflict, match="v2 is not barred"):
+        record.registry.unbar("v2", actor="ann", reason="why not")
+    with pytest.raises(UnknownVersion):
+        record.registry.unbar("v9", actor="ann", reason="why not")
+    record.registry.reject("v2", actor="ann", reason="judged on a broken feed")
+    record.registry.unbar("v2", actor="bob", reason="the feed is mended")
+    (event,) = record.events.page(kind="model_unbarred")[0]
+    assert (event.model_version, event.actor) == ("v2", "bob")
+    assert event.data == {
+        "reason": "the feed is mended",
+        "standing": "rejected",
+        "because": "judged on a broken feed",
+        "after_bout": 0,
+        "after_seq": 0,
+    }
+    assert record.registry.version("v2").standing == "eligible"
+    assert record.registry.version("v2").standing_reason is None
+    assert [change.role for change in record.registry.history("v2")] == ["challenger", "rejected", "challenger"]
+    assert record.registry.promote("v2", actor="bob", reason="convinced").champion == "v2"
+
+
 def test_a_rejected_version_is_not_rolled_back_to(record: Record) -> None:
     """Where the previous champion was rejected meanwhile, a rollback has nowhere to go."""
     register_version(record)

@@ -328,8 +328,13 @@ def test_operators_move_the_role(tmp_path: Path) -> None:
         assert client.post("/models/v3/reject", reason).status_code == 200
         history = client.get("/models/v2").json()["history"]
         assert [change["role"] for change in history] == ["challenger", "champion", "rolled_back"]
+        assert client.post("/models/v1/unbar", reason).status_code == 409  # it has no bar
+        assert client.post("/models/v9/unbar", reason).status_code == 404
+        assert client.post("/models/v3/unbar", {"reason": " "}).status_code == 422
         standings = [model["standing"] for model in client.get("/models").json()["models"]]
         assert standings == ["eligible", "rolled_back", "rejected"]
+        assert client.post("/models/v2/unbar", reason).json() == {"version": "v2", "standing": "eligible"}
+        assert client.post("/models/v2/promote", reason).json()["champion"] == "v2"
 
 
 # --- reading
