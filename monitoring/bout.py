@@ -8,6 +8,7 @@ from datetime import datetime
 from logging import ERROR
 from typing import Any
 
+from monitoring.bouts.approval import Approvals
 from monitoring.bouts.design import Design
 from monitoring.bouts.look import Examination, examine
 from monitoring.bouts.opening import open_due_bouts
@@ -16,7 +17,6 @@ from monitoring.promotion import Look, Outcome, PromotionDecision, decide
 from record.artifact import verify
 from record.bouts.bout import Bout
 from record.errors import ArtifactError, RoleConflict
-from record.events import BoutDecided
 from record.failpoint import fail_point
 from record.log_lines import log_line
 from record.record import Record
@@ -55,13 +55,15 @@ def settle_bouts(record: Record, settings: Settings, fence: Fence | None, as_of:
             continue
         on_probation = bool(running - {bout.bout})
         decision = _decide(record, settings, bout, examination.look, as_of, probation_running=on_probation)
+        approvals = Approvals(record, settings.promotion, bout)
+        decision = approvals.expired(decision, as_of)
         try:
             _write_look(record, bout, examination, decision, fence)
         except RoleConflict as conflict:  # ended meanwhile, as by a person's rejection
             log_line("bout had ended", bout=bout.bout, reason=conflict.message)
             continue
         fail_point("bout.looked")
-        _act(record, bout, examination.look, decision, fence, as_of)
+        _act(record, bout, examination.look, decision, approvals, fence, as_of)
         if decision.outcome == "passed":
             running.discard(bout.bout)
         decisions.append(decision)
@@ -135,15 +137,19 @@ def _write_look(
 
 
 def _act(
-    record: Record, bout: Bout, look: Look, decision: PromotionDecision, fence: Fence | None, as_of: datetime
+    record: Record,
+    bout: Bout,
+    look: Look,
+    decision: PromotionDecision,
+    approvals: Approvals,
+    fence: Fence | None,
+    as_of: datetime,
 ) -> None:
     """Does it, the bout's end and the role's move in one transaction; a role that moved meanwhile voids the bout."""
     outcome = decision.outcome
     evidence = {**look.to_json(), "reasons": list(decision.reasons)}
-    if outcome == "wait":
-        return
-    if outcome == "awaiting_approval":
-        _say_awaiting(record, bout, evidence, fence, as_of)
+    if outcome in ("wait", "awaiting_approval"):
+        approvals.keep(decision, evidence, fence, as_of)
         return
     common: dict[str, Any] = {
         "actor": ACTOR,
@@ -154,6 +160,7 @@ def _act(
     }
     try:
         with record.events.writing() as connection:
+            approvals.end(decision, as_of, connection)
             record.bouts.decide(bout.bout, PAST[outcome], evidence, lease=fence, at=as_of, connection=connection)
             fail_point("bout.decided_only")
             if outcome == "promote":
@@ -168,23 +175,3 @@ def _act(
         if roles.generation != bout.generation:
             _close_moved(record, bout, roles, fence, as_of)
     fail_point("bout.settled")
-
-
-def _say_awaiting(record: Record, bout: Bout, evidence: dict[str, Any], fence: Fence | None, as_of: datetime) -> None:
-    """Once in the audit trail; the bout stays open until a person moves the role, or rejects the challenger."""
-    with record.events.writing() as connection:
-        if fence is not None:
-            fence.check(connection)
-        page, _ = record.events.page(kind=BoutDecided.kind, model=bout.challenger, q=f'"{bout.bout}"')
-        if any(event.data["bout"] == bout.bout for event in page):
-            return
-        event = BoutDecided(
-            bout=bout.bout,
-            bout_kind=bout.kind,
-            challenger=bout.challenger,
-            champion=bout.champion,
-            outcome="awaiting_approval",
-            evidence=evidence,
-            model_version=bout.challenger,
-        )
-        record.events.append(event, actor=ACTOR, at=as_of, connection=connection)

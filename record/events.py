@@ -240,6 +240,61 @@ class BoutVoided(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRequested(Event):
+    """The challenger won its bout, and a person has the last word: `approve` and `refuse` are the commands to run."""
+
+    kind: ClassVar[str] = "approval_requested"
+    bout: str
+    challenger: str
+    champion: str
+    approve: str
+    refuse: str
+    approvers: Sequence[str]
+    expires_at: datetime | None
+    on_expiry: str
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalReminded(Event):
+    """Nobody has said yes or no since `requested_at`."""
+
+    kind: ClassVar[str] = "approval_reminded"
+    bout: str
+    challenger: str
+    champion: str
+    approve: str
+    refuse: str
+    approvers: Sequence[str]
+    requested_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalWithdrawn(Event):
+    """The evidence no longer stands: there is nothing to approve now, and `reasons` say what is missing."""
+
+    kind: ClassVar[str] = "approval_withdrawn"
+    bout: str
+    challenger: str
+    champion: str
+    requested_at: datetime
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalExpired(Event):
+    """Nobody said yes or no in time; `outcome` is what `promotion.on_expiry` makes of the bout."""
+
+    kind: ClassVar[str] = "approval_expired"
+    bout: str
+    challenger: str
+    champion: str
+    requested_at: datetime
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPromoted(Event):
     """`previous` is the version that left the champion's role, None for the first champion."""
 
@@ -350,6 +405,10 @@ KnownEvent = (
     | BoutOpened
     | BoutDecided
     | BoutVoided
+    | ApprovalRequested
+    | ApprovalReminded
+    | ApprovalWithdrawn
+    | ApprovalExpired
     | ModelPromoted
     | ModelRejected
     | ModelUnbarred

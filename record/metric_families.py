@@ -229,6 +229,18 @@ _TABLE: Final = (
         ("bound",),
         "samples",
     ),
+    Family(
+        "ringside_approvals_waiting",
+        "gauge",
+        "Challengers that won their bout and wait for a person's approval.",
+        source="samples",
+    ),
+    Family(
+        "ringside_approval_waiting_seconds",
+        "gauge",
+        "How long the oldest approval has been waited for; 0 where none is.",
+        source="samples",
+    ),
     Family("ringside_shadow_lag_seconds", "gauge", "How far the slowest shadow is behind the log.", source="samples"),
     Family(
         "ringside_shadow_failures_total",

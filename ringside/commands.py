@@ -17,6 +17,7 @@ import typer
 
 from record.errors import Absent, DataError, InputError, RingsideError, SettingsError
 from retrain.progress import progress_shown
+from ringside.terminal.bout_commands import bouts
 from ringside.terminal.options import (
     DONE,
     NO,
@@ -206,5 +207,5 @@ def tokens(
     print(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 
 
-for command in (status, models, explain, events, retrain, promote, reject, unbar, rollback):
+for command in (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts):
     app.command()(command)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from record.bouts.bout import Bout
+from record.bouts.summary import bout_summary
 from record.canonical import plain
 from record.clock import machine_now
 from record.samples import Sample
@@ -25,7 +25,7 @@ def status(record: Record, settings: Settings) -> dict[str, Any]:
     samples = record.samples.all()
     held = {
         "champion": None if roles.champion is None else {"version": roles.champion, "since": roles.since},
-        "challengers": [_challenger(bout) for bout in record.bouts.opened()],
+        "challengers": [bout_summary(record.database, record.events, bout) for bout in record.bouts.opened()],
         "drift": _drift(samples),
         "quality": _quality(samples),
         "run": _run(record),
@@ -35,22 +35,6 @@ def status(record: Record, settings: Settings) -> dict[str, Any]:
     }
     shown: dict[str, Any] = plain(held)
     return shown
-
-
-def _challenger(bout: Bout) -> dict[str, Any]:
-    """`state` is testing, or probation where the old champion watches over the new one."""
-    look = bout.look or {}
-    lead = look.get("lead") or {}
-    return {
-        "version": bout.challenger,
-        "bout": bout.bout,
-        "state": "probation" if bout.kind == "probation" else "testing",
-        "pairs": look.get("pairs", 0),
-        "e_value": look.get("e_value", 1.0),
-        "needed": look.get("needed"),
-        "lead": {bound: lead.get(bound) for bound in ("low", "mean", "high")},
-        "labels_to_go": look.get("labels_to_go"),
-    }
 
 
 def _drift(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dashboards.board import Board, Choice, Row
 from dashboards.panel import Link, Panel, Query, above, below, events, goal
 
 STATUS = Link("Status: each challenger", "/status")
-BOUTS = events("Bouts", "bout_opened", "bout_decided", "bout_voided")
+BOUTS = events("Bouts", "bout_opened", "bout_decided", "bout_voided", "approval_requested")
 METRIC = 'metric=~"$metric"'
 # An e-value of 33 is what the first bout of a family needs at promotion.alpha = 0.05,
 # whose share of alpha is 6/π².
@@ -58,6 +58,15 @@ EVIDENCE = Row(
             (STATUS,),
             below(0.8, 0.9),
             alert="RingsideLabelCoverageLow",
+        ),
+        Panel(
+            "Awaiting approval",
+            "Challengers that won and wait for a person; the status has the command to run.",
+            "short",
+            (Query("max(ringside_approvals_waiting)", "waiting"),),
+            (STATUS, BOUTS),
+            above(1),
+            alert="RingsideApprovalWaiting",
         ),
     ),
 )

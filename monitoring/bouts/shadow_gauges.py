@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from monitoring.promotion import Look
+from record.bouts.approval import Approval, open_approval
 from record.bouts.bout import Bout
 from record.record import Record
 
@@ -21,6 +22,7 @@ def show_shadow(record: Record, looks: Sequence[tuple[Bout, Look]], at: datetime
     lead = None if leading is None else leading.lead
     failures = sum((bout.look or {}).get("failed", 0) for bout in record.bouts.all())
     nothing: dict[str, str] = {}
+    asked = [approval.requested_at for bout in record.bouts.opened() if (approval := _approval(record, bout))]
     record.samples.put(
         [
             ("ringside_shadow_pairs", nothing, math.nan if leading is None else leading.pairs),
@@ -30,6 +32,16 @@ def show_shadow(record: Record, looks: Sequence[tuple[Bout, Look]], at: datetime
             ("ringside_shadow_lead", {"bound": "high"}, math.nan if lead is None else lead.high),
             ("ringside_shadow_lag_seconds", nothing, max((look.lag_seconds for _, look in looks), default=math.nan)),
             ("ringside_shadow_failures_total", nothing, float(failures)),
+            ("ringside_approvals_waiting", nothing, float(len(asked))),
+            (
+                "ringside_approval_waiting_seconds",
+                nothing,
+                max(((at - each).total_seconds() for each in asked), default=0),
+            ),
         ],
         at,
     )
+
+
+def _approval(record: Record, bout: Bout) -> Approval | None:
+    return open_approval(record.events, bout) if bout.kind == "challenge" else None

@@ -6,7 +6,7 @@ is one message: after a day without a watcher, or without the mail server, there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,6 +36,8 @@ def compose(
     problem: str, events: Sequence[RecordedEvent], told: Mapping[str, datetime], every: timedelta
 ) -> tuple[Message | None, int]:
     """One message for all of `events` that are news, and how many are none; None where there is no news."""
+    asked = {event.data["bout"] for event in events if event.kind == "approval_requested"}
+    events = [event for event in events if not _said_by_the_request(event, asked)]
     seen = dict(told)
     news: list[RecordedEvent] = []
     for event in events:
@@ -52,6 +54,11 @@ def compose(
     title = headline(news[0]) if len(news) == 1 else f"{len(news)} events"
     fresh = {key: at for key, at in seen.items() if told.get(key) != at}
     return Message(f"{problem}: {title}", "\n".join(lines), fresh), len(events) - len(news)
+
+
+def _said_by_the_request(event: RecordedEvent, asked: Collection[str]) -> bool:
+    """Whether the request for an approval, told in the same message, says the same."""
+    return event.kind == "bout_decided" and event.data["outcome"] == "awaiting_approval" and event.data["bout"] in asked
 
 
 def headline(event: RecordedEvent) -> str:
@@ -72,9 +79,33 @@ def _declined(data: Mapping[str, Any], version: str) -> str:
     return f"{version} declined: {what} {data['observed']:.4f}, {data['expected']:.4f} was promised."
 
 
-def _decided(data: Mapping[str, Any], version: str) -> str:
-    return f"Bout {data['bout']} of {data['challenger']} against {data['champion']}: {data['outcome']}."
+def _wanted(data: Mapping[str, Any]) -> str:
+    until = data.get("expires_at")
+    wait = "" if until is None else f" It is waited for until {until[:16].replace('T', ' ')} UTC."
+    return f"Approve: {data['approve']}; refuse: {data['refuse']}.{wait}"
 
+
+def _requested(data: Mapping[str, Any], version: str) -> str:
+    return f"{version} won bout {data['bout']} against {data['champion']} and awaits your approval: " + (
+        f"{'; '.join(data['reasons'][:3])}. {_wanted(data)}"
+    )
+
+
+def _reminded(data: Mapping[str, Any], version: str) -> str:
+    since = data["requested_at"][:16].replace("T", " ")
+    return f"{version} awaits your approval since {since} UTC (bout {data['bout']}). {_wanted(data)}"
+
+
+def _decided(data: Mapping[str, Any], version: str) -> str:
+    outcome = data["outcome"].replace("_", " ")
+    return f"Bout {data['bout']} of {data['challenger']} against {data['champion']}: {outcome}."
+
+
+EXPIRED = {
+    "inconclusive": "the champion stays",
+    "reject": "it was rejected",
+    "promote": "it was promoted all the same, as promotion.on_expiry says",
+}
 
 SENTENCES: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "drift_detected": lambda data, version: (
@@ -93,6 +124,11 @@ SENTENCES: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     ),
     "retrain_failed": lambda data, _: f"Run {data['run_id']} failed: {data['error'][:200]}",
     "bout_decided": _decided,
+    "approval_requested": _requested,
+    "approval_reminded": _reminded,
+    "approval_expired": lambda data, version: (
+        f"Nobody approved {version} in time (bout {data['bout']}): {EXPIRED.get(data['outcome'], data['outcome'])}."
+    ),
     "model_promoted": lambda data, version: f"{version} is champion: {data['reason'][:200]}",
     "model_rolled_back": lambda data, version: (
         f"{version} was rolled back, {data['restored']} is champion again: {data['reason'][:200]}"

@@ -24,6 +24,9 @@ Notable = Literal[
     "retrain_succeeded",
     "retrain_failed",
     "bout_decided",
+    "approval_requested",
+    "approval_reminded",
+    "approval_expired",
     "model_promoted",
     "model_rolled_back",
 ]
@@ -175,6 +178,18 @@ class PromotionSettings(Section):
     """When a challenger wins."""
 
     mode: Literal["auto", "approve"] = Field("auto", description='"approve": a person has the last word.')
+    approvers: tuple[Name, ...] = Field(
+        (),
+        examples=[["ada", "grace"]],
+        description="Who may promote by hand: tokens' names, and on the command line users' names; none named: every "
+        "operator.",
+    )
+    approve_within: PositiveDuration | None = Field(
+        None, examples=["7d"], description="An approval is waited for so long; else without end."
+    )
+    on_expiry: Literal["inconclusive", "reject", "promote"] = Field(
+        "inconclusive", description="What becomes of a won bout that nobody approved in time."
+    )
     alpha: Annotated[Real, Field(gt=0, lt=1)] = Field(
         0.05, description="The share of equal challengers that may be crowned by chance."
     )

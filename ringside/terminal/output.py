@@ -37,8 +37,10 @@ def event_line(event: RecordedEvent, as_json: bool) -> str:
     """One event on one line."""
     if as_json:
         return json.dumps({**asdict(event), "at": event.at.isoformat(), "recorded_at": event.recorded_at.isoformat()})
+    from ringside.terminal.sentences import event_words
+
     about = f"{event.kind:<18} {event.model_version or '':<5} {event.actor:<10}"
-    return f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {about} {short(event.data)}"
+    return f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {about} {event_words(event.data)}"
 
 
 def tell_run(run: Run, made: ModelVersion | None, as_json: bool) -> None:

@@ -25,8 +25,12 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     settings, record = opened(config)
     facts = read_status(record, settings)
-    if not as_json and facts["run"]:
-        facts["run"].pop("outcome", None)  # long; `ringside events --kind retrain_succeeded` has it
+    if not as_json:
+        from ringside.terminal.sentences import challenger_lines
+
+        facts["challengers"] = [line for each in facts["challengers"] for line in challenger_lines(each)]
+        if facts["run"]:
+            facts["run"].pop("outcome", None)  # long; `ringside events --kind retrain_succeeded` has it
     tell(facts, as_json)
 
 
@@ -79,11 +83,14 @@ def retrain(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOpti
 
 
 def promote(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Make a version champion. Exit code 1: it is so already, or is barred.
+    """Make a version champion. Exit code 1: it is so already, is barred, or promotion.approvers names others.
 
     Example: ringside promote v3 --reason "approved after review"
     """
-    _, record = opened(config)
+    from record.bouts.approval import expect_approver
+
+    settings, record = opened(config)
+    expect_approver(settings.promotion.approvers, operator_name())
     _tell_roles(record.registry.promote(version, actor=operator_name(), reason=reason), as_json)
 
 

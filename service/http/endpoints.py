@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from record.bouts.approval import expect_approver
 from record.canonical import plain
 from record.contract.decoder import Decoder
 from record.errors import InvalidLabel, InvalidRecord, NoChampion
@@ -100,7 +101,9 @@ def retrain(worker: Worker, call: Call) -> Reply:
 
 def promote(worker: Worker, call: Call) -> Reply:
     expect_keys(call.body, required=("reason",))
-    roles = worker.record.registry.promote(call.path["version"], actor=call.actor, reason=expect_reason(call.body))
+    reason = expect_reason(call.body)
+    expect_approver(worker.settings.promotion.approvers, call.actor)
+    roles = worker.record.registry.promote(call.path["version"], actor=call.actor, reason=reason)
     return json_reply(200, plain(asdict(roles)))
 
 

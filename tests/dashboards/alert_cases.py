@@ -255,6 +255,12 @@ CASES = (
         says={"description": "On 30 requests of the last hour. Each counts as its worst loss."},
     ),
     Case(
+        "RingsideApprovalWaiting",
+        _both("ringside_approvals_waiting", "1x40"),
+        "6m",
+        (_both("ringside_approvals_waiting", "0x40"),),
+    ),
+    Case(
         "RingsideRetrainFailed",
         _both('ringside_audit_events_total{kind="retrain_failed"}', "0x20 1x20"),
         "6m",

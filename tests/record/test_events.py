@@ -46,7 +46,8 @@ def test_every_kind_of_the_contract_is_there() -> None:
     contract = (
         "drift_checked, drift_detected, quality_declined, retrain_requested, retrain_declined, retrain_started, "
         "retrain_succeeded, retrain_failed, model_registered, bout_opened, bout_decided, bout_voided, "
-        "model_promoted, model_rejected, model_unbarred, model_rolled_back, alert_received, settings_changed, access_refused, "
+        "model_promoted, model_rejected, model_unbarred, model_rolled_back, alert_received, settings_changed, "
+        "access_refused, approval_requested, approval_reminded, approval_withdrawn, approval_expired, "
         "quality_checked, concept_drift_detected, labels_stopped, labels_resumed, notification_sent, "
         "records_refused, retrain_resumed, retrain_progressed"
     )

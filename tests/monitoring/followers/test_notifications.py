@@ -22,7 +22,17 @@ from monitoring.followers.notifier import Notifier, Target, open_targets
 from record.configuration.loop_sections import NOTABLE, NotifySettings
 from record.errors import SettingsError
 from record.event_log import RecordedEvent
-from record.events import BoutDecided, Event, LabelsStopped, ModelPromoted, QualityDeclined, RetrainFailed
+from record.events import (
+    ApprovalExpired,
+    ApprovalReminded,
+    ApprovalRequested,
+    BoutDecided,
+    Event,
+    LabelsStopped,
+    ModelPromoted,
+    QualityDeclined,
+    RetrainFailed,
+)
 from record.work.leases import Fence
 from tests.monitoring.arena import START, TOML
 from tests.monitoring.watch_house import WatchHouse
@@ -41,6 +51,36 @@ def declined(version: str = "v1") -> QualityDeclined:
 
 def recorded(event: Event, at: timedelta = timedelta(0), seq: int = 1) -> RecordedEvent:
     return RecordedEvent(seq, START + at, START, event.kind, "watcher", event.model_version, event.data(), "", "")
+
+
+def test_who_has_the_last_word_is_told_once_with_the_command_to_run() -> None:
+    about = {"bout": "b1", "challenger": "v2", "champion": "v1", "model_version": "v2"}
+    commands = {"approve": 'ringside promote v2 --reason "…"', "refuse": 'ringside reject v2 --reason "…"'}
+    until = START + 3 * DAY
+    reasons = ("evidence reached 50", "400 pairs", "lead +0.08")
+    events = [
+        recorded(BoutDecided(bout_kind="challenge", outcome="awaiting_approval", **about)),
+        recorded(
+            ApprovalRequested(
+                **about, **commands, approvers=(), expires_at=until, on_expiry="inconclusive", reasons=reasons
+            )
+        ),
+    ]
+    message, suppressed = compose("flights", events, {}, DAY)
+    assert message is not None
+    assert message.title == "flights: approval requested (v2)"
+    assert message.body == (
+        "2013-03-01 00:00 UTC: v2 won bout b1 against v1 and awaits your approval: evidence reached 50; 400 pairs; "
+        'lead +0.08. Approve: ringside promote v2 --reason "…"; refuse: ringside reject v2 --reason "…". '
+        "It is waited for until 2013-03-04 00:00 UTC."
+    )
+    assert suppressed == 0
+    reminded = ApprovalReminded(**about, **commands, approvers=(), requested_at=START, expires_at=None)
+    gone = ApprovalExpired(**about, requested_at=START, outcome="inconclusive")
+    message, _ = compose("flights", [recorded(reminded), recorded(gone)], {}, DAY)
+    assert message is not None
+    assert "v2 awaits your approval since 2013-03-01 00:00 UTC (bout b1)." in message.body
+    assert "Nobody approved v2 in time (bout b1): the champion stays." in message.body
 
 
 @dataclass
