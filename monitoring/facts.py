@@ -31,14 +31,28 @@ def gather_facts(
     run_active: bool,
     origin: Mapping[str, str | None] | None = None,
 ) -> TriggerFacts:
-    """The facts at `as_of`; the count of new labelled rows becomes a sample on the way.
+    """The facts at `as_of`; the count of new labelled rows becomes a sample on the way."""
+    facts = read_facts(record, settings, asks, as_of, run_active=run_active, origin=origin)
+    record.samples.put([(NEW_ROWS, {}, float(facts.new_labelled_rows))], as_of)
+    return facts
+
+
+def read_facts(
+    record: Record,
+    settings: Settings,
+    asks: Sequence[Ask],
+    as_of: datetime,
+    *,
+    run_active: bool,
+    origin: Mapping[str, str | None] | None = None,
+) -> TriggerFacts:
+    """The facts at `as_of`, from the record alone; writes nothing.
 
     `origin` has the digests of source and code as they are now.
     """
     last, worked = record.runs.latest(), record.runs.latest("succeeded")
     champion = record.registry.roles().champion
     fresh = count_new_rows(record, settings, worked, as_of)
-    record.samples.put([(NEW_ROWS, {}, float(fresh))], as_of)
     return TriggerFacts(
         as_of=as_of,
         asks=tuple(asks),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from monitoring.change import ChangeWatch
 from monitoring.facts import ask_of_run, gather_facts
-from monitoring.trigger import Ask, RetrainDecision, decide, worth_saying
+from monitoring.trigger import Ask, RetrainDecision, TriggerFacts, decide, worth_saying
 from record.clock import machine_now
 from record.errors import RunActive, SettingsError
 from record.events import RetrainDeclined
@@ -77,13 +77,13 @@ class Retraining:
         if scheduled:
             asks.append(Ask("schedule", ACTOR, f"scheduled: {self._settings.retrain.schedule}"))
         origin = self._changes.origin() if self._settings.retrain.on_change else None
-        decision = self._decide(asks, as_of, origin)
+        decision, facts = self._decide(asks, as_of, origin)
         if decision.retrain:
-            self._begin(decision, fence, as_of, origin=origin)
+            self._begin(decision, facts, fence, as_of, origin=origin)
         elif decision.asked:
             last = self._record.events.latest(RetrainDeclined.kind)
             if worth_saying(decision, None if last is None else last.data, None if last is None else last.at):
-                self._decline(decision, fence, as_of)
+                self._decline(decision, facts, fence, as_of)
                 self._held_back = 0
             else:
                 self._held_back += 1
@@ -95,11 +95,11 @@ class Retraining:
         pending = self._record.requests.pending()
         if not pending:
             return
-        decision = self._decide([_ask(request) for request in pending], as_of)
+        decision, facts = self._decide([_ask(request) for request in pending], as_of)
         if decision.retrain:
-            self._begin(decision, fence, as_of, pending)
+            self._begin(decision, facts, fence, as_of, pending)
         else:
-            self._decline(decision, fence, as_of, pending)
+            self._decline(decision, facts, fence, as_of, pending)
 
     def poll(self) -> Run | None:
         """The run that has ended since the last call, this watcher's own."""
@@ -139,13 +139,14 @@ class Retraining:
 
     def _decide(
         self, asks: Sequence[Ask], as_of: datetime, origin: Mapping[str, str | None] | None = None
-    ) -> RetrainDecision:
+    ) -> tuple[RetrainDecision, TriggerFacts]:
         facts = gather_facts(self._record, self._settings, asks, as_of, run_active=self.active, origin=origin)
-        return decide(facts, self._settings.retrain)
+        return decide(facts, self._settings.retrain), facts
 
     def _begin(
         self,
         decision: RetrainDecision,
+        facts: TriggerFacts,
         fence: Fence,
         as_of: datetime,
         heard: Sequence[Request] = (),
@@ -153,13 +154,14 @@ class Retraining:
     ) -> None:
         """The run and the answer to those who asked are one transaction: a successor answers nobody again."""
         reason = "; ".join(decision.reasons)
+        numbers = {**decision.numbers, "facts": facts.to_json()}
         try:
             with self._record.events.writing() as connection:
                 run = self._record.runs.request(
                     decision.trigger,
                     decision.actor,
                     reason,
-                    numbers=decision.numbers if origin is None else {**decision.numbers, "origin": origin},
+                    numbers=numbers if origin is None else {**numbers, "origin": origin},
                     lease=fence,
                     connection=connection,
                 )
@@ -170,8 +172,20 @@ class Retraining:
         fail_point("watcher.requested")
         self._start(run, fence, as_of)
 
-    def _decline(self, decision: RetrainDecision, fence: Fence, as_of: datetime, heard: Sequence[Request] = ()) -> None:
-        numbers = {**decision.numbers, "obstacles": decision.obstacles, "held_back": self._held_back}
+    def _decline(
+        self,
+        decision: RetrainDecision,
+        facts: TriggerFacts,
+        fence: Fence,
+        as_of: datetime,
+        heard: Sequence[Request] = (),
+    ) -> None:
+        numbers = {
+            **decision.numbers,
+            "obstacles": decision.obstacles,
+            "held_back": self._held_back,
+            "facts": facts.to_json(),
+        }
         event = RetrainDeclined(trigger=decision.trigger, reason="; ".join(decision.reasons), numbers=numbers)
         with self._record.events.writing() as connection:
             fence.check(connection)
@@ -197,7 +211,8 @@ class Retraining:
             decision = decide(facts, self._settings.retrain)
             if not decision.retrain:
                 reason = "; ".join(decision.reasons)
-                self._record.runs.decline(run.run_id, reason, numbers=decision.numbers, lease=fence)
+                numbers = {**decision.numbers, "obstacles": decision.obstacles, "facts": facts.to_json()}
+                self._record.runs.decline(run.run_id, reason, numbers=numbers, lease=fence)
                 return
         self._start(run, fence, as_of)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Literal, get_args
 
 from monitoring.price import Price, Stakes, price
+from record.canonical import canonical_json, plain
 from record.configuration.loop_sections import RetrainSettings
 
 Trigger = Literal[
@@ -26,6 +27,9 @@ HAS_TO_PAY: frozenset[Trigger] = frozenset({"quality", "estimated", "drift", "ne
 
 # Of one trigger's reasons: an alert storm asks ten thousand times, and one event has to hold it.
 NAMED_REASONS = 3
+
+# Of those who asked for other reasons than everybody before, an event keeps so many.
+MOST_ASKS = 50
 
 # A refusal that says the same as the last one is held back for so long.
 REPEATED_AFTER = timedelta(days=1)
@@ -57,6 +61,40 @@ class TriggerFacts:
     runs_last_day: int = 0  # runs started in the last 24 hours
     changed: tuple[str, ...] = ()  # "source", "code": others than any run was made or asked for from
     stakes: Stakes | None = None  # of the last quality check; None without one
+
+    def to_json(self) -> dict[str, Any]:
+        """What the decision's event keeps, so that it can be made again; alike asks stand once, with their number."""
+        told: dict[str, dict[str, Any]] = {}
+        for ask in self.asks:
+            each = plain(asdict(ask))
+            key = canonical_json(each)
+            told.setdefault(key, {**each, "count": 0})["count"] += 1
+        kept = list(told.values())[:MOST_ASKS]
+        return plain(  # type: ignore[no-any-return]
+            {
+                **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("asks", "stakes")},
+                "asks": kept,
+                "asks_left_out": len(told) - len(kept),
+                "stakes": None if self.stakes is None else asdict(self.stakes),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> TriggerFacts:
+        """Raises ValueError where some of the asks were left out: the decision cannot be made again from these."""
+        if held["asks_left_out"]:
+            raise ValueError(f"{held['asks_left_out']} of those who asked do not stand in the event")
+        values = {f.name: held[f.name] for f in fields(cls) if f.name in held}
+        for moment in ("as_of", "last_run_at", "champion_since"):
+            values[moment] = None if held[moment] is None else datetime.fromisoformat(held[moment])
+        values["asks"] = tuple(
+            Ask(each["trigger"], each["actor"], each["reason"], each["numbers"])
+            for each in held["asks"]
+            for _ in range(each["count"])
+        )
+        values["changed"] = tuple(held["changed"])
+        values["stakes"] = None if held["stakes"] is None else Stakes(**held["stakes"])
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,13 @@ class EventLog:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._before: int | None = None
+
+    def before(self, seq: int) -> EventLog:
+        """The trail as it stood before that event: its readers see none that came later."""
+        earlier = EventLog(self._database, self._clock)
+        earlier._before = seq
+        return earlier
 
     @contextmanager
     def writing(self, joining: sa.Connection | None = None) -> Iterator[sa.Connection]:
@@ -124,7 +131,7 @@ class EventLog:
         kinds = [kind] if isinstance(kind, str) else None if kind is None else list(kind)
         _expect_known(kinds or ())
         limit = max(1, min(limit, LONGEST_PAGE))
-        query = sa.select(events).where(events.c.seq > _cursor_seq(cursor)).order_by(events.c.seq).limit(limit + 1)
+        query = self._readable().where(events.c.seq > _cursor_seq(cursor)).order_by(events.c.seq).limit(limit + 1)
         if kinds is not None:
             query = query.where(events.c.kind.in_(kinds))
         if model is not None:
@@ -146,7 +153,7 @@ class EventLog:
     def latest(self, kind: str | Sequence[str], model: str | None = None) -> RecordedEvent | None:
         """The newest event of a kind, or of several."""
         kinds = [kind] if isinstance(kind, str) else list(kind)
-        query = sa.select(events).where(events.c.kind.in_(kinds)).order_by(events.c.seq.desc()).limit(1)
+        query = self._readable().where(events.c.kind.in_(kinds)).order_by(events.c.seq.desc()).limit(1)
         if model is not None:
             query = query.where(events.c.model_version == clean_text(model))
         with self._database.read() as connection:
@@ -156,8 +163,12 @@ class EventLog:
     def get(self, seq: int) -> RecordedEvent | None:
         """The event of that number."""
         with self._database.read() as connection:
-            row = connection.execute(sa.select(events).where(events.c.seq == seq)).one_or_none()
+            row = connection.execute(self._readable().where(events.c.seq == seq)).one_or_none()
         return None if row is None else _recorded(row)
+
+    def _readable(self) -> sa.Select[Any]:
+        chosen = sa.select(events)
+        return chosen if self._before is None else chosen.where(events.c.seq < self._before)
 
     def head(self) -> str:
         """The digest of the newest event; sixty-four zeros before the first."""

@@ -6,10 +6,11 @@ not know. Every check says its numbers, passed or not.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from retrain.evaluation.metrics import Comparison
+from retrain.evaluation.metrics import Comparison, Interval
 
 # A version whose ONNX answers differ from its estimator's by more is not the model that was judged.
 PARITY_TOLERANCE = 1e-5
@@ -34,8 +35,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
+    """`inputs` is everything the decision rests on: `decide_again` makes the same one of it."""
+
     passed: bool
     checks: tuple[Check, ...]
+    inputs: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -47,17 +51,43 @@ class GateDecision:
             "passed": self.passed,
             "reasons": list(self.reasons),
             "checks": [asdict(check) for check in self.checks],
+            "inputs": dict(self.inputs),
         }
 
 
 def decide(*, finite: bool, dummy: Comparison, champion: Comparison | None) -> GateDecision:
     """The decision on a candidate's holdout scores; `champion` is None while there is no champion."""
+    inputs = {
+        "finite": finite,
+        "dummy": dummy.to_json(),
+        "champion": None if champion is None else champion.to_json(),
+    }
     if not finite:
-        return _decision(Check("finite", False, "a score on the holdout is not a finite number"))
+        return _decision(inputs, Check("finite", False, "a score on the holdout is not a finite number"))
     checks = [Check("finite", True, f"all {dummy.rows} scores on the holdout are finite"), _against_dummy(dummy)]
     if champion is not None:
         checks.append(_against_champion(champion))
-    return _decision(*checks)
+    return _decision(inputs, *checks)
+
+
+def decide_again(inputs: Mapping[str, Any], max_latency_ms: float | None) -> GateDecision:
+    """The decision that follows from a decision's `inputs`, with this limit of the time for one record."""
+    champion = inputs["champion"]
+    decision = decide(
+        finite=inputs["finite"],
+        dummy=_comparison(inputs["dummy"]),
+        champion=None if champion is None else _comparison(champion),
+    )
+    if "parity" in inputs:
+        decision = with_parity(decision, Parity(**inputs["parity"]))
+    if "latency_ms" in inputs:
+        decision = with_latency(decision, inputs["latency_ms"], max_latency_ms)
+    return decision
+
+
+def _comparison(held: Mapping[str, Any]) -> Comparison:
+    difference = held["difference"]
+    return Comparison(**{**held, "difference": None if difference is None else Interval(**difference)})
 
 
 def with_parity(decision: GateDecision, parity: Parity) -> GateDecision:
@@ -70,17 +100,19 @@ def with_parity(decision: GateDecision, parity: Parity) -> GateDecision:
         if passed
         else f"ONNX and estimator differ by {numbers}; at most {PARITY_TOLERANCE:g} is allowed"
     )
-    return _decision(*decision.checks, Check("parity", passed, reason))
+    inputs = {**decision.inputs, "parity": asdict(parity)}
+    return _decision(inputs, *decision.checks, Check("parity", passed, reason))
 
 
 def with_latency(decision: GateDecision, milliseconds: float, limit: float | None) -> GateDecision:
     """The same decision with the time for one record as a check, where there is a limit."""
+    inputs = {**decision.inputs, "latency_ms": milliseconds, "max_latency_ms": limit}
     if limit is None:
-        return decision
+        return replace(decision, inputs=inputs)
     passed = milliseconds <= limit
     relation = "within" if passed else "over"
     reason = f"one record takes {milliseconds:.3f} ms, {relation} retrain.max_latency_ms = {limit:g}"
-    return _decision(*decision.checks, Check("latency", passed, reason))
+    return _decision(inputs, *decision.checks, Check("latency", passed, reason))
 
 
 def _against_dummy(comparison: Comparison) -> Check:
@@ -104,5 +136,5 @@ def _against_champion(comparison: Comparison) -> Check:
     return Check("champion", True, f"not significantly worse than the champion: {numbers}")
 
 
-def _decision(*checks: Check) -> GateDecision:
-    return GateDecision(all(check.passed for check in checks), checks)
+def _decision(inputs: Mapping[str, Any], *checks: Check) -> GateDecision:
+    return GateDecision(all(check.passed for check in checks), checks, inputs)
