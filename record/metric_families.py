@@ -232,13 +232,13 @@ _TABLE: Final = (
     Family(
         "ringside_approvals_waiting",
         "gauge",
-        "Challengers that won their bout and wait for a person's approval.",
+        "Challengers that won their bout and wait for a person's approval; absent where none does.",
         source="samples",
     ),
     Family(
         "ringside_approval_waiting_seconds",
         "gauge",
-        "How long the oldest approval has been waited for; 0 where none is.",
+        "How long the oldest approval has been waited for.",
         source="samples",
     ),
     Family("ringside_shadow_lag_seconds", "gauge", "How far the slowest shadow is behind the log.", source="samples"),

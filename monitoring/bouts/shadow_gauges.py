@@ -22,7 +22,8 @@ def show_shadow(record: Record, looks: Sequence[tuple[Bout, Look]], at: datetime
     lead = None if leading is None else leading.lead
     failures = sum((bout.look or {}).get("failed", 0) for bout in record.bouts.all())
     nothing: dict[str, str] = {}
-    asked = [approval.requested_at for bout in record.bouts.opened() if (approval := _approval(record, bout))]
+    open_bouts = record.bouts.opened()
+    waits = [(at - held.requested_at).total_seconds() for bout in open_bouts if (held := _approval(record, bout))]
     record.samples.put(
         [
             ("ringside_shadow_pairs", nothing, math.nan if leading is None else leading.pairs),
@@ -32,12 +33,8 @@ def show_shadow(record: Record, looks: Sequence[tuple[Bout, Look]], at: datetime
             ("ringside_shadow_lead", {"bound": "high"}, math.nan if lead is None else lead.high),
             ("ringside_shadow_lag_seconds", nothing, max((look.lag_seconds for _, look in looks), default=math.nan)),
             ("ringside_shadow_failures_total", nothing, float(failures)),
-            ("ringside_approvals_waiting", nothing, float(len(asked))),
-            (
-                "ringside_approval_waiting_seconds",
-                nothing,
-                max(((at - each).total_seconds() for each in asked), default=0),
-            ),
+            ("ringside_approvals_waiting", nothing, float(len(waits)) if waits else math.nan),
+            ("ringside_approval_waiting_seconds", nothing, max(waits, default=math.nan)),
         ],
         at,
     )
