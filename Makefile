@@ -11,10 +11,10 @@ MLFLOW_STAMP := $(MLFLOW)/.installed
 DATA ?=
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --quiet
 # What the integration tests want from Debian; without root or apt, those tests skip and say so.
-PACKAGES := prometheus prometheus-alertmanager postgresql
+PACKAGES := prometheus prometheus-alertmanager postgresql chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients mlflow packages demo test test-data test-docker check format serve lock boards pictures stack bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
+.PHONY: help setup clients mlflow packages demo test test-data test-docker check format serve lock boards pictures stack pin bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,7 @@ packages:
 	command -v prometheus >/dev/null && command -v promtool >/dev/null || missing=1; \
 	command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing=1; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing=1; \
+	command -v chromium >/dev/null || missing=1; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES) >/dev/null; \
@@ -93,6 +94,9 @@ pictures: setup packages  ## Run the demo, and draw the boards' panels from Prom
 
 stack: setup  ## Make tokens and folders for compose.yaml
 	$(BIN)/python -m dashboards.prepare
+
+pin: setup  ## Pin the images of compose.yaml and the Dockerfile to digests that your docker client looks up
+	$(BIN)/python -m dashboards.pin
 
 bench-serving: setup  ## Measure the predict path beside its peers, with wrk and hey (about fifteen minutes)
 	$(BIN)/python -m benchmarks.serving --write $(ARGS)

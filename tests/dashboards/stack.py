@@ -37,7 +37,9 @@ def prometheus_configuration(service: str, dead: str, alertmanager: str, token: 
     """The shipped one, for these addresses. `dead` is a replica that does not answer."""
     held: dict[str, Any] = yaml.safe_load((DASHBOARDS / "prometheus" / "prometheus.yml").read_text())
     held["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    held["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
+    (manager,) = held["alerting"]["alertmanagers"]
+    manager["static_configs"][0]["targets"] = [alertmanager]
+    del manager["basic_auth"]  # the tests' Alertmanager runs without: tests/dashboards/test_compose.py tries that
     (job,) = held["scrape_configs"]
     job["authorization"]["credentials_file"] = str(token)
     job["static_configs"][0]["targets"] = [service, dead]
@@ -137,11 +139,28 @@ def prometheus(folder: Path, service: str, alertmanager_url: str, token: Path) -
 
 
 @contextmanager
-def _running(command: list[str], log: Path, port: int) -> Iterator[None]:
+def guarded_program(name: str, folder: Path, web: Path, port: int) -> Iterator[None]:
+    """Debian's Prometheus or Alertmanager with nothing to do, behind the password whose hash `web` holds."""
+    configuration = folder / f"{name}.yml"
+    if name == "prometheus":
+        program = need("prometheus")
+        configuration.write_text("global: {}\n")
+        options = [f"--storage.tsdb.path={folder}/data"]
+    else:
+        program = need("prometheus-alertmanager")
+        configuration.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+        options = [f"--storage.path={folder}/data", "--cluster.listen-address="]
+    options += [f"--config.file={configuration}", f"--web.config.file={web}", f"--web.listen-address=127.0.0.1:{port}"]
+    with _running([program, *options], folder / f"{name}.log", port, ready=401):
+        yield
+
+
+@contextmanager
+def _running(command: list[str], log: Path, port: int, ready: int = 200) -> Iterator[None]:
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        wait_until(lambda: _ready(port), 30, log.read_text()[-2000:])
+        wait_until(lambda: _answers(port, ready), 30, log.read_text()[-2000:])
         yield
     finally:
         process.terminate()
@@ -152,8 +171,8 @@ def _running(command: list[str], log: Path, port: int) -> Iterator[None]:
             process.wait()
 
 
-def _ready(port: int) -> bool:
+def _answers(port: int, status: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/-/ready", timeout=2).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/-/ready", timeout=2).status_code == status
     except httpx.HTTPError:
         return False

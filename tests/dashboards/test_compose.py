@@ -9,13 +9,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import bcrypt
+import httpx
 import pytest
 import yaml
 
-from dashboards.prepare import IMAGE_USER, KEEPERS, prepare
+from dashboards.prepare import GUARDED, IMAGE_USER, KEEPERS, WEB_USER, prepare
 from dashboards.runbook import PAGE
 from record.settings import load_settings
-from tests.dashboards.promtool import DASHBOARDS
+from tests.dashboards.promtool import DASHBOARDS, need
+from tests.dashboards.stack import guarded_program
+from tests.service.serving import free_port
 
 ROOT = DASHBOARDS.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -41,7 +45,7 @@ def mounted(service: str, path: str) -> Path:
     raise AssertionError(f"{service} has nothing mounted at {path}")
 
 
-def port(service: str) -> str:
+def port_of(service: str) -> str:
     """The one that it listens on in its container."""
     (published,) = SERVICES[service]["ports"]
     return str(published).split(":")[-1]
@@ -52,7 +56,26 @@ def test_everything_runs_as_one_plain_user_without_privileges() -> None:
         assert service["user"].startswith("${RINGSIDE_USER:?"), name
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["read_only"] is True, name
         assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & set(service), name
+
+
+def test_no_program_can_take_the_machines_memory_or_its_process_table() -> None:
+    for name, service in SERVICES.items():
+        assert service["mem_limit"], name
+        assert 0 < service["pids_limit"] <= 1024, name
+        assert all("size=" in held for held in service["tmpfs"]), name
+
+
+def test_images_are_not_those_with_published_advisories() -> None:
+    """Prometheus below 3.11.3 (GHSA-vffh-x6r8-xx99, GHSA-fw8g-cg8f-9j28), Grafana below 13.2.2 (CVE-2026-15815)."""
+    version = {
+        name: tuple(map(int, service["image"].rpartition(":")[2].removeprefix("v").split(".")))
+        for name, service in SERVICES.items()
+    }
+    assert version["prometheus"] >= (3, 13, 2)
+    assert version["alertmanager"] >= (0, 34, 1)
+    assert version["grafana"] >= (13, 2, 2)
 
 
 def test_images_are_pinned_and_nothing_is_open_to_other_machines() -> None:
@@ -65,7 +88,7 @@ def test_images_are_pinned_and_nothing_is_open_to_other_machines() -> None:
 
 def test_every_program_has_a_health_check_at_its_own_port() -> None:
     for name, service in SERVICES.items():
-        assert f"127.0.0.1:{port(name)}/" in " ".join(service["healthcheck"]["test"]), name
+        assert f"127.0.0.1:{port_of(name)}/" in " ".join(service["healthcheck"]["test"]), name
 
 
 def test_what_is_mounted_is_in_the_checkout_or_prepared(tmp_path: Path) -> None:
@@ -97,6 +120,74 @@ def test_git_leaves_out_what_is_prepared() -> None:
     assert {"/stack/", "/.env", "/problem/"} <= set(ignored)
 
 
+def test_prometheus_and_alertmanager_know_the_prepared_passwords_by_their_hash_alone(tmp_path: Path) -> None:
+    folder = prepare(tmp_path)
+    for name in GUARDED:
+        (option,) = [held for held in SERVICES[name]["command"] if held.startswith("--web.config.file=")]
+        file = mounted(name, option.partition("=")[2])
+        assert file == ROOT / "stack" / "web" / f"{name}.yml"
+        held = (folder / "web" / f"{name}.yml").read_text()
+        password = (folder / "tokens" / f"{name}-web").read_text()
+        assert password not in held
+        users = yaml.safe_load(held)["basic_auth_users"]
+        assert list(users) == [WEB_USER]
+        assert bcrypt.checkpw(password.encode(), users[WEB_USER].encode())
+        assert stat.S_IMODE((folder / "web" / f"{name}.yml").stat().st_mode) == 0o600
+
+
+def test_whoever_calls_prometheus_or_alertmanager_is_given_the_password() -> None:
+    (alertmanagers,) = PROMETHEUS["alerting"]["alertmanagers"]
+    source = yaml.safe_load((DASHBOARDS / "grafana/provisioning/datasources/prometheus.yml").read_text())
+    (grafana,) = source["datasources"]
+    assert grafana["basicAuth"] is True
+    read = re.fullmatch(r"\$__file\{(.+)\}", grafana["secureJsonData"]["basicAuthPassword"])
+    assert read is not None
+    clients = {name: yaml.safe_load((DASHBOARDS / name / "client.yml").read_text())["basic_auth"] for name in GUARDED}
+    told = [
+        ("prometheus", alertmanagers["basic_auth"], "alertmanager-web"),
+        ("grafana", {"username": grafana["basicAuthUser"], "password_file": read[1]}, "prometheus-web"),
+        *((name, clients[name], f"{name}-web") for name in GUARDED),
+    ]
+    for caller, given, file in told:
+        assert given["username"] == WEB_USER, caller
+        assert mounted(caller, given["password_file"]) == ROOT / "stack" / "tokens" / file, caller
+    for name in GUARDED:
+        assert f"--http.config.file=/etc/{name}/client.yml" in SERVICES[name]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_without_its_password_a_real_one_answers_nobody(tmp_path: Path, name: str) -> None:
+    """Debian's program with the prepared web configuration, and the container's own health check."""
+    folder = prepare(tmp_path)
+    port = free_port()
+    web = folder / "web" / f"{name}.yml"
+    with guarded_program(name, tmp_path, web, port):
+        url = f"http://127.0.0.1:{port}"
+        paths = ("/", "/-/ready", "/-/healthy", "/metrics", "/api/v2/alerts", "/api/v1/query?query=up")
+        password = (folder / "tokens" / f"{name}-web").read_text()
+        for path in paths:
+            assert httpx.get(url + path).status_code == 401, path
+            assert httpx.get(url + path, auth=(WEB_USER, "guess")).status_code == 401, path
+            assert httpx.get(url + path, auth=(WEB_USER, password)).status_code != 401, path
+
+
+def test_the_health_check_gets_past_the_password_and_nobody_without_it_does(tmp_path: Path) -> None:
+    """Debian's amtool knows the option; its promtool is older than `check ready`, which Prometheus' image has."""
+    folder, name, port = prepare(tmp_path), "alertmanager", free_port()
+    client = tmp_path / "client.yml"
+    held = yaml.safe_load((DASHBOARDS / name / "client.yml").read_text())
+    check = [
+        part.replace(f"/etc/{name}/client.yml", str(client)).replace(f":{port_of(name)}/", f":{port}/")
+        for part in SERVICES[name]["healthcheck"]["test"][1:]
+    ]
+    with guarded_program(name, tmp_path, folder / "web" / f"{name}.yml", port):
+        for file, healthy in ((f"{name}-web", True), ("operator", False)):
+            held["basic_auth"]["password_file"] = str(folder / "tokens" / file)
+            client.write_text(yaml.safe_dump(held))
+            done = subprocess.run([need(check[0]), *check[1:]], capture_output=True, check=False)
+            assert (done.returncode == 0) == healthy, done.stderr
+
+
 def test_ringside_starts_with_these_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On every address of its container, and so only with tokens: those that were made."""
     folder = prepare(tmp_path)
@@ -109,7 +200,7 @@ def test_ringside_starts_with_these_settings(tmp_path: Path, monkeypatch: pytest
             monkeypatch.setenv(name, str(folder / "tokens" / "tokens.toml") if value == tokens else value)
     settings = load_settings(tmp_path / "ringside.toml")
     settings.serve.require_tokens()
-    assert (settings.serve.host, str(settings.serve.port)) == ("0.0.0.0", port("ringside"))
+    assert (settings.serve.host, str(settings.serve.port)) == ("0.0.0.0", port_of("ringside"))
     assert {token.name for token in settings.serve.read_tokens()} >= {"prometheus", "alertmanager"}
 
 
@@ -124,7 +215,7 @@ def test_the_programs_find_each_other() -> None:
         webhook["url"].removeprefix("http://").partition("/")[0],
         source["datasources"][0]["url"].removeprefix("http://"),
     ]
-    assert told == [f"{name}:{port(name)}" for name in ("ringside", "alertmanager", "ringside", "prometheus")]
+    assert told == [f"{name}:{port_of(name)}" for name in ("ringside", "alertmanager", "ringside", "prometheus")]
 
 
 def test_the_programs_find_their_files() -> None:
@@ -152,7 +243,7 @@ def test_the_programs_find_their_files() -> None:
 def test_the_image_holds_what_compose_expects_of_it() -> None:
     """The port, the problem's folder, the program, and nothing left out of its context that it copies."""
     dockerfile = (ROOT / "Dockerfile").read_text()
-    assert f"EXPOSE {port('ringside')}" in dockerfile
+    assert f"EXPOSE {port_of('ringside')}" in dockerfile
     assert "RINGSIDE_CONFIG=/problem/ringside.toml" in dockerfile
     assert "/problem" in mounts("ringside")
     assert f"--uid {IMAGE_USER}" in dockerfile
