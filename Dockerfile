@@ -28,6 +28,9 @@ ENV PATH=/opt/ringside/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     OMP_NUM_THREADS=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    DO_NOT_TRACK=1 \
+    ITERATIVE_DO_NOT_TRACK=1 \
     BENTOML_DO_NOT_TRACK=True \
     RINGSIDE_CONFIG=/problem/ringside.toml
 USER ringside

@@ -21,6 +21,7 @@ from monitoring.scheduler import Cron, Ticker
 from monitoring.watcher import Watcher, tick_every
 from record.errors import RingsideError
 from record.log_lines import log_line, write_json_lines
+from record.process import begin_process, restart_without_telemetry
 from record.record import Record, open_record
 from record.settings import Settings, load_settings
 
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    restart_without_telemetry()
+    begin_process()
     code = main()
     sys.stderr.flush()
     os._exit(code)  # a tick that hangs, or Evidently's import under way, would be waited for

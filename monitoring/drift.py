@@ -9,7 +9,6 @@ that missingness is a statistic of its own.
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from monitoring.drifting.calibration import (
     wasserstein_null,
 )
 from monitoring.windows import Numbers, Texts, Window
+from record.process import silence_telemetry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,8 +171,7 @@ def load_in_background() -> threading.Thread:
 @lru_cache(maxsize=1)
 def _evidently() -> Mapping[str, Any]:
     """What is used of Evidently. It reports home unless told not to, and warns of its own dependencies."""
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("ITERATIVE_DO_NOT_TRACK", "1")
+    silence_telemetry()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from evidently import DataDefinition, Dataset, Report

@@ -26,6 +26,7 @@ from record.errors import ArtifactError, StaleLease
 from record.failpoint import fail_point
 from record.log_lines import log_line, write_json_lines
 from record.priority import yield_session, yield_thread
+from record.process import begin_process, restart_without_telemetry
 from record.record import Record, open_record
 from record.settings import load_settings
 from record.versions.model import ServedModel
@@ -155,5 +156,7 @@ def _beat() -> None:
 
 
 if __name__ == "__main__":
+    restart_without_telemetry()
+    begin_process()
     os.set_blocking(sys.stdout.fileno(), False)
     sys.exit(main())

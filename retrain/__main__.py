@@ -19,6 +19,7 @@ from record.clock import machine_now
 from record.errors import Conflict, NotFound, RingsideError, SettingsError, StaleLease
 from record.log_lines import log_line, write_json_lines
 from record.priority import lower_thread, yield_session
+from record.process import begin_process, restart_without_telemetry
 from record.record import Record, open_record
 from record.settings import Settings, load_settings
 from record.work.leases import Fence
@@ -197,4 +198,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    restart_without_telemetry()
+    begin_process()
     sys.exit(main())

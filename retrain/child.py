@@ -26,6 +26,7 @@ import psutil
 from record.clock import machine_now
 from record.errors import RingsideError, SettingsError
 from record.log_lines import log_line
+from record.process import NO_TELEMETRY
 from record.record import Record
 from record.settings import Settings
 from record.work.leases import Fence
@@ -102,7 +103,7 @@ class RetrainChild:
                 pass_fds=(reading,),
                 start_new_session=True,
                 cwd=Path(__file__).resolve().parent.parent,
-                env={**os.environ, **THREADS},
+                env={**os.environ, **NO_TELEMETRY, **THREADS},
             )
         except BaseException:
             os.close(writing)

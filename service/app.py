@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import bentoml
+import bentoml._internal.utils.analytics.usage_stats as bentoml_usage
+import bentoml._internal.utils.circus as bentoml_supervision
 
 from record.configuration.sections import ServeSettings
 from record.errors import SettingsError
 from record.log_lines import log_line, write_json_lines
+from record.process import begin_process, silence_telemetry
 from record.settings import load_settings
 from service.http.connections import guard_connections
 from service.http.front import Front
@@ -64,6 +70,39 @@ def _bound_host() -> str | None:
     return str(name[0]) if isinstance(name, tuple) else None
 
 
+def serving() -> bool:
+    """Whether this process serves, as parent or as worker; `bentoml build` imports the service, too."""
+    return "serve" in sys.argv or "--fd" in sys.argv
+
+
+def close_control_ports() -> None:
+    """Take BentoML's process supervisor off the network.
+
+    It binds two ports on 127.0.0.1, without any authentication: whoever is on the machine could start a command as the
+    service's user, and read its environment. Nothing of ours speaks to it, so that it gets addresses within its own
+    process; plugins (`bentoml serve --reload` has one) are processes, and get sockets in a folder of this user's.
+    """
+    for name in ("Arbiter", "ThreadedArbiter"):
+        setattr(bentoml_supervision, name, _without_ports(getattr(bentoml_supervision, name)))
+
+
+def _without_ports(arbiter: Any) -> Any:
+    class Arbiter(arbiter):  # type: ignore[misc]
+        def __init__(self, watchers: Any, endpoint: str, pubsub_endpoint: str, **options: Any) -> None:
+            folder = tempfile.mkdtemp(prefix="ringside-") if options.get("plugins") else None
+            place = "inproc://ringside" if folder is None else f"ipc://{folder}/"
+            super().__init__(watchers, f"{place}control", f"{place}events", **options)
+            if folder is not None:
+                self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+
+    return Arbiter
+
+
+silence_telemetry()
+bentoml_usage.do_not_track.cache_clear()  # BentoML's command line has looked already, before the variable was set
+if serving():
+    begin_process()
+close_control_ports()
 _serve = serve_settings()
 guard_connections(_serve.request_timeout.total_seconds())
 listen_fairly()

@@ -20,6 +20,7 @@ from monitoring.bouts.shadow_scorer import sampled
 from monitoring.shadow import ENDED, LARGEST_BATCH, LEASE_LOST, RECORD_UNAVAILABLE
 from record.bouts.bout import Bout, ShadowScore
 from record.log_lines import log_line
+from record.process import NO_TELEMETRY
 from record.record import Record
 from record.settings import Settings
 from record.work.leases import Fence
@@ -107,7 +108,9 @@ class ShadowPool:
         batch = BATCHES[min(child.deaths, len(BATCHES) - 1)]
         root = Path(__file__).resolve().parents[2]
         paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {
+        environment = {
+            **os.environ,
+            **NO_TELEMETRY,
             "RINGSIDE_CONFIG": str(self._settings.path),
             "PYTHONPATH": os.pathsep.join(paths),
             "OMP_NUM_THREADS": "1",

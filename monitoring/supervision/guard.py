@@ -9,9 +9,11 @@ import signal
 import sys
 
 from monitoring.supervision.processes import end_processes, marked_processes
+from record.process import begin_process
 
 
 def main() -> None:
+    begin_process()
     mark, patience_seconds = sys.argv[1], float(sys.argv[2])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the pipe says when; a guard that goes first guards nothing

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monitoring.supervision.supervisor import Program
+from record.process import NO_TELEMETRY
 from record.settings import Settings
 
 SERVICE = "service.app:PredictionService"
@@ -17,7 +18,7 @@ WORKER_MARK = "_bentoml_impl.worker.service"  # stands in the command line of ea
 def programs(settings: Settings, environment: Mapping[str, str] | None = None) -> list[Program]:
     """Service and watcher for these settings, startable from anywhere."""
     inherited = dict(os.environ if environment is None else environment)
-    shared = {**inherited, "RINGSIDE_CONFIG": str(settings.path)}
+    shared = {**inherited, **NO_TELEMETRY, "RINGSIDE_CONFIG": str(settings.path)}
     # BentoML takes the working directory for the project, and the project must be the one that is installed.
     root = Path(__file__).resolve().parents[2]
     service = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--working-dir", str(root)]
@@ -49,7 +50,6 @@ def _serving(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
     return {
         **_without(environment, "BENTOML_CONTAINERIZED", "PROMETHEUS_MULTIPROC_DIR"),  # with the first, no restarts
         "BENTOML_HOME": str(folder / "bentoml"),  # two servers with one home wipe each other's metrics
-        "BENTOML_DO_NOT_TRACK": "True",
         "OMP_NUM_THREADS": "1",  # without it, two workers' threads fight: 400 ms a row instead of 12
     }
 

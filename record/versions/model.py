@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from record.artifact import Manifest, verify
 from record.contract.arrays import Arrays
@@ -19,6 +18,11 @@ from record.contract.decoder import Decoder
 from record.contract.operating_point import OperatingPoint, said_classes
 from record.contract.schema import Schema
 from record.errors import ArtifactError, NoChampion
+from record.process import silence_telemetry
+
+silence_telemetry()  # onnxruntime reads its variable while it is imported: afterwards is too late
+
+import onnxruntime  # noqa: E402 - see above
 
 GOLDEN_TOLERANCE: Final = 1e-5  # of a probability; for a regression, of the target's standard deviation
 _ERROR_SEVERITY: Final = 3  # onnxruntime's, so that its warnings about our graphs stay out of the log

@@ -28,6 +28,7 @@ from record.contract.feature_places import FeaturePlaces, feature_places
 from record.contract.schema import native_class
 from record.errors import NotFound, Overloaded, RingsideError
 from record.log_lines import log_line
+from record.process import NO_TELEMETRY, begin_process, restart_without_telemetry
 from record.versions.model import ServedModel
 from service.explain.attribution import attribute, background_rows
 
@@ -159,6 +160,7 @@ def explain_apart(question: Question) -> dict[str, Any]:
             input=json.dumps(asdict(question)).encode(),
             capture_output=True,
             cwd=Path(__file__).parents[2],  # where `service` is found
+            env={**os.environ, **NO_TELEMETRY},
             timeout=question.seconds + START_SECONDS,
             check=False,
         )
@@ -189,4 +191,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_without_telemetry()
+    begin_process()
     main()

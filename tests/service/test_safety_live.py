@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
+from record.process import NO_TELEMETRY
 from record.record import open_record
 from service.http.routes import RULES
+from tests.hostile.sockets import addresses, umask
 from tests.record.log.test_log_failure import hanging
 from tests.record.models import record_of, register_model
 from tests.service.serving import LiveService, bearer, live_service, tokens, wait_ready, write_config
@@ -163,6 +166,18 @@ def test_a_length_beyond_the_limit_is_refused_unread(service: LiveService) -> No
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
         client.sendall(head(more="Content-Length: 1000001\r\n\r\n"))
         assert client.recv(65536).startswith(b"HTTP/1.1 413")
+
+
+def test_nothing_listens_but_the_service_and_it_begins_as_every_process_does(service: LiveService) -> None:
+    """Parent and workers of `bentoml serve`: no port of BentoML's supervisor, telemetry off, files for their owner."""
+    parent = psutil.Process(service.process.pid)
+    processes = [parent, *parent.children(recursive=True)]
+    assert len(processes) > 2
+    found = {address for process in processes for address in addresses(process)}
+    assert found == {f"127.0.0.1:{service.port}"}
+    assert {umask(process.pid) for process in processes} == {"0077"}
+    for worker in service.workers():
+        assert worker.environ().items() >= NO_TELEMETRY.items()
 
 
 def test_nothing_of_bentomls_own_is_reachable(service: LiveService) -> None:
