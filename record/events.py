@@ -365,6 +365,18 @@ class SettingsChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TokensChanged(Event):
+    """Who may call. `changed` holds "name key" → [before, after]: roles and expiry, None where there is none.
+
+    The key tells tokens of one name apart; no hash of a token stands here.
+    """
+
+    kind: ClassVar[str] = "tokens_changed"
+    digest: str
+    changed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class AccessRefused(Event):
     """Refusals of one kind within one minute, together: a guessing client must not flood the trail."""
 
@@ -415,6 +427,7 @@ KnownEvent = (
     | ModelRolledBack
     | AlertReceived
     | SettingsChanged
+    | TokensChanged
     | AccessRefused
     | RecordsRefused
 )

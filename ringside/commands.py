@@ -31,6 +31,7 @@ from ringside.terminal.options import (
 )
 from ringside.terminal.output import tell, tell_findings, tell_run
 from ringside.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status, unbar
+from ringside.terminal.token_commands import list_tokens, read_duration
 
 app = typer.Typer(
     help="Keeps a tabular machine-learning model good in production, by itself, with proof.",
@@ -191,18 +192,35 @@ def watch(config: ConfigOption = None) -> None:
 
 @app.command()
 def tokens(
-    folder: Annotated[Path, typer.Argument(help="Where they go; for their owner alone.")],
+    folder: Annotated[Path | None, typer.Argument(help="Where they go; for their owner alone.")] = None,
     anew: Annotated[
         bool, typer.Option("--anew", help="Replace those that are there; the old ones are refused.")
     ] = False,
+    keep: Annotated[
+        str | None, typer.Option(help='With --anew: how long the old ones still count, such as "1h".')
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the tokens of serve.tokens, and when each was used last.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make tokens for applications, Prometheus, Alertmanager and operators, and the list that serve.tokens names.
+
+    A running service takes a changed list without a restart. With --list, say who may call.
 
     Example: ringside tokens /etc/ringside/tokens
     """
     from service.http.token_files import LIST, make_tokens
 
-    for file in make_tokens(folder.absolute(), anew=anew):
+    if listed == (folder is not None):
+        raise typer.BadParameter("expected either the folder in which to make tokens, or --list")
+    if keep is not None and not anew:
+        raise typer.BadParameter("--keep says how long replaced tokens count; expected --anew with it")
+    if folder is None:
+        list_tokens(config, as_json)
+        return
+    for file in make_tokens(folder.absolute(), anew=anew, keep=None if keep is None else read_duration(keep)):
         print(file)
     print(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 

@@ -7,6 +7,7 @@ another, `read`. Tokens are compared as SHA-256 hashes in constant time, and nev
 from __future__ import annotations
 
 import hmac
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,19 +28,44 @@ IMPLIED: Mapping[str, frozenset[str]] = {"operate": frozenset({"operate", "read"
 LONGEST_TOKEN_BYTES = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Caller:
+    """A token. `used` says that it was admitted since that was last looked at."""
+
     name: str
     sha256: bytes
     roles: frozenset[str]
+    expires: float  # seconds since 1970, on the machine's clock
+    used: bool = False
 
 
 class Gate:
     """Lets a request through with its caller's name, or refuses it. Safe to share between threads."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self._callers = [_Caller(t.name, t.sha256.encode(), _all_roles(t.roles)) for t in tokens]
+    def __init__(self, tokens: Sequence[Token], now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._callers: Sequence[_Caller] = ()
         self.refusals = Refusals()
+        self.replace(tokens)
+
+    def replace(self, tokens: Sequence[Token]) -> None:
+        """From now on these count, and no others. Safe while others admit."""
+        self._callers = [
+            _Caller(
+                token.name,
+                token.sha256.encode(),
+                _all_roles(token.roles),
+                math.inf if token.expires_at is None else token.expires_at.timestamp(),
+            )
+            for token in tokens
+        ]
+
+    def take_used(self) -> list[tuple[str, str]]:
+        """Name and SHA-256 of each token that was admitted since the last call."""
+        used = [caller for caller in self._callers if caller.used]
+        for caller in used:
+            caller.used = False
+        return [(caller.name, caller.sha256.decode()) for caller in used]
 
     @property
     def open(self) -> bool:
@@ -63,9 +89,13 @@ class Gate:
         if caller is None:
             self.refusals.add(ANONYMOUS, route, "unauthorized")
             raise Unauthorized("no known token; expected the header `Authorization: Bearer <token>`")
+        if caller.expires <= self._now():
+            self.refusals.add(caller.name, route, "unauthorized")
+            raise Unauthorized(f"the token {caller.name!r} has expired; expected one that is valid")
         if role is not None and role not in caller.roles:
             self.refusals.add(caller.name, route, "forbidden")
             raise Forbidden(f"the token {caller.name!r} lacks the role {role!r} that {route} needs")
+        caller.used = True
         return caller.name
 
     def _find(self, header: bytes | None) -> _Caller | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 from record.clock import machine_now
 from record.contract.refused_records import RefusedRecords
+from record.errors import SettingsError
 from record.events import AccessRefused, RecordsRefused
 from record.log_lines import log_line, write_json_lines
 from record.record import Record, open_record
@@ -24,9 +26,12 @@ from service.commits.group_commit import GroupCommit
 from service.http.bodies import BodyReader
 from service.metrics import WorkerMetrics
 from service.predict import Predictor
+from service.token_list import LAST_USED, TokenList, record_tokens, token_key
 
 BYTES_PER_MB = 1_000_000
 TELL_SECONDS = 5.0  # between looks for refusals to tell
+TOKENS_SECONDS = 0.5  # between looks at the tokens' file; a change counts at the second look
+USED_SECONDS = 60.0  # between two writings of when a token was used last
 SWEEP_SECONDS = 0.25  # how late a request may be given up
 
 
@@ -81,6 +86,9 @@ class Worker:
         self._load_settings = settings
         self._tasks: list[asyncio.Task[None]] = []
         self._commits = 0
+        self._tokens_recorded = False
+        self._used: set[tuple[str, str]] = set()
+        self._used_written: dict[str, float] = {}  # by a token's SHA-256, on the monotonic clock
 
     async def start(self) -> None:
         """Opens the record, loads the champion if there is one that loads, and begins to follow its role.
@@ -93,7 +101,8 @@ class Worker:
         serve = settings.serve
         self.record = open_record(settings)
         self.metrics = WorkerMetrics(settings.problem.task)
-        self.gate = Gate(serve.read_tokens())
+        self.tokens = TokenList(serve)
+        self.gate = Gate(self.tokens.tokens)
         self.champion = Champion(self.record.registry)
         self.commits = GroupCommit(
             self.record.log,
@@ -125,6 +134,7 @@ class Worker:
         self._begin(self._forever(self._sweep, SWEEP_SECONDS))
         self._begin(self._forever(self._checkpoint, SWEEP_SECONDS))
         self._begin(self._forever(self._tell_refusals, TELL_SECONDS))
+        self._begin(self._forever(self._follow_tokens, TOKENS_SECONDS))
         if self.gate.open:
             log_line("open to everybody on this machine", host=serve.host, level=logging.WARNING)
         log_line("worker started", champion=self.champion.current.version if self.champion.current else None)
@@ -136,6 +146,7 @@ class Worker:
         await asyncio.to_thread(self.commits.stop)
         try:
             await asyncio.to_thread(self._tell, True)
+            await asyncio.to_thread(self._write_used, True)
         except Exception as error:  # noqa: BLE001 - with the record away, the rest is closed all the same
             log_line("refusals not told", level=logging.ERROR, reason=repr(error))
         self.metrics.champion(None)
@@ -197,6 +208,42 @@ class Worker:
     async def _checkpoint(self) -> None:
         if self._checkpointer.due(self._commits):
             await asyncio.get_running_loop().run_in_executor(self._threads, self._checkpointer.run, self._commits)
+
+    async def _follow_tokens(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._look_at_tokens)
+
+    def _look_at_tokens(self) -> None:
+        """Reads the tokens' file again where it has changed, and writes down what changed and what was used."""
+        try:
+            if self.tokens.refresh():
+                self._used |= set(self.gate.take_used())
+                self.gate.replace(self.tokens.tokens)
+                self._tokens_recorded = False
+                log_line("tokens changed", tokens=sorted({token.name for token in self.tokens.tokens}))
+        except SettingsError as error:
+            log_line("tokens not read again", level=logging.ERROR, reason=error.message)
+        if not self._tokens_recorded:
+            record_tokens(self.record.events, self.tokens.tokens)
+            self._tokens_recorded = True
+        self._write_used()
+
+    def _write_used(self, at_the_end: bool = False) -> None:
+        """When tokens were used last: at the first use, and then once a minute."""
+        now = time.monotonic()
+        self._used |= set(self.gate.take_used())
+        due = {
+            each
+            for each in self._used
+            if at_the_end or now - self._used_written.get(each[1], -math.inf) >= USED_SECONDS
+        }
+        if not due:
+            return
+        at = machine_now()
+        self.record.samples.put(
+            [(LAST_USED, {"token": name, "key": token_key(sha256)}, at.timestamp()) for name, sha256 in sorted(due)], at
+        )
+        self._used -= due
+        self._used_written |= {sha256: now for _, sha256 in due}
 
     async def _tell_refusals(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._tell)

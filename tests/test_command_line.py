@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from record.record import Record, open_record
 from record.settings import load_settings
 from ringside import commands
+from service.token_list import LAST_USED, token_key
 
 COMMANDS = [
     command.name or command.callback.__name__ for command in commands.app.registered_commands if command.callback
@@ -228,3 +230,39 @@ def test_a_kind_of_event_that_is_none_is_named(run: Run, record: Record) -> None
     code, _, err = run("events", "--kind", "model_promotd")
     assert code == 2
     assert "did you mean model_promoted" in err
+
+
+def test_tokens_are_listed_with_their_last_use_and_their_end(run: Run, tmp_path: Path) -> None:
+    tokens = [
+        {"name": "reader", "roles": ["read"], "sha256": "ab" * 32, "expires_at": "2020-01-31T00:00:00Z"},
+        {"name": "caller", "roles": ["predict", "label"], "sha256": "cd" * 32},
+    ]
+    (tmp_path / "tokens.json").write_text(json.dumps(tokens))
+    (tmp_path / "ringside.toml").write_text(SETTINGS + '[serve]\ntokens = "tokens.json"\n')
+    settings = load_settings(tmp_path / "ringside.toml")
+    used = datetime(2026, 5, 1, 12, 0, 7, tzinfo=UTC)
+    record = open_record(settings)
+    record.samples.put([(LAST_USED, {"token": "caller", "key": token_key("cd" * 32)}, used.timestamp())], used)
+    record.close()
+    code, out, _ = run("tokens", "--list", "--json")
+    assert code == 0
+    first, second = json.loads(out)
+    assert (first["name"], first["expired"], first["last_used_at"]) == ("reader", True, None)
+    assert (second["name"], second["roles"], second["expires_at"]) == ("caller", ["predict", "label"], None)
+    assert second["last_used_at"] == "2026-05-01T12:00:07+00:00"
+    code, out, _ = run("tokens", "--list")
+    assert code == 0
+    assert "(expired)" in out.splitlines()[1]
+    assert "ab" * 32 not in out
+
+
+def test_tokens_are_made_in_a_folder_or_listed(run: Run, tmp_path: Path) -> None:
+    assert run("tokens")[0] == 2
+    assert run("tokens", "made", "--list")[0] == 2
+    code, out, _ = run("tokens", "made")
+    assert code == 0
+    assert out.splitlines()[-1] == f'in ringside.toml: [serve] tokens = "{tmp_path}/made/tokens.toml"'
+    assert run("tokens", "made")[0] == 2
+    assert run("tokens", "made", "--keep", "1h")[0] == 2
+    assert "no duration" in run("tokens", "made", "--anew", "--keep", "soon")[2]
+    assert run("tokens", "made", "--anew", "--keep", "1h")[0] == 0

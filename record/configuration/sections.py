@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
-from datetime import timedelta
+import unicodedata
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from record.configuration.setting_types import Flag, Name, Real, Section, Several
 from record.configuration.units import PositiveDuration
@@ -84,15 +85,40 @@ class ClockSettings(Section):
     )
 
 
-class Token(Section):
-    """A caller: the name is the actor in events, the hash is of the bearer token."""
+# Who acts in events without a token: a caller of such a name could pass for the program itself.
+RESERVED_NAMES: Final = ("watcher", "service", "retrain", "local", "anonymous")
 
-    name: Name
+
+def _own_name(name: str) -> str:
+    plain = unicodedata.normalize("NFKC", name)
+    if "".join(letter for letter in plain if letter.isprintable()).strip().casefold() in RESERVED_NAMES:
+        raise ValueError(f"another name: {', '.join(RESERVED_NAMES)} are Ringside's own in the audit trail")
+    return name
+
+
+def _written_time(value: Any) -> Any:
+    if not isinstance(value, str | datetime) or (isinstance(value, str) and value.isdecimal()):
+        raise ValueError('a time with its offset, such as "2027-01-31T00:00:00Z"')
+    return value
+
+
+class Token(Section):
+    """A caller: the name is the actor in events, the hash is of the bearer token, which counts until it expires."""
+
+    name: Annotated[Name, Field(max_length=100), AfterValidator(_own_name)]
     roles: tuple[TokenRole, ...] = Field(min_length=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    expires_at: Annotated[AwareDatetime, BeforeValidator(_written_time)] | None = Field(
+        None, description='After it the token is refused: a time with its offset, such as "2027-01-31T00:00:00Z".'
+    )
 
 
 _TOKENS = TypeAdapter(tuple[Token, ...])
+
+
+def parse_tokens(held: Any) -> tuple[Token, ...]:
+    """The tokens of a file: a list of them, or a table whose key `tokens` is one. ValueError or KeyError otherwise."""
+    return _TOKENS.validate_python(held["tokens"] if isinstance(held, dict) else held)
 
 
 class ServeSettings(Section):
@@ -109,7 +135,9 @@ class ServeSettings(Section):
         timedelta(milliseconds=250), description="How often a worker looks for a new champion."
     )
     tokens: tuple[Token, ...] | Path = Field(
-        (), description="Who may call: [{name, roles, sha256}], or the path of a TOML or JSON file of them."
+        (),
+        description="Who may call: [{name, roles, sha256}], with `expires_at` if it ends, or the path of a TOML or "
+        "JSON file of them, which is read again when it changes.",
     )
 
     @property
@@ -128,8 +156,7 @@ class ServeSettings(Section):
             return self.tokens
         try:
             text = self.tokens.read_text(encoding="utf-8")
-            held = json.loads(text) if self.tokens.suffix == ".json" else tomllib.loads(text)
-            return _TOKENS.validate_python(held["tokens"] if isinstance(held, dict) else held)
+            return parse_tokens(json.loads(text) if self.tokens.suffix == ".json" else tomllib.loads(text))
         except OSError as error:
             reason = error.strerror or "cannot be read"
         except ValidationError as error:  # its text would show what was read, and that may be a secret
