@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from record.contract.schema import Schema
+from record.db.tables import SCHEMA, metadata
 from record.record import Record, open_record
 from record.settings import Settings
-from service.champion import ServedModel
 from retrain.package import read_estimator
+from service.champion import ServedModel
 from tests.fixtures.unfreezing import RELEASES, Thawed, thaw_postgresql, thaw_sqlite
 from tests.postgres import PostgresServer
 from tests.replaying import Replay
@@ -31,9 +33,24 @@ def thawed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Thawed]:
         yield thaw_sqlite(release, tmp_path)
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    name = server.create()
+    name = server.create(search_path='"$user", public')
     yield thaw_postgresql(release, tmp_path, server, name)
     server.drop(name)
+
+
+def test_a_moved_record_is_found_by_qualified_names_alone(tmp_path: Path, postgres: PostgresServer) -> None:
+    """Tables that an earlier release kept in `public` move once; then no session's search path matters."""
+    name = postgres.create(search_path='"$user", public')
+    thawed = thaw_postgresql("af4652c", tmp_path, postgres, name)
+    with opened(thawed) as (_, record):
+        names = sa.inspect(record.database.engine)
+        assert names.get_table_names("public") == []
+        assert set(names.get_table_names(SCHEMA)) == {*metadata.tables, "alembic_version"}
+    postgres.set_search_path(name, "''")
+    with opened(thawed) as (_, record):
+        assert record.events.verify().valid
+        assert record.log.last_seq() > 0
+    postgres.drop(name)
 
 
 @contextmanager

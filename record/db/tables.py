@@ -41,6 +41,10 @@ class Json(sa.types.TypeDecorator[Any]):
 # SQLite gives row numbers to INTEGER PRIMARY KEY columns only.
 Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+# Where PostgreSQL keeps the record's tables and Alembic's word on their revision: another program that shares the
+# database may have tables of the same names. Statements name it; the session's search_path may be anybody's.
+SCHEMA = "ringside"
+
 metadata = sa.MetaData()
 
 model_versions = sa.Table(
