@@ -15,6 +15,7 @@ from record.db.database import Database
 from record.db.tables import SCHEMA
 from record.errors import IdConflict
 from record.log.plan import Known, Plan, Stamp, arrivals, plan
+from record.log.transactions import CURRENT, rebase
 from record.logged import Answer, Batch
 
 # Takes the row's lock on PostgreSQL, and makes the row where there is none.
@@ -146,8 +147,7 @@ class PostgresAppender:
     _LOCK_CLOCK = LOCK_CLOCK.format(f"{SCHEMA}.").encode()
     _MOVE_CLOCK = f"UPDATE {SCHEMA}.clock SET at = %s WHERE id = 1".encode()
     _NUMBERS = (
-        f"SELECT nextval(pg_get_serial_sequence('{SCHEMA}.predictions', 'seq')), pg_current_xact_id()::text::bigint "
-        "FROM generate_series(1, %s)"
+        f"SELECT nextval(pg_get_serial_sequence('{SCHEMA}.predictions', 'seq')), {CURRENT} FROM generate_series(1, %s)"
     ).encode()
     _GIVEN = (
         "unnest(%s::text[], %s::bigint[], %s::bytea[], %s::bigint[]) WITH ORDINALITY AS g(id, seq, digest, at, place)"
@@ -178,6 +178,8 @@ class PostgresAppender:
         self._window = window
         self._follows = follows_requests
         self._connection: psycopg.Connection[Any] = database.connect_raw(patience_seconds)
+        with self._connection.transaction():  # the server behind the address may be another one since the last time
+            rebase(lambda statement: self._connection.execute(statement.encode()))
 
     def append(self, batches: Sequence[Batch], now: Callable[[], int]) -> list[list[Answer] | IdConflict]:
         for _ in range(self._ATTEMPTS - 1):
