@@ -193,8 +193,8 @@ class Retraining:
             self._answer(heard, None, connection)
 
     def _answer(self, heard: Sequence[Request], run_id: str | None, connection: sa.Connection) -> None:
-        for request in heard:
-            self._record.requests.decide(request.request, run_id, connection)
+        if heard:
+            self._record.requests.decide_until(heard[-1].request, run_id, connection)
 
     def _start_requested(self, fence: Fence, as_of: datetime) -> None:
         """A run in state requested: an operator's, or one of a watcher that died before it began it."""

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any
 
 import sqlalchemy as sa
 
 from record.canonical import canonical_json, clean_text
 from record.clock import Clock, machine_now, to_micros
+from record.contract.preview import nearest
 from record.db.database import Database
 from record.db.tables import chain_head, events
 from record.db.upsert import insert
@@ -242,8 +242,8 @@ def _mentions(text: str) -> sa.ColumnElement[bool]:
 def _expect_known(kinds: Iterable[str]) -> None:
     for kind in kinds:
         if kind not in KINDS:
-            near = get_close_matches(kind, KINDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(KINDS)}"
+            near = nearest(kind, KINDS)
+            hint = f"did you mean {near}?" if near else f"expected {', '.join(KINDS)}"
             raise InvalidRecord(f"kind: {kind[:60]!r} is no kind of event; {hint}", field="kind")
 
 

@@ -89,6 +89,7 @@ class LabelOutcome:
     duplicates: int
     conflicts: tuple[str, ...]
     unknown: tuple[str, ...]
+    exhausted: tuple[str, ...] = ()  # of the conflicts: ids that were corrected as often as may be
 
     @classmethod
     def together(cls, parts: Sequence[LabelOutcome]) -> LabelOutcome:
@@ -98,6 +99,7 @@ class LabelOutcome:
             sum(part.duplicates for part in parts),
             tuple(dict.fromkeys(id for part in parts for id in part.conflicts)),
             tuple(dict.fromkeys(id for part in parts for id in part.unknown)),
+            tuple(dict.fromkeys(id for part in parts for id in part.exhausted)),
         )
 
 

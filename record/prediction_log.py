@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +24,6 @@ from record.log.disk_pace import DiskPace
 from record.log.forgetting import forget
 from record.log.labels import add_labels, storable
 from record.log.requests_clock import RequestsClock
-from record.log.transactions import oldest_running
 from record.log.window import even_share
 from record.logged import (
     Answer,
@@ -60,7 +60,8 @@ __all__ = [
 # Longer than any commit behind it takes, shorter than a client waits.
 PATIENCE_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
-LABELS_AT_ONCE = 5_000  # in one transaction: .1 s, in which no prediction is logged
+LABELS_AT_ONCE = 1_000  # in one transaction: 20 ms, in which no prediction is logged
+LABELS_PAUSE_SECONDS = 0.002  # between two of them, so that whoever waits in another process comes first
 UNSTORABLE = (UnicodeError, OverflowError, psycopg.DataError, sqlite3.DataError, sa.exc.DataError)
 UNAVAILABLE = (sqlite3.Error, psycopg.Error, sa.exc.DBAPIError, OSError)
 
@@ -172,11 +173,17 @@ class PredictionLog:
         """
         parts = [given[start : start + LABELS_AT_ONCE] for start in range(0, len(given), LABELS_AT_ONCE)] or [given]
         try:
-            return LabelOutcome.together([self._add_labels(part, at) for part in parts])
+            return LabelOutcome.together(list(self._add_parts(parts, at)))
         except UNSTORABLE as error:
             raise InvalidLabel(f"the labels cannot be stored: {error}", field="labels") from error
         except UNAVAILABLE as error:
             raise LogUnavailable("labels cannot be written just now", reason=str(error)) from error
+
+    def _add_parts(self, parts: Sequence[Sequence[LabelGiven]], at: datetime | None) -> Iterator[LabelOutcome]:
+        for place, part in enumerate(parts):
+            if place:
+                time.sleep(LABELS_PAUSE_SECONDS)
+            yield self._add_labels(part, at)
 
     def _add_labels(self, given: Sequence[LabelGiven], at: datetime | None) -> LabelOutcome:
         with self._database.write() as connection:
@@ -196,8 +203,9 @@ class PredictionLog:
         if self._database.dialect == "sqlite":
             query = query.where(predictions.c.seq > cursor.seq).order_by(predictions.c.seq)
         else:
+            oldest_running = sa.text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
             place = sa.tuple_(predictions.c.xid, predictions.c.seq)
-            query = query.where(place > sa.tuple_(cursor.xid, cursor.seq), predictions.c.xid < oldest_running())
+            query = query.where(place > sa.tuple_(cursor.xid, cursor.seq), predictions.c.xid < oldest_running)
             query = query.order_by(predictions.c.xid, predictions.c.seq)
         rows = self._rows(query)
         return rows, Cursor(rows[-1].xid, rows[-1].seq) if rows else cursor

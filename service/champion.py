@@ -13,9 +13,11 @@ from typing import Final
 
 from record.errors import RingsideError
 from record.registry import Registry
+from record.versions.load_deadline import LOAD_SECONDS, LoadTimeout
 from record.versions.model import ServedModel
 
 LONGEST_PAUSE_SECONDS: Final = 60.0  # between tries to load a version that could not be loaded
+TIMEOUT_PAUSE_SECONDS: Final = 600.0  # and that took too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,20 @@ class LoadRefused:
 class Champion:
     """The version that this process serves. `refresh` is called by one thread at a time; `current` is for all."""
 
-    def __init__(self, registry: Registry, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        longest_text: int | None = None,
+        load_seconds: float = LOAD_SECONDS,
+    ) -> None:
         self.current: ServedModel | None = None
         self.generation = -1  # of the role, as last followed
         self._registry = registry
         self._monotonic = monotonic
+        self._longest_text = longest_text
+        self._load_seconds = load_seconds
         self._failed: tuple[int, str] | None = None
         self._pause = 1.0
         self._next_try = 0.0
@@ -71,16 +82,30 @@ class Champion:
         try:
             registered = self._registry.version(version)
             if before is None or (before.version, before.digest) != (version, registered.digest):
-                self.current = ServedModel.load(self._registry.directory(version), version, registered.digest)
+                self.current = self._load(version, registered.digest)
+        except LoadTimeout as error:  # each try costs a processor for all of that time
+            return self._refused(version, generation, str(error), TIMEOUT_PAUSE_SECONDS)
         except (RingsideError, OSError) as error:
             return self._refused(version, generation, str(error))
         self.generation, self._failed, self._pause = generation, None, 1.0
         return Switched(before.version if before else None, version, generation, self._monotonic() - started)
 
-    def _refused(self, version: str, generation: int, reason: str) -> LoadRefused | None:
+    def _load(self, version: str, digest: str) -> ServedModel:
+        return ServedModel.load(
+            self._registry.directory(version),
+            version,
+            digest,
+            longest_text=self._longest_text,
+            deadline_seconds=self._load_seconds,
+        )
+
+    def _refused(
+        self, version: str, generation: int, reason: str, least_pause_seconds: float = 1.0
+    ) -> LoadRefused | None:
         known = self._failed == (generation, version)
         self._failed = (generation, version)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS) if known else 1.0
+        pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS) if known else 1.0
+        self._pause = max(pause, least_pause_seconds)
         self._next_try = self._monotonic() + self._pause
         if known:
             return None

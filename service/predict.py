@@ -9,21 +9,26 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from record.contract.preview import preview
 from record.contract.refused_records import RefusedRecords
-from record.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, RingsideError, TooLarge
+from record.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, RingsideError
 from record.logged import Answer, Batch, LogEntry, new_ids
 from record.versions.model import ServedModel
 from service.champion import Champion
 from service.http.bodies import expect_keys
-from service.http.json_body import parse_body
+from service.http.body_outline import LongList
+from service.http.json_body import SHORT_BYTES, parse_body
+from service.http.long_body import BodyLimits, ListLimit, LongBody
 from service.metrics import AnswerMetrics, WorkerMetrics
 from service.wording import Wording
 
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from service.commits.group_commit import GroupCommit
 
 LONGEST_ID: Final = 200
+MAX_BATCH: Final = "serve.max_batch"
 # Up to so many records the event loop scores itself (a few hundred microseconds); more go to a thread.
 INLINE_RECORDS: Final = 16
 _encode = msgspec.json.Encoder().encode
@@ -38,9 +44,10 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a predict request wants."""
+    """What a predict request wants. The records come in groups, each of which exists only while it is answered."""
 
-    records: list[Any]
+    groups: Iterable[list[Any]]
+    count: int  # of the records; an upper bound of it where they are still to be parsed
     ids: list[str] | None
 
 
@@ -54,19 +61,38 @@ class Answered:
 
 
 def read_asked(body: bytes | bytearray, max_batch: int) -> Asked:
-    """The request in a body; raises InvalidJson, InvalidRecord or TooLarge."""
+    """The request in a short body; raises InvalidJson, InvalidRecord or TooLarge."""
     held = parse_body(body)
     expect_keys(held, required=("records",), optional=("ids",))
     records, ids = held["records"], held.get("ids")
     if not isinstance(records, list) or not records:
-        raise InvalidRecord('records: expected a list of at least one record, {"column": value, …}', field="records")
-    if len(records) > max_batch:
-        raise TooLarge(
-            f"records: {len(records)} in one request; expected at most {max_batch} (serve.max_batch)", field="records"
-        )
+        raise _no_records()
+    ListLimit(max_batch, MAX_BATCH).expect("records", len(records))
     if ids is not None:
         _check_ids(ids, len(records))
-    return Asked(records, ids)
+    return Asked((records,), len(records), ids)
+
+
+def read_long(body: bytes, max_batch: int, longest_text: int) -> Asked:
+    """The request in a body of any length; raises as `read_asked` does, for a record once its group is asked for."""
+    most = ListLimit(max_batch, MAX_BATCH)
+    held = LongBody(body, BodyLimits({"records": most, "ids": most}, longest_text))
+    expect_keys(held.values, required=("records",), optional=("ids",))
+    records, ids = held.values["records"], held.values.get("ids")
+    if not isinstance(records, LongList):
+        raise _no_records()
+    groups = held.groups("records")
+    first = next(groups)
+    if not first:
+        raise _no_records()
+    if ids is not None:
+        ids = held.elements("ids") if isinstance(ids, LongList) else ids
+        _check_ids(ids, records.count)
+    return Asked(chain((first,), groups), records.count, ids)
+
+
+def _no_records() -> InvalidRecord:
+    return InvalidRecord('records: expected a list of at least one record, {"column": value, …}', field="records")
 
 
 def _check_ids(ids: Any, count: int) -> None:
@@ -75,7 +101,7 @@ def _check_ids(ids: Any, count: int) -> None:
     for place, held in enumerate(ids):
         if not isinstance(held, str) or not 1 <= len(held) <= LONGEST_ID or not held.isprintable():
             raise InvalidRecord(
-                f"ids[{place}]: {_shown(held)} is no id; expected a string of 1 to {LONGEST_ID} printable characters",
+                f"ids[{place}]: {preview(held)} is no id; expected a string of 1 to {LONGEST_ID} printable characters",
                 field=f"ids[{place}]",
             )
     if len(set(ids)) != count:
@@ -92,9 +118,8 @@ def expect_version(model: ServedModel, version: str | None) -> None:
         )
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+# The entries of a group of records, and what is counted of them, as in _Prepared.
+_Part = tuple[list[LogEntry], list[int], list[float], Sequence[Mapping[str, str] | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +140,26 @@ class _Serving:
         self._redact = {column.name for column in model.schema.problem.columns if column.name in redact}
 
     def prepare(self, asked: Asked, at: datetime | None, started: float) -> _Prepared:
-        model, records = self.model, asked.records
-        arrays, digests = model.decoder.decode_and_digest(records)
-        worded = self._wording.word(model.score(arrays))
+        """What is answered and logged; raises what cannot be answered, by its place in the request."""
+        groups = iter(asked.groups)
+        ids = asked.ids or new_ids(asked.count)
+        parts = [self._prepare(next(groups), ids, 0, started)]
+        place = len(parts[0][0])
+        for records in groups:
+            parts.append(self._prepare(records, ids, place, started))
+            place += len(records)
+        if len(parts) == 1:
+            entries, places, values, marks = parts[0]
+        else:
+            entries, places, values, marks = (list(chain.from_iterable(held)) for held in zip(*parts, strict=True))
+        return _Prepared(Batch(entries, self.model.version, at, asked.ids is not None), places, values, marks)
+
+    def _prepare(self, records: list[Any], ids: Sequence[str], first: int, started: float) -> _Part:
+        """A group's part; `first` is the place of its first record in the request."""
+        model = self.model
+        arrays, digests = model.decoder.decode_and_digest(records, first)
+        worded = self._wording.word(model.score(arrays, first))
         marks = model.decoder.marks(records)
-        ids = asked.ids or new_ids(len(records))
         micros = round(1e6 * (time.perf_counter() - started))
         entries = [
             LogEntry(
@@ -132,11 +172,16 @@ class _Serving:
                 micros,
             )
             for id, record, digest, prediction, probabilities, mark in zip(
-                ids, records, digests, worded.predictions, worded.probabilities, marks, strict=True
+                ids[first : first + len(records)] if len(ids) > len(records) else ids,
+                records,
+                digests,
+                worded.predictions,
+                worded.probabilities,
+                marks,
+                strict=True,
             )
         ]
-        batch = Batch(entries, model.version, at, asked.ids is not None)
-        return _Prepared(batch, worded.places, worded.shown, marks)
+        return entries, worded.places, worded.shown, marks
 
     def _without_redacted(self, record: dict[str, Any]) -> dict[str, Any]:
         """Redacted columns as null, not gone: whoever reads the log decodes it by the same schema."""
@@ -150,6 +195,31 @@ def _text(value: Any) -> str:
         return _encode(value).decode()
     except OverflowError:  # integers beyond 64 bits, which msgspec does not write
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+class _LongWork:
+    """Work in a thread that ends at its next step once nobody waits for it."""
+
+    def __init__(self, work: Callable[[], _Prepared]) -> None:
+        self._work = work
+        self.stopped = False
+
+    def run(self) -> _Prepared:
+        self.expect_wanted()
+        return self._work()
+
+    def expect_wanted(self) -> None:
+        if self.stopped:
+            raise Overloaded("the request was given up")
+
+
+def _stoppable(asked: Asked, work: _LongWork) -> Asked:
+    def groups() -> Iterator[list[Any]]:
+        for group in asked.groups:
+            work.expect_wanted()
+            yield group
+
+    return Asked(groups(), asked.count, asked.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +242,18 @@ class Predictor:
         refused: RefusedRecords,
         *,
         max_batch: int,
+        longest_text: int,
         redact: Sequence[str],
         on_failure: Literal["refuse", "serve"],
+        threads: Executor | None = None,
     ) -> None:
         self._champion = champion
         self._commits = commits
         self._metrics = metrics
         self._refused = refused
         self._max_batch = max_batch
+        self._longest_text = longest_text
+        self._threads = threads  # for long bodies; None: the loop's own
         self._redact = redact
         self._serves_unlogged = on_failure == "serve"
         self._serving: _Serving | None = None
@@ -190,8 +264,9 @@ class Predictor:
         `started` is the request's first moment by time.perf_counter(); `at` its own time, where the clock follows
         the requests. Raises what cannot be answered, with nothing logged.
         """
-        serving = self._current()
-        return await self._answer(serving, read_asked(body, self._max_batch), at, started)
+        if len(body) <= SHORT_BYTES:
+            return await self._answer(self._current(), read_asked(body, self._max_batch), at, started)
+        return await self.answer_long(lambda: read_long(body, self._max_batch, self._longest_text), at, started)
 
     async def answer_asked(
         self, asked: Asked, at: datetime | None, started: float, version: str | None = None
@@ -201,11 +276,26 @@ class Predictor:
         expect_version(serving.model, version)
         return await self._answer(serving, asked, at, started)
 
+    async def answer_long(
+        self, read: Callable[[], Asked], at: datetime | None, started: float, version: str | None = None
+    ) -> Answered:
+        """As `answer_asked`, for what takes long to read: read in a thread, a few of them at one time."""
+        serving = self._current()
+        expect_version(serving.model, version)
+        work = _LongWork(lambda: serving.prepare(_stoppable(read(), work), at, started))
+        with self._telling(serving):
+            try:
+                prepared = await asyncio.get_running_loop().run_in_executor(self._threads, work.run)
+            except asyncio.CancelledError:
+                work.stopped = True
+                raise
+        return await self._logged(serving, prepared)
+
     def begin(self, body: bytes | bytearray, at: datetime | None, started: float) -> Begun | None:
         """`answer` without waiting: scored and on its way to the log. None where there are too many for one go."""
         serving = self._current()
         asked = read_asked(body, self._max_batch)
-        if len(asked.records) > INLINE_RECORDS:
+        if asked.count > INLINE_RECORDS:
             return None
         with self._telling(serving):
             prepared = serving.prepare(asked, at, started)
@@ -218,10 +308,13 @@ class Predictor:
 
     async def _answer(self, serving: _Serving, asked: Asked, at: datetime | None, started: float) -> Answered:
         with self._telling(serving):
-            if len(asked.records) <= INLINE_RECORDS:
+            if asked.count <= INLINE_RECORDS:
                 prepared = serving.prepare(asked, at, started)
             else:
                 prepared = await asyncio.to_thread(serving.prepare, asked, at, started)
+        return await self._logged(serving, prepared)
+
+    async def _logged(self, serving: _Serving, prepared: _Prepared) -> Answered:
         coming = self._take(prepared.batch)
         if coming is not None:
             with suppress(RingsideError):  # `end` raises it

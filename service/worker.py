@@ -32,6 +32,7 @@ BYTES_PER_MB = 1_000_000
 TELL_SECONDS = 5.0  # between looks for refusals to tell
 TOKENS_SECONDS = 0.5  # between looks at the tokens' file; a change counts at the second look
 USED_SECONDS = 60.0  # between two writings of when a token was used last
+LONG_BODIES = 2  # read at one time
 SWEEP_SECONDS = 0.25  # how late a request may be given up
 
 
@@ -103,7 +104,13 @@ class Worker:
         self.metrics = WorkerMetrics(settings.problem.task)
         self.tokens = TokenList(serve)
         self.gate = Gate(self.tokens.tokens)
-        self.champion = Champion(self.record.registry)
+        self.champion = Champion(
+            self.record.registry,
+            longest_text=serve.max_text,
+            load_seconds=serve.load_timeout.total_seconds(),
+        )
+        # Few, since each holds a body and what it becomes: eight at once would stop the loop for the sum of their time.
+        self._long_bodies = ThreadPoolExecutor(LONG_BODIES, thread_name_prefix="long-body")
         self.commits = GroupCommit(
             self.record.log,
             durability=settings.log.durability,
@@ -118,6 +125,8 @@ class Worker:
             self.metrics,
             self.refused,
             max_batch=serve.max_batch,
+            longest_text=serve.max_text,
+            threads=self._long_bodies,
             redact=settings.log.redact,
             on_failure=settings.log.on_failure,
         )
@@ -151,6 +160,7 @@ class Worker:
             log_line("refusals not told", level=logging.ERROR, reason=repr(error))
         self.metrics.champion(None)
         self._threads.shutdown()
+        self._long_bodies.shutdown(cancel_futures=True)
         self.record.close()
         log_line("worker stopped")
 

@@ -129,8 +129,12 @@ class ServeSettings(Section):
     workers: Several = Field(2, description="Serving processes.")
     max_batch: Several = Field(10_000, description="Records in one request, at most.")
     max_body_mb: Several = Field(16, description="Megabytes (1,000,000 bytes) of one request's body, at most.")
+    max_text: Several = Field(10_000, description="Characters of a text or a category in a request, at most.")
     max_concurrency: Several = Field(256, description="Requests under way per worker; further ones are refused.")
     request_timeout: PositiveDuration = Field(timedelta(seconds=10), description="A request is given up after it.")
+    load_timeout: PositiveDuration = Field(
+        timedelta(seconds=60), description="A model that takes longer to load is refused; the one before goes on."
+    )
     refresh: PositiveDuration = Field(
         timedelta(milliseconds=250), description="How often a worker looks for a new champion."
     )

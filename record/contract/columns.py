@@ -10,6 +10,8 @@ canonical form stands behind every way of writing the same thing:
     text      string                                   the string, to the letter
     any       null                                     missing; an absent optional column is the same as null
 
+Categories and texts of requests have at most `serve.max_text` characters.
+
 The order of keys in a record means nothing. A category spelled `__missing__` is missing. More than six digits of
 a second are cut. A number is never read from a string, nor a category from a fraction: a client that sends one
 where the other belongs has a fault that a silent cast would hide.
@@ -27,7 +29,7 @@ from record.clock import to_micros
 
 Role = Literal["feature", "carried"]
 ColumnType = Literal["number", "category", "time", "text"]
-Reason = Literal["not_an_object", "missing", "unknown_column", "type", "range", "not_finite"]
+Reason = Literal["not_an_object", "missing", "unknown_column", "type", "range", "not_finite", "too_long"]
 
 MISSING: Final = "__missing__"
 FLOAT32_MAX: Final = 3.4028234663852886e38
@@ -85,7 +87,10 @@ def read_category(value: Any) -> str:
     if kind is bool:
         return "true" if value else "false"
     if kind is int:
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # Python writes no more than 4,300 digits
+            raise BadValue("too_long", "an integer of at most 4,300 digits") from None
     raise BadValue("type", "a category: a string, an integer, true, false or null")
 
 
@@ -112,6 +117,27 @@ def read_text(value: Any) -> str | None:
     if value is None or value.__class__ is str:
         return value
     raise BadValue("type", "a string or null")
+
+
+def bounded(read: Callable[[Any], Any], longest_text: int) -> Callable[[Any], Any]:
+    """`read` for a category or a text of at most so many characters."""
+
+    def read_bounded(value: Any) -> Any:
+        if value.__class__ is str:
+            if len(value) <= longest_text:
+                return value
+            raise BadValue("too_long", too_long(longest_text))
+        text = read(value)
+        if text is not None and len(text) > longest_text:
+            raise BadValue("too_long", too_long(longest_text))
+        return text
+
+    return read_bounded
+
+
+def too_long(longest_text: int) -> str:
+    """What is expected instead of a longer text."""
+    return f"a text of at most {longest_text:,} characters (serve.max_text)"
 
 
 READERS: Final[dict[ColumnType, Callable[[Any], Any]]] = {

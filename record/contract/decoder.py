@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -23,10 +23,13 @@ from record.contract.columns import (
     BadValue,
     Column,
     Reason,
+    bounded,
     read_category,
     read_exact_number,
     time_parts,
+    too_long,
 )
+from record.contract.preview import nearest, preview, preview_name
 from record.contract.schema import ProblemSchema, Schema, SeenColumn
 from record.errors import InvalidLabel, InvalidRecord
 
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
 _ABSENT: Final = object()
 _FLOAT32: Final = np.dtype(np.float32)
 _OBJECT: Final = np.dtype(np.object_)
-_SHOWN_CHARACTERS = 60
 
 
 _NUMBER, _CATEGORY, _TIME, _CARRIED = range(4)
@@ -49,13 +51,18 @@ _Step = tuple[str, Callable[[Any], Any], int, bool]
 
 
 class Decoder:
-    """Checks and decodes records of one schema. Holds nothing that changes: threads may share it."""
+    """Checks and decodes records of one schema. Holds nothing that changes: threads may share it.
 
-    def __init__(self, schema: Schema | ProblemSchema) -> None:
+    `longest_text` bounds the characters of a text, a category and a class, where requests are decoded; None takes
+    any length, as for rows that were accepted before.
+    """
+
+    def __init__(self, schema: Schema | ProblemSchema, longest_text: int | None = None) -> None:
         self.problem = cast(ProblemSchema, getattr(schema, "problem", schema))
         self.classes: tuple[str, ...] = getattr(schema, "classes", ())
         self.class_type: str | None = getattr(schema, "class_type", None)
-        self._plan: list[_Step] = [_step(column) for column in self.problem.columns]
+        self._longest_text = longest_text
+        self._plan: list[_Step] = [_step(column, longest_text) for column in self.problem.columns]
         self._times = self.problem.time_places
         self._shape = (len(self.problem.number_names), len(self.problem.category_names))
         self._ranges, self._known = _bounds(self.problem, getattr(schema, "seen", {}))
@@ -85,12 +92,15 @@ class Decoder:
         """16 bytes that two records share when they decode to the same, carried columns included."""
         return self.decode_and_digest([record])[1][0]
 
-    def decode_and_digest(self, records: Sequence[Any]) -> tuple[Arrays, list[bytes]]:
-        """The records' arrays, and each one's digest: each record is read once for both."""
+    def decode_and_digest(self, records: Sequence[Any], first: int = 0) -> tuple[Arrays, list[bytes]]:
+        """The records' arrays, and each one's digest: each record is read once for both.
+
+        `first` is the place of the first of them in the request, for what is refused.
+        """
         numbers: list[float] = []
         categories: list[str] = []
         carried: list[Any] = []
-        for place, record in enumerate(records):
+        for place, record in enumerate(records, first):
             self._read(place, record, numbers, categories, carried)
         arrays = self._arrays(numbers, categories, len(records))
         return arrays, self._digests(arrays.numbers, categories, carried, len(records))
@@ -127,10 +137,12 @@ class Decoder:
         kind = _CLASS_TYPES.get(value.__class__)
         if kind is None or (self.class_type is not None and kind != self.class_type):
             wanted = f"a JSON {self.class_type}" if self.class_type else "a JSON string, integer or boolean"
-            raise InvalidLabel(f"{_shown(value)} is not a class; expected {wanted}{self._named_classes()}")
+            raise InvalidLabel(f"{preview(value)} is not a class; expected {wanted}{self._named_classes()}")
+        if self._longest_text is not None and isinstance(value, str) and len(value) > self._longest_text:
+            raise InvalidLabel(f"{preview(value)} is not a class; expected {too_long(self._longest_text)}")
         text = value if kind == "string" else json.dumps(value)
         if len(self.classes) == 2 and text not in self.classes:
-            raise InvalidLabel(f"{_shown(value)} is not a class; expected {self._named_classes()[2:]}")
+            raise InvalidLabel(f"{preview(value)} is not a class; expected {self._named_classes()[2:]}")
         return str(text)
 
     def label_json(self, value: Any) -> str:
@@ -190,15 +202,15 @@ class Decoder:
     def _strangers(self, record: Mapping[Any, Any]) -> str:
         """The keys that are no columns: where one is missing, another may be it, misspelt."""
         known = {column.name for column in self.problem.columns}
-        named = [_shown(name) for name in record if name not in known]
-        return f"; the record has {', '.join(named[:3])}, which no column is called" if named else ""
+        named = [preview(name) for name in islice((name for name in record if name not in known), 3)]
+        return f"; the record has {', '.join(named)}, which no column is called" if named else ""
 
     def _unknown(self, place: int, record: Mapping[Any, Any]) -> InvalidRecord:
         known = [column.name for column in self.problem.columns]
         name = next(name for name in record if name not in known)
-        near = get_close_matches(str(name), known, n=1)
-        expected = f"the nearest known one is {near[0]}" if near else f"known are {', '.join(known[:20])}"
-        field = f"records[{place}].{name}"
+        near = nearest(name, known)
+        expected = f"the nearest known one is {near}" if near else f"known are {', '.join(known[:20])}"
+        field = f"records[{place}].{preview_name(name)}"
         return InvalidRecord(f"{field}: unknown column; {expected}", field=field, reason="unknown_column")
 
     def _mark(self, record: Mapping[str, Any]) -> dict[str, str] | None:
@@ -217,11 +229,13 @@ class Decoder:
         return f", one of {', '.join(self.classes[:10])}" if self.classes else ""
 
 
-def _step(column: Column) -> _Step:
+def _step(column: Column, longest_text: int | None) -> _Step:
+    read: Callable[[Any], Any] = READERS[column.type]
+    if column.type in ("category", "text") and longest_text is not None:
+        read = bounded(read, longest_text)
     if column.role == "feature":
-        return column.name, READERS[column.type], _KINDS[column.type], column.required
-    read = read_exact_number if column.type == "number" else READERS[column.type]
-    return column.name, read, _CARRIED, column.required
+        return column.name, read, _KINDS[column.type], column.required
+    return column.name, read_exact_number if column.type == "number" else read, _CARRIED, column.required
 
 
 def _bounds(
@@ -252,26 +266,17 @@ def _beyond(bound: np.float32, towards: float) -> float:
 
 def _target_number(value: Any) -> float:
     if value.__class__ not in (int, float):
-        raise InvalidLabel(f"{_shown(value)} is not a number; expected a finite number")
+        raise InvalidLabel(f"{preview(value)} is not a number; expected a finite number")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise InvalidLabel(f"{_shown(value)} is not finite; expected a finite number")
+        raise InvalidLabel(f"{preview(value)} is not finite; expected a finite number")
     return number
 
 
 def _invalid(place: int, name: str | None, value: Any, reason: Reason, expected: str) -> InvalidRecord:
     field = f"records[{place}]" if name is None else f"records[{place}].{name}"
-    what = "missing" if value is _ABSENT else f"{_shown(value)} cannot be used"
+    what = "missing" if value is _ABSENT else f"{preview(value)} cannot be used"
     return InvalidRecord(f"{field}: {what}; expected {expected}", field=field, reason=reason)
-
-
-def _shown(value: Any) -> str:
-    """The value as JSON would show it, cut short; an integer of thousands of digits has no text in Python."""
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

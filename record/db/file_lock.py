@@ -1,4 +1,8 @@
-"""The lock that SQLite's writers queue behind, in the order in which the system wakes them."""
+"""The lock that SQLite's writers queue behind: the threads of a process in the order in which they came.
+
+Between processes it is the system that wakes them, in the order in which they came too, as long as none of those that
+let go takes it again at once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import errno
 import fcntl
 import os
 import threading
+from collections import deque
 from pathlib import Path
 
 
@@ -14,7 +19,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._threads = threading.Lock()
+        self._threads = FairLock()
         self._descriptor: int | None = None
         self._pid = 0
         self._at_once = AtOnce(self)
@@ -32,7 +37,7 @@ class FileLock:
 
     def take(self, *, wait: bool) -> None:
         """Raises BlockingIOError where it is held and is not to be waited for."""
-        if not self._threads.acquire(blocking=wait):
+        if not self._threads.acquire(wait=wait):
             raise BlockingIOError(errno.EWOULDBLOCK, "another thread holds the lock", str(self._path))
         try:
             if self._descriptor is None or self._pid != os.getpid():
@@ -47,6 +52,50 @@ class FileLock:
         assert self._descriptor is not None
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._threads.release()
+
+
+class FairLock:
+    """A lock among threads that is handed to the one that has waited longest.
+
+    With a common lock a thread that takes it again and again leaves nothing to the others: they are woken too late.
+    """
+
+    def __init__(self) -> None:
+        self._state = threading.Lock()  # held for a moment only
+        self._held = False
+        self._waiting: deque[threading.Lock] = deque()
+
+    def acquire(self, *, wait: bool) -> bool:
+        """False where it is held and is not to be waited for."""
+        with self._state:
+            if not self._held:
+                self._held = True
+                return True
+            if not wait:
+                return False
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        try:
+            turn.acquire()
+        except BaseException:  # a signal's handler raised, in the main thread
+            self._give_up(turn)
+            raise
+        return True
+
+    def release(self) -> None:
+        with self._state:
+            if self._waiting:
+                self._waiting.popleft().release()  # it stays held, by another thread
+            else:
+                self._held = False
+
+    def _give_up(self, turn: threading.Lock) -> None:
+        with self._state:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                return
+        self.release()  # it was its turn already
 
 
 class AtOnce:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +14,7 @@ from record.db.tables import labels, prediction_ids
 from record.logged import LabelGiven, LabelOutcome
 
 CHUNK = 500  # values in one statement; SQLite took 999 for long
+MOST_CORRECTIONS = 100  # of one prediction's label
 
 
 def add_labels(connection: sa.Connection, given: Sequence[LabelGiven], received: dict[str, Any]) -> LabelOutcome:
@@ -27,28 +30,40 @@ def add_labels(connection: sa.Connection, given: Sequence[LabelGiven], received:
     return outcome
 
 
+@dataclass(slots=True)
+class Standing:
+    """The label that a prediction has now, and how many rows it took to come to it."""
+
+    label: str | None = None
+    rows: int = 0
+
+
 def judge(
-    given: Sequence[LabelGiven], meant: Mapping[str, int], current: dict[int, str]
+    given: Sequence[LabelGiven], meant: Mapping[str, int], current: defaultdict[int, Standing]
 ) -> tuple[list[dict[str, Any]], LabelOutcome]:
     """Which labels are new rows. Decides in the order given; `current` is left as it is afterwards."""
     rows: list[dict[str, Any]] = []
     conflicts: dict[str, None] = {}
     unknown: dict[str, None] = {}
+    exhausted: dict[str, None] = {}
     duplicates = 0
     for label in given:
         seq = meant.get(label.id)
         if seq is None:
             unknown[label.id] = None
             continue
-        before = current.get(seq)
+        standing = current[seq]
+        before = standing.label
         if before == label.label:
             duplicates += 1
         elif before is not None and not label.correct:
             conflicts[label.id] = None
+        elif standing.rows > MOST_CORRECTIONS:
+            conflicts[label.id] = exhausted[label.id] = None
         else:
             rows.append({"id": label.id, "seq": seq, "label": label.label, "correction": before is not None})
-            current[seq] = label.label
-    return rows, LabelOutcome(len(rows), duplicates, tuple(conflicts), tuple(unknown))
+            current[seq] = Standing(label.label, standing.rows + 1)
+    return rows, LabelOutcome(len(rows), duplicates, tuple(conflicts), tuple(unknown), tuple(exhausted))
 
 
 def read_labels(connection: sa.Connection, seq: int) -> list[dict[str, Any]]:
@@ -75,12 +90,15 @@ def _meanings(connection: sa.Connection, ids: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def _current(connection: sa.Connection, seqs: Iterable[int]) -> dict[int, str]:
+def _current(connection: sa.Connection, seqs: Iterable[int]) -> defaultdict[int, Standing]:
     """The label that each seq has now, where it has one. A later row is a correction."""
-    query = sa.select(labels.c.seq, labels.c.label).order_by(labels.c.label_seq)
-    found: dict[int, str] = {}
+    count, last = sa.func.count().label("count"), sa.func.max(labels.c.label_seq).label("last")
+    found: defaultdict[int, Standing] = defaultdict(Standing)
     for chunk in _chunks(sorted(seqs)):
-        found.update((seq, label) for seq, label in connection.execute(query.where(labels.c.seq.in_(chunk))))
+        stands = sa.select(count, last).where(labels.c.seq.in_(chunk)).group_by(labels.c.seq).subquery()
+        query = sa.select(labels.c.seq, labels.c.label, stands.c.count)
+        query = query.join(stands, labels.c.label_seq == stands.c.last)
+        found.update((seq, Standing(label, rows)) for seq, label, rows in connection.execute(query))
     return found
 
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from record.db.tables import SCHEMA, metadata
+from record.db.tables import metadata
 
-connection = context.config.attributes["connection"]
-context.configure(
-    connection=connection,
-    target_metadata=metadata,
-    version_table_schema=SCHEMA if connection.dialect.name == "postgresql" else None,
-)
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():
     context.run_migrations()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from record.contract.operating_point import OperatingPoint, said_classes
 from record.contract.schema import Schema
 from record.errors import ArtifactError, NoChampion
 from record.process import silence_telemetry
+from record.versions.load_deadline import LOAD_SECONDS, run_before
 
 silence_telemetry()  # onnxruntime reads its variable while it is imported: afterwards is too late
 
@@ -50,6 +52,20 @@ class Scores:
         return np.asarray(sound.all(axis=1), dtype=np.bool_)
 
 
+class LoadOptions:
+    """The options of a session that is made, and of the runs that check it: both can be told to stop."""
+
+    def __init__(self) -> None:
+        self.session = onnxruntime.SessionOptions()
+        self.run = onnxruntime.RunOptions()
+
+    def stop(self) -> None:
+        """Ends a run at its next node, within a loop too. For other threads."""
+        self.run.terminate = True
+        with suppress(Exception):  # a session that is made already no longer listens
+            self.session.set_load_cancellation_flag(True)
+
+
 class OnnxScorer:
     """An ONNX model in memory, on one thread. Safe to share between threads.
 
@@ -57,8 +73,8 @@ class OnnxScorer:
     `probabilities` [N, classes] or `value` [N, 1]. Raises ArtifactError for a model of another shape.
     """
 
-    def __init__(self, model: bytes) -> None:
-        options = onnxruntime.SessionOptions()
+    def __init__(self, model: bytes, options: onnxruntime.SessionOptions | None = None) -> None:
+        options = options or onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # one request, one core: workers are the parallelism
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERROR_SEVERITY
@@ -77,13 +93,13 @@ class OnnxScorer:
         self.classifies = "probabilities" in outputs
         self._wanted = ["probabilities" if self.classifies else "value"]
 
-    def score(self, arrays: Arrays) -> Scores:
+    def score(self, arrays: Arrays, run_options: onnxruntime.RunOptions | None = None) -> Scores:
         feed: dict[str, Any] = {}
         if self._numbers:
             feed["numbers"] = arrays.numbers
         if self._categories:
             feed["categories"] = arrays.categories
-        out = np.asarray(self._session.run(self._wanted, feed)[0], dtype=np.float64)
+        out = np.asarray(self._session.run(self._wanted, feed, run_options)[0], dtype=np.float64)
         return Scores(out, None) if self.classifies else Scores(None, out.reshape(len(arrays)))
 
 
@@ -99,18 +115,33 @@ class ServedModel:
     point: OperatingPoint | None = None  # None: the most probable class is answered
 
     @classmethod
-    def load(cls, directory: Path, version: str, digest: str) -> ServedModel:
-        """The version, ready to answer; ArtifactError where its files are not what was registered, or do not work."""
-        files = verify(directory, digest)
+    def load(
+        cls,
+        directory: Path,
+        version: str,
+        digest: str,
+        *,
+        longest_text: int | None = None,
+        deadline_seconds: float = LOAD_SECONDS,
+    ) -> ServedModel:
+        """The version, ready to answer; ArtifactError where its files are not what was registered, or do not work.
+
+        `longest_text` bounds what its decoder takes, and `deadline_seconds` how long its files may take.
+        """
+        files, options = verify(directory, digest), LoadOptions()
         try:
-            return cls._read(files, version, digest)
+            return run_before(
+                deadline_seconds, lambda: cls._read(files, version, digest, longest_text, options), options.stop
+            )
         except ArtifactError:
             raise
         except Exception as error:
             raise ArtifactError(f"{version}: its files cannot be read: {error!r}") from error
 
     @classmethod
-    def _read(cls, files: Manifest, version: str, digest: str) -> ServedModel:
+    def _read(
+        cls, files: Manifest, version: str, digest: str, longest_text: int | None, options: LoadOptions
+    ) -> ServedModel:
         try:
             schema = Schema.from_json(files.read("schema.json"))
         except ValueError as error:
@@ -120,13 +151,14 @@ class ServedModel:
             point = OperatingPoint.read(schema, card)
         except ValueError as error:
             raise ArtifactError(f"card.json: {error}", field="card.json") from error
-        model = cls(version, digest, schema, Decoder(schema), OnnxScorer(files.read("model.onnx")), point)
+        scorer = OnnxScorer(files.read("model.onnx"), options.session)
+        model = cls(version, digest, schema, Decoder(schema, longest_text), scorer, point)
         if model.scorer.classifies != (schema.problem.task == "classification"):
             raise ArtifactError(f"model.onnx: its output does not fit the schema's task {schema.problem.task!r}")
         scale = 1.0
         if not model.scorer.classifies:
             scale = float(card.get("target_sd") or 1.0)
-        check_golden(model, files.read("golden.parquet"), GOLDEN_TOLERANCE * scale)
+        check_golden(model, files.read("golden.parquet"), GOLDEN_TOLERANCE * scale, options.run)
         return model
 
     def said(self, scores: Scores) -> npt.NDArray[np.intp]:
@@ -134,15 +166,18 @@ class ServedModel:
         assert scores.probabilities is not None
         return said_classes(scores.probabilities, self.point)
 
-    def score(self, arrays: Arrays) -> Scores:
-        """Raises NoChampion, naming the row, rather than give an answer that is not finite."""
+    def score(self, arrays: Arrays, first: int = 0) -> Scores:
+        """Raises NoChampion, naming the row, rather than give an answer that is not finite.
+
+        `first` is the place of the first row in the request.
+        """
         try:
             scores = self.scorer.score(arrays)
         except Exception as error:
             raise NoChampion(f"the champion {self.version} failed: {error}; nothing was answered or logged") from error
         # A sum of probabilities is finite where they all are; quicker than NumPy's own check for a single row.
         if not math.isfinite(np.add.reduce(scores.raw, axis=None)):
-            row = int(np.flatnonzero(~scores.finite())[0])
+            row = first + int(np.flatnonzero(~scores.finite())[0])
             raise NoChampion(
                 f"records[{row}]: the champion {self.version} gave no finite answer; nothing was answered or logged",
                 field=f"records[{row}]",
@@ -150,7 +185,9 @@ class ServedModel:
         return scores
 
 
-def check_golden(model: ServedModel, golden: bytes, tolerance: float) -> None:
+def check_golden(
+    model: ServedModel, golden: bytes, tolerance: float, run_options: onnxruntime.RunOptions | None = None
+) -> None:
     """Raises ArtifactError where the model does not give the predictions that were packaged with it.
 
     So a changed runtime, processor or decode step shows before a version answers.
@@ -162,7 +199,8 @@ def check_golden(model: ServedModel, golden: bytes, tolerance: float) -> None:
         table = parquet.ParquetFile(io.BytesIO(golden)).read(["record", "expected"]).to_pydict()
         records = [json.loads(text) for text in table["record"]]
         expected = np.array([json.loads(text) for text in table["expected"]], dtype=np.float64)
-        got = model.scorer.score(model.decoder.decode(records)).raw
+        # Training may have had longer texts than requests may have.
+        got = model.scorer.score(Decoder(model.schema).decode(records), run_options).raw
     except Exception as error:
         raise ArtifactError(f"golden.parquet: cannot be answered: {error}", field="golden.parquet") from error
     if got.shape != expected.shape and got.size != expected.size:

@@ -15,11 +15,13 @@ from record.clock import Clock, machine_now, to_micros
 from record.db.database import Database
 from record.db.tables import requests
 from record.db.upsert import insert, wrote
+from record.errors import Overloaded
 from record.event_log import EventLog
 from record.events import Event
 
 RequestKind = Literal["retrain", "alert"]
 
+MOST_WAITING = 10_000  # for the watcher: it decides all of them in one statement, of some fifty milliseconds
 KEYS_AT_ONCE = 500  # bound variables of one statement; databases allow a few ten thousand
 
 
@@ -93,13 +95,16 @@ class Requests:
     ) -> list[Asked]:
         """Those whose key was not used before, written in one transaction with the events that `tell` makes of them.
 
-        For storms: ten thousand alerts are one transaction of a second, and a handful of events.
+        For storms: a thousand alerts are one transaction of some thirty milliseconds, and a handful of events.
+        Overloaded, with nothing written, where MOST_WAITING wait for the watcher already.
         """
         at = self._clock.now()
         by_key = {clean_text(one.key): one for one in asked}
         with self._events.writing() as connection:  # whoever adds holds the chain's head: nobody adds meanwhile
             known = _known_keys(connection, list(by_key))
             new = {key: one for key, one in by_key.items() if key not in known}
+            if any(one.pending for one in new.values()):
+                _expect_room(connection)
             rows = [_row(kind, actor, one, key, at, place) for place, (key, one) in enumerate(new.items())]
             if rows:
                 connection.execute(insert(connection, requests), rows)
@@ -115,11 +120,24 @@ class Requests:
 
     def decide(self, request: str, run_id: str | None = None, connection: sa.Connection | None = None) -> bool:
         """Takes a request off the queue, with the run it led to; False where that was done before."""
+        return self._decide(requests.c.request == request, run_id, connection) == 1
+
+    def decide_until(self, last: str, run_id: str | None = None, connection: sa.Connection | None = None) -> int:
+        """Takes everything up to the request `last` off the queue, in one statement, and says how many they were."""
+        return self._decide(requests.c.request <= last, run_id, connection)
+
+    def _decide(self, which: sa.ColumnElement[bool], run_id: str | None, connection: sa.Connection | None) -> int:
         at = self._clock.now()
-        deciding = sa.update(requests).where(requests.c.request == request, requests.c.state == "pending")
+        deciding = sa.update(requests).where(which, requests.c.state == "pending")
         with self._database.write(connection) as joined:
-            changed = joined.execute(deciding.values(state="decided", decided_at=at, run_id=run_id)).rowcount
-        return changed == 1
+            return int(joined.execute(deciding.values(state="decided", decided_at=at, run_id=run_id)).rowcount)
+
+
+def _expect_room(connection: sa.Connection) -> None:
+    waiting = sa.select(sa.func.count()).select_from(requests).where(requests.c.state == "pending")
+    count = connection.execute(waiting).scalar_one()
+    if count >= MOST_WAITING:
+        raise Overloaded(f"{count} requests wait for the watcher's decision; send the alerts again later")
 
 
 def _known_keys(connection: sa.Connection, keys: Sequence[str]) -> set[str]:

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from record.canonical import canonical_json
+from record.contract.preview import preview
 from record.errors import InvalidRecord
 from record.events import AlertReceived, Event
 from record.work.requests import Asked, Requests
+from service.http.long_body import ListLimit
 
 ACTION: Final = "action"  # the label by which an alert asks for something
 RETRAIN: Final = "retrain"
+# Alertmanager cuts its calls with the receiver's `max_alerts`, and sends the rest with the next.
+MOST_ALERTS: Final = ListLimit(1000, "set max_alerts: 1000 in Alertmanager's receiver")
 MOST_EVENTS: Final = 20  # of one call: alerts of further names share one
 LONGEST_TEXT: Final = 200
 
@@ -53,8 +57,9 @@ def read_alerts(body: Any) -> list[Alert]:
     """The alerts in a webhook's body; InvalidRecord says what is not as Alertmanager sends it."""
     if not isinstance(body, dict) or not isinstance(body.get("alerts"), list):
         raise InvalidRecord("alerts: expected Alertmanager's webhook, version 4, with a list of alerts", field="alerts")
-    if str(body.get("version", "4")) != "4":
-        raise InvalidRecord(f'version: {str(body["version"])[:20]!r}; expected Alertmanager\'s "4"', field="version")
+    MOST_ALERTS.expect("alerts", len(body["alerts"]))
+    if body.get("version", "4") not in ("4", 4):
+        raise InvalidRecord(f'version: {preview(body["version"])}; expected Alertmanager\'s "4"', field="version")
     return [_alert(place, held) for place, held in enumerate(body["alerts"])]
 
 
@@ -86,11 +91,11 @@ def _alert(place: int, held: Any) -> Alert:
     status = held.get("status", "firing")
     if status not in ("firing", "resolved"):
         raise InvalidRecord(
-            f'alerts[{place}].status: {str(status)[:40]!r}; expected "firing" or "resolved"',
+            f'alerts[{place}].status: {preview(status)}; expected "firing" or "resolved"',
             field=f"alerts[{place}].status",
         )
     starts_at = held.get("startsAt")
-    if not isinstance(starts_at, str) or not starts_at:
+    if not isinstance(starts_at, str) or not starts_at.strip():
         raise InvalidRecord(f"alerts[{place}].startsAt: expected a time", field=f"alerts[{place}].startsAt")
     action = labels.get(ACTION)
     annotations, fingerprint = held.get("annotations"), held.get("fingerprint")
@@ -150,4 +155,4 @@ def _event(name: str, action: str | None, alerts: Sequence[Alert]) -> AlertRecei
 
 
 def _short(value: Any) -> str:
-    return str(value)[:LONGEST_TEXT]
+    return value[:LONGEST_TEXT] if isinstance(value, str) else preview(value)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final
 
+from record.contract.preview import nearest, preview_name
 from record.errors import InvalidJson, InvalidRecord, Overloaded, TooLarge
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -24,23 +24,24 @@ class BodyReader:
         self._max_bytes = max_bytes
         self._held = 0
 
-    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, most_bytes: int | None = None) -> bytes:
         """The whole body, which counts as held until `release`.
 
         Raises TooLarge as soon as it is known to be, whether a length was announced or not, and Overloaded where
-        too much is held already.
+        too much is held already. `most_bytes` is a smaller limit than the general one.
         """
+        most = self._max_bytes if most_bytes is None else min(most_bytes, self._max_bytes)
         announced = headers.get(b"content-length")
-        if announced is not None and (not announced.isdigit() or int(announced) > self._max_bytes):
-            raise self._too_large()
+        if announced is not None and (not announced.isdigit() or int(announced[:20]) > most):
+            raise self._too_large(most)
         message = await receive()
         body: bytes = message.get("body", b"")
         if message["type"] == "http.disconnect":
             raise ClientGone
-        if len(body) > self._max_bytes:
-            raise self._too_large()
+        if len(body) > most:
+            raise self._too_large(most)
         if message.get("more_body"):
-            body = await self._read_on(body, receive)
+            body = await self._read_on(body, receive, most)
         self._held += len(body)
         return body
 
@@ -48,7 +49,7 @@ class BodyReader:
         """For each body that was read, once its request is answered."""
         self._held -= size
 
-    async def _read_on(self, first: bytes, receive: Receive) -> bytes:
+    async def _read_on(self, first: bytes, receive: Receive, most: int) -> bytes:
         chunks, size = [first], len(first)
         self._held += size
         try:
@@ -60,8 +61,8 @@ class BodyReader:
                 chunks.append(chunk)
                 size += len(chunk)
                 self._held += len(chunk)
-                if size > self._max_bytes:
-                    raise self._too_large()
+                if size > most:
+                    raise self._too_large(most)
                 if self._held > MOST_BODIES * self._max_bytes:
                     raise Overloaded("too many long requests are under way; try again in a moment")
                 if not message.get("more_body"):
@@ -69,8 +70,9 @@ class BodyReader:
         finally:
             self._held -= size
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is longer than {self._max_bytes} bytes (serve.max_body_mb)")
+    def _too_large(self, most: int) -> TooLarge:
+        reason = " (serve.max_body_mb)" if most == self._max_bytes else ", which is as many as this route takes"
+        return TooLarge(f"the body is longer than {most} bytes{reason}")
 
 
 def expect_keys(body: Any, *, required: Sequence[str] = (), optional: Sequence[str] = ()) -> None:
@@ -80,9 +82,9 @@ def expect_keys(body: Any, *, required: Sequence[str] = (), optional: Sequence[s
         raise InvalidJson(f"the body is no JSON object; expected one with {_listed(required, optional)}")
     for key in body:
         if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; expected {_listed(required, optional)}"
-            raise InvalidJson(f"unknown key {_short(key)!r}{hint}", field=_short(key))
+            near = nearest(key, known)
+            hint = f"; did you mean {near!r}?" if near else f"; expected {_listed(required, optional)}"
+            raise InvalidJson(f"unknown key {preview_name(key)!r}{hint}", field=preview_name(key))
     for key in required:
         if key not in body:
             raise InvalidJson(f"{key}: missing; expected {_listed(required, optional)}", field=key)
@@ -110,10 +112,6 @@ def _inside(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
-
-
-def _short(key: Any) -> str:
-    return str(key)[:60]
 
 
 def _listed(required: Sequence[str], optional: Sequence[str]) -> str:

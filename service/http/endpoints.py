@@ -20,6 +20,7 @@ from service.explain.explanation import explanation
 from service.http.alerts import read_alerts, take_alerts
 from service.http.bodies import expect_keys, expect_reason
 from service.http.call import Call, read_time
+from service.http.long_body import ListLimit
 from service.http.replies import Reply, json_reply
 from service.http.scrape import scrape
 from service.predict import LONGEST_ID
@@ -42,6 +43,7 @@ def labels(worker: Worker, call: Call) -> Reply:
     given = call.body["labels"]
     if not isinstance(given, list):
         raise InvalidLabel('labels: expected a list of {"id": …, "label": …}', field="labels")
+    ListLimit(worker.settings.serve.max_batch, "serve.max_batch").expect("labels", len(given))
     decoder = _decoder(worker) if given else None
     outcome = worker.record.log.add_labels([_label(n, held, decoder) for n, held in enumerate(given)], call.at)
     told: dict[str, Any] = {
@@ -50,6 +52,8 @@ def labels(worker: Worker, call: Call) -> Reply:
         "conflicts": list(outcome.conflicts),
         "unknown": list(outcome.unknown),
     }
+    if outcome.exhausted:
+        told["exhausted"] = list(outcome.exhausted)
     worker.metrics.labels(
         {
             "accepted": outcome.accepted,

@@ -102,7 +102,7 @@ class Front:
             if rule.method != "POST":
                 return await self._busily(rule, self._pass_on(rule, scope, receive, exchange))
             exchange.unread = True
-            body = await self._worker.bodies.read(headers, receive)
+            body = await self._worker.bodies.read(headers, receive, rule.most_bytes)
             exchange.unread, exchange.held = False, len(body)
             at = self._admission.request_time(headers)
             if rule.path == PREDICT:

@@ -10,6 +10,7 @@ where other routes say 422: the protocol has no other status for input that cann
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -18,9 +19,10 @@ from record.contract.schema import Schema
 from record.errors import InvalidRecord, NoChampion, NotFound
 from record.product_version import product_version
 from service.http.call import Call
-from service.http.inference_request import HEADER_LENGTH, read_question
+from service.http.inference_request import HEADER_LENGTH, Question, read_question
+from service.http.json_body import SHORT_BYTES
 from service.http.replies import Reply, json_reply
-from service.predict import expect_version
+from service.predict import Asked, expect_version
 
 if TYPE_CHECKING:
     from record.versions.model import ServedModel
@@ -113,11 +115,42 @@ async def infer(
     _, _, _, name, *rest = path.split("/")
     version = rest[1] if rest[0] == "versions" else None
     expect_name(worker, name)
-    question = read_question(body, headers.get(HEADER_LENGTH), worker.settings.serve.max_batch)
-    if "probabilities" in question.outputs and worker.settings.problem.task == "regression":
-        raise InvalidRecord("outputs: a regression has no 'probabilities'; expected 'prediction'", field="outputs")
+    if len(body) > SHORT_BYTES:
+        return await _infer_long(worker, name, version, headers, body, at, started)
+    question = _question(worker, headers, body)
     try:
         answered = await worker.predictor.answer_asked(question.asked(), at, started, version)
     except InvalidRecord as error:
         raise question.in_tensors(error) from None
     return question.reply(name, answered)
+
+
+async def _infer_long(
+    worker: Worker,
+    name: str,
+    version: str | None,
+    headers: Mapping[bytes, bytes],
+    body: bytes,
+    at: datetime | None,
+    started: float,
+) -> Reply:
+    """As `infer`, with the body read and the reply written in threads."""
+    questions: list[Question] = []
+
+    def read() -> Asked:
+        questions.append(_question(worker, headers, body))
+        return questions[0].asked()
+
+    try:
+        answered = await worker.predictor.answer_long(read, at, started, version)
+    except InvalidRecord as error:
+        raise (questions[0].in_tensors(error) if questions else error) from None
+    return await asyncio.to_thread(questions[0].reply, name, answered)
+
+
+def _question(worker: Worker, headers: Mapping[bytes, bytes], body: bytes) -> Question:
+    serve = worker.settings.serve
+    question = read_question(body, headers.get(HEADER_LENGTH), serve.max_batch, serve.max_text)
+    if "probabilities" in question.outputs and worker.settings.problem.task == "regression":
+        raise InvalidRecord("outputs: a regression has no 'probabilities'; expected 'prediction'", field="outputs")
+    return question

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from record.contract.schema import canonical_class
-from record.errors import InvalidJson, InvalidRecord, TooLarge
+from record.errors import InvalidJson, InvalidRecord
 from record.logged import Answer, new_id
 from service.http.bodies import expect_depth
-from service.http.json_body import parse_body
+from service.http.json_body import SHORT_BYTES, parse_body
+from service.http.long_body import MOST_VALUES, BodyLimits, ListLimit, LongBody
 from service.http.replies import JSON, NOT_LOGGED, Header, Reply, json_reply
 from service.http.tensors import RawBytes, Tensor, read_column
 from service.predict import LONGEST_ID, Answered, Asked
@@ -20,6 +22,8 @@ from service.predict import LONGEST_ID, Answered, Asked
 HEADER_LENGTH: Final = b"inference-header-content-length"
 OUTPUTS: Final = ("prediction", "probabilities")
 LONGEST_REQUEST_ID: Final = LONGEST_ID - len("#1000000000")
+MOST_TENSORS: Final = 10_000
+GROUP_ROWS: Final = 1_000  # of records that exist at one time
 _parse_answer = msgspec.json.Decoder().decode
 
 
@@ -34,10 +38,14 @@ class Question:
 
     def asked(self) -> Asked:
         """The same as records, as POST /predict would have brought them."""
+        count = self.columns[0].shape[0]
+        return Asked(self._groups(), count, [f"{self.id}#{row}" for row in range(count)])
+
+    def _groups(self) -> Iterator[list[Any]]:
         names = [column.name for column in self.columns]
         rows = zip(*(column.values for column in self.columns), strict=True)
-        records: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
-        return Asked(records, [f"{self.id}#{row}" for row in range(len(records))])
+        while group := [dict(zip(names, row, strict=True)) for row in islice(rows, GROUP_ROWS)]:
+            yield group
 
     def in_tensors(self, error: InvalidRecord) -> InvalidRecord:
         """A complaint about records[3].distance as one about row 3 of the tensor distance."""
@@ -110,27 +118,32 @@ def _predictions(values: list[Any]) -> Tensor:
     return Tensor("prediction", "BYTES", [len(values)], [canonical_class(value) for value in values])
 
 
-def read_question(body: bytes, json_length: bytes | None, max_batch: int) -> Question:
+def read_question(body: bytes, json_length: bytes | None, max_batch: int, longest_text: int) -> Question:
     """The request in a body, whose first `json_length` bytes are JSON where raw tensors follow.
 
     Raises InvalidJson, InvalidRecord or TooLarge. Keys that the protocol does not know are ignored, as it asks for.
     """
     length = _json_length(json_length, len(body))
-    held = parse_body(body[:length])
-    expect_depth(held)
+    held = _parse(body[:length], max_batch, longest_text)
     if not isinstance(held, dict):
         raise InvalidJson('the body is no JSON object; expected one with "inputs"')
-    columns = _read_columns(held.get("inputs"), RawBytes(body[length:]))
-    count = columns[0].shape[0]
-    if count > max_batch:
-        raise TooLarge(
-            f"inputs: {count} records in one request; expected at most {max_batch} (serve.max_batch)", field="inputs"
-        )
+    columns = _read_columns(held.get("inputs"), RawBytes(body[length:]), max_batch)
     parameters = held.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise InvalidRecord("parameters: expected an object", field="parameters")
     raw = parameters.get("binary_data_output") is True
     return Question(_request_id(held.get("id")), columns, _read_outputs(held.get("outputs"), raw), raw)
+
+
+def _parse(text: bytes, max_batch: int, longest_text: int) -> Any:
+    if len(text) <= SHORT_BYTES:
+        held = parse_body(text)
+        expect_depth(held)
+        return held
+    tensors = ListLimit(MOST_TENSORS, "one tensor for each column")
+    # A tensor of [n, 1] has its values in lists of one: two brackets and a comma for each.
+    most_values = max(MOST_VALUES, 3 * max_batch + 1000)
+    return LongBody(text, BodyLimits({"inputs": tensors, "outputs": tensors}, longest_text, most_values)).value()
 
 
 def _json_length(header: bytes | None, size: int) -> int:
@@ -141,10 +154,10 @@ def _json_length(header: bytes | None, size: int) -> int:
     return int(header)
 
 
-def _read_columns(held: Any, raw: RawBytes) -> list[Tensor]:
+def _read_columns(held: Any, raw: RawBytes, max_batch: int) -> list[Tensor]:
     if not isinstance(held, list) or not held:
         raise InvalidRecord("inputs: expected a list of tensors, one for each column", field="inputs")
-    columns = [read_column(tensor, place, raw) for place, tensor in enumerate(held)]
+    columns = [read_column(tensor, place, raw, max_batch) for place, tensor in enumerate(held)]
     raw.expect_empty()
     count, seen = columns[0].shape[0], set[str]()
     for place, column in enumerate(columns):

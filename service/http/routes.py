@@ -20,9 +20,11 @@ from starlette.routing import Match, Route
 from record.errors import InvalidRecord, LogUnavailable, NotFound, Overloaded, RingsideError
 from record.log_lines import log_line
 from service.http import endpoints, inference_protocol
+from service.http.alerts import MOST_ALERTS
 from service.http.bodies import expect_depth
 from service.http.call import Call
-from service.http.json_body import parse_body
+from service.http.json_body import SHORT_BYTES, parse_body
+from service.http.long_body import BodyLimits, ListLimit, LongBody
 from service.http.openapi import document
 from service.http.replies import Reply, WrongMethod, error_reply, fault_reply
 from service.http.rule import Handler, Rule
@@ -41,6 +43,7 @@ def _docs(worker: Worker, call: Call) -> Reply:
 
 
 _BODY: Final = (400, 413)
+_REASON_BYTES: Final = 65_536  # of the body that holds an operator's reason, which has a thousand characters
 _NAMED: Final = "/v2/models/{name}"
 _PROTOCOL: Final = (
     Rule("GET", "/v2", "predict", inference_protocol.server, "Open Inference Protocol: the server"),
@@ -75,7 +78,16 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("POST", PREDICT, "predict", None, "Answer records with the champion", refuses=(*_BODY, 409, 422)),
     Rule("POST", "/labels", "label", endpoints.labels, "Send what turned out to be true", refuses=(*_BODY, 422)),
     Rule("POST", "/alerts", "alert", endpoints.alerts, "Alertmanager's webhook, version 4", 202, (*_BODY, 422)),
-    Rule("POST", "/retrain", "operate", endpoints.retrain, "Ask for a retrain run", 202, (*_BODY, 409, 422)),
+    Rule(
+        "POST",
+        "/retrain",
+        "operate",
+        endpoints.retrain,
+        "Ask for a retrain run",
+        202,
+        (*_BODY, 409, 422),
+        most_bytes=_REASON_BYTES,
+    ),
     Rule("GET", "/status", "read", endpoints.show_status, "What is going on"),
     Rule("GET", "/models", "read", endpoints.models, "Every version with its card and role history"),
     Rule("GET", "/models/{version}", "read", endpoints.model, "One version", refuses=(404,)),
@@ -86,6 +98,7 @@ RULES: Final[tuple[Rule, ...]] = (
         endpoints.promote,
         "Make a version champion",
         refuses=(*_BODY, 404, 409, 422),
+        most_bytes=_REASON_BYTES,
     ),
     Rule(
         "POST",
@@ -102,6 +115,7 @@ RULES: Final[tuple[Rule, ...]] = (
         endpoints.unbar,
         "Lift a version's bar",
         refuses=(*_BODY, 404, 409, 422),
+        most_bytes=_REASON_BYTES,
     ),
     Rule(
         "POST",
@@ -110,6 +124,7 @@ RULES: Final[tuple[Rule, ...]] = (
         endpoints.rollback,
         "Give the role back to the previous champion",
         refuses=(*_BODY, 409, 422),
+        most_bytes=_REASON_BYTES,
     ),
     Rule("GET", "/events", "read", endpoints.events, "The audit trail, oldest first", refuses=(422,)),
     Rule(
@@ -200,13 +215,23 @@ def _response(reply: Reply) -> Response:
     return response
 
 
+def _parse(worker: Worker, body: bytes) -> Any:
+    """The body's value, for what is read as a whole; refused before it exists where it holds more than it may."""
+    if len(body) <= SHORT_BYTES:
+        value = parse_body(body)
+        expect_depth(value)
+        return value
+    serve = worker.settings.serve
+    lists = {"labels": ListLimit(serve.max_batch, "serve.max_batch"), "alerts": MOST_ALERTS}
+    return LongBody(body, BodyLimits(lists, serve.max_text)).value()
+
+
 def answer(worker: Worker, handler: Handler, request: Request, body: bytes | None) -> Reply:
     """The handler's reply, or the reply to what it raised. The one place where slow routes' faults end."""
     try:
         value = None
         if body is not None:
-            value = parse_body(body)
-            expect_depth(value)
+            value = _parse(worker, body)
         call = Call(
             actor=request.scope[ACTOR],
             body=value,

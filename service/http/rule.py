@@ -35,6 +35,7 @@ class Rule:
     urgent: bool = False  # answered also when too many requests are under way
     threads: int | None = None  # of its own, so that it takes none from others; None: the common ones
     most_waiting: float = math.inf  # for one of those threads; further ones are refused at once
+    most_bytes: int | None = None  # of its body; None: serve.max_body_mb
     _route: Route = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from record.errors import InvalidJson, InvalidRecord
+from record.contract.preview import preview
+from record.errors import InvalidJson, InvalidRecord, TooLarge
 from service.http.json_body import parse_body
 
 Values = list[Any]  # str, int, float, bool or None, as they stand in a JSON record
@@ -33,6 +34,7 @@ _INTEGERS: Final = {
     "UINT64": "<u8",
 }
 DATATYPES: Final = ("BYTES", "BOOL", *_INTEGERS, *_FLOATS)
+LONGEST_PARSED: Final = 65_536  # characters of one value in JSON within a text
 # MLServer's words for what values mean. Another one would change how they are read, and is refused.
 CONTENT_TYPES: Final = (None, "str", "np", "pd", "datetime", "pd_json")
 _READ: Final = ", ".join(name for name in CONTENT_TYPES if name)
@@ -76,7 +78,7 @@ class RawBytes:
         left = len(self._held) - self._taken
         if not _is_count(size) or size > left:
             raise _invalid(
-                where, f"binary_data_size is {_shown(size)}; expected at most the {left} bytes that are left"
+                where, f"binary_data_size is {preview(size)}; expected at most the {left} bytes that are left"
             )
         start, self._taken = self._taken, self._taken + size
         return self._held[start : self._taken]
@@ -88,17 +90,25 @@ class RawBytes:
             raise _invalid("inputs", f"{left} bytes behind the JSON belong to no tensor (binary_data_size)")
 
 
-def read_column(held: Any, place: int, raw: RawBytes) -> Tensor:
-    """One input tensor of a request, of shape [n] or [n, 1]; InvalidRecord says what is wrong with it."""
+def read_column(held: Any, place: int, raw: RawBytes, max_batch: int) -> Tensor:
+    """One input tensor of a request, of shape [n] or [n, 1]; InvalidRecord says what is wrong with it.
+
+    TooLarge for more than `max_batch` records, before any of its values is looked at.
+    """
     where = f"inputs[{place}]"
     if not isinstance(held, dict):
         raise _invalid(where, "expected a tensor: an object with name, shape, datatype and data")
     name, datatype = held.get("name"), held.get("datatype")
     if not isinstance(name, str) or not name:
-        raise _invalid(f"{where}.name", f"{_shown(name)} is no name; expected a column's")
+        raise _invalid(f"{where}.name", f"{preview(name)} is no name; expected a column's")
     if datatype not in DATATYPES:
-        raise _invalid(f"{where}.datatype", f"{_shown(datatype)}; expected one of {', '.join(DATATYPES)}")
+        raise _invalid(f"{where}.datatype", f"{preview(datatype)}; expected one of {', '.join(DATATYPES)}")
     count = _count(held.get("shape"), where)
+    if count > max_batch:
+        raise TooLarge(
+            f"inputs: {preview(count)} records in one request; expected at most {max_batch} (serve.max_batch)",
+            field="inputs",
+        )
     parameters = held.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise _invalid(f"{where}.parameters", "expected an object")
@@ -106,7 +116,7 @@ def read_column(held: Any, place: int, raw: RawBytes) -> Tensor:
         raise _invalid(f"{where}.parameters", "shared memory is not offered; expected data in the request")
     content = parameters.get("content_type")
     if content not in CONTENT_TYPES:
-        raise _invalid(f"{where}.parameters", f"content_type {_shown(content)} is not read; expected {_READ} or none")
+        raise _invalid(f"{where}.parameters", f"content_type {preview(content)} is not read; expected {_READ} or none")
     if "binary_data_size" in parameters:
         if held.get("data"):
             raise _invalid(where, "has both data and binary_data_size; expected one of them")
@@ -121,9 +131,13 @@ def read_column(held: Any, place: int, raw: RawBytes) -> Tensor:
 def _parsed(text: str | None, field: str) -> Any:
     """What MLServer's data frames write for a column of values of several types: each as JSON in a text."""
     try:
-        return None if text is None else parse_body(text.encode())
+        if text is None:
+            return None
+        if len(text) > LONGEST_PARSED:
+            raise _invalid(field, f"{preview(text)} is longer than any value in JSON may be")
+        return parse_body(text.encode())
     except InvalidJson:
-        raise _invalid(field, f"{_shown(text)} is not JSON, as content_type 'pd_json' says") from None
+        raise _invalid(field, f"{preview(text)} is not JSON, as content_type 'pd_json' says") from None
 
 
 def _count(shape: Any, where: str) -> int:
@@ -131,7 +145,7 @@ def _count(shape: Any, where: str) -> int:
     column = isinstance(shape, list) and len(shape) == 2 and shape[1] == 1
     if not (flat or column) or not all(_is_count(size) for size in shape):
         raise _invalid(
-            f"{where}.shape", f"{_shown(shape)}; expected [n] or [n, 1]: one tensor for each column, n records long"
+            f"{where}.shape", f"{preview(shape)}; expected [n] or [n, 1]: one tensor for each column, n records long"
         )
     return int(shape[0])
 
@@ -143,7 +157,7 @@ def _is_count(value: Any) -> bool:
 def _from_json(data: Any, datatype: str, count: int, where: str) -> Values:
     field = f"{where}.data"
     if not isinstance(data, list):
-        raise _invalid(field, f"{_shown(data)}; expected a list of {count} values")
+        raise _invalid(field, f"{preview(data)}; expected a list of {count} values")
     if data and isinstance(data[0], list):  # [n, 1] with its rows as lists
         if not all(isinstance(row, list) and len(row) == 1 for row in data):
             raise _invalid(field, "expected rows of one value each, or a flat list")
@@ -169,12 +183,12 @@ def _expect_types(data: Values, datatype: str, field: str) -> None:
     types, wanted = _JSON_TYPES[datatype]
     if not types.issuperset(map(type, data)):
         row = next(row for row, value in enumerate(data) if type(value) not in types)
-        raise _invalid(f"{field}[{row}]", f"{_shown(data[row])} is no {datatype}; expected {wanted}")
+        raise _invalid(f"{field}[{row}]", f"{preview(data[row])} is no {datatype}; expected {wanted}")
     if datatype in _INTEGERS:
         bounds = np.iinfo(_INTEGERS[datatype])
         for row, value in enumerate(data):
             if value is not None and not bounds.min <= value <= bounds.max:
-                raise _invalid(f"{field}[{row}]", f"{_shown(value)} lies outside of {datatype}")
+                raise _invalid(f"{field}[{row}]", f"{preview(value)} lies outside of {datatype}")
 
 
 def _from_raw(data: bytes, datatype: str, count: int, where: str) -> Values:
@@ -197,7 +211,7 @@ def _raw_texts(data: bytes, count: int, where: str) -> Values:
     texts: Values = []
     at = 0
     try:
-        while at < len(data):
+        while at < len(data) and len(texts) <= count:
             (size,) = _LENGTH.unpack_from(data, at)
             at += _LENGTH.size + size
             if at > len(data):
@@ -206,17 +220,10 @@ def _raw_texts(data: bytes, count: int, where: str) -> Values:
     except (StructError, UnicodeDecodeError):
         raise _invalid(where, f"the text of row {len(texts)} is no length in four bytes and that much UTF-8") from None
     if len(texts) != count:
-        raise _invalid(where, f"has {len(texts)} texts; the shape says {count}")
+        more = "more" if len(texts) > count else len(texts)
+        raise _invalid(where, f"has {more} texts; the shape says {count}")
     return texts
 
 
 def _invalid(field: str, message: str) -> InvalidRecord:
     return InvalidRecord(f"{field}: {message}", field=field)
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of thousands of digits has no text in Python
-        text = "a number"
-    return text if len(text) <= 60 else text[:59] + "…"

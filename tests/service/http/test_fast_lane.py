@@ -191,7 +191,7 @@ def test_what_does_not_come_in_one_piece_takes_the_common_way(service: Service) 
 
 def test_more_than_a_few_records_take_the_common_way(service: Service) -> None:
     many = {"records": [record_of(n) for n in range(40)]}
-    long = {"records": [record_of(1.0, note="x" * MOST_BYTES)]}
+    long = {"records": [record_of(float(n), note="x" * 9_000) for n in range(MOST_BYTES // 9_000 + 1)]}
     with service.connect() as client:
         for body in (many, long):
             client.sendall(request(body))
