@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql chromium strace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients mlflow packages demo test test-data test-docker check format serve lock boards pictures stack pin bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
+.PHONY: help setup clients mlflow packages demo test test-faults test-data test-docker check format serve lock boards pictures stack pin bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,7 +66,10 @@ demo: setup  ## Run the whole loop live on a year of New York flights (about six
 	$(BIN)/ringside demo $(ARGS)
 
 test: setup clients mlflow packages  ## Run the tests
-	$(BIN)/pytest -n 2 --dist loadfile -m "not data and not docker and not hostile" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not data and not docker and not hostile and not faults" $(ARGS)
+
+test-faults: setup packages  ## Run the tests of the machine's faults: full disks, clocks, restores, signals (minutes)
+	$(BIN)/pytest -m faults tests/faults $(ARGS)
 
 test-data: setup  ## Run the tests on real datasets: make test-data DATA=folder
 	$(BIN)/pytest -m data --data "$(DATA)" $(ARGS)

@@ -29,6 +29,7 @@ from record.log_lines import log_line
 from record.process import NO_TELEMETRY
 from record.record import Record
 from record.settings import Settings
+from record.signals import handle_signals
 from record.work.leases import Fence
 from record.work.run import Run
 
@@ -182,12 +183,15 @@ def run_for_command(settings: Settings, record: Record, actor: str, reason: str)
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP end the program as Ctrl-C does: what it supervises is ended, and said so."""
+    """Within the block SIGTERM and SIGHUP end the program as Ctrl-C does: what it supervises is ended, and said so.
+
+    Not those that were ignored when it was started, as SIGHUP is below `nohup`.
+    """
 
     def end(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = handle_signals((signal.SIGTERM, signal.SIGHUP), end)
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from record.errors import Absent, DataError, InputError, RingsideError, SettingsError
+from record.standard_streams import open_standard_streams
 from retrain.progress import progress_shown
 from ringside.terminal.bout_commands import bouts
 from ringside.terminal.options import (
@@ -45,6 +46,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Runs the command line and exits: 0 done, 1 the answer is no, 2 bad usage or settings."""
+    open_standard_streams()
     try:
         app(prog_name="ringside")
     except RingsideError as error:

@@ -22,7 +22,7 @@ def programs(settings: Settings, environment: Mapping[str, str] | None = None) -
     # BentoML takes the working directory for the project, and the project must be the one that is installed.
     root = Path(__file__).resolve().parents[2]
     service = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--working-dir", str(root)]
-    address = ["--host", settings.serve.host, "--port", str(settings.serve.port)]
+    address = ["--host", settings.serve.address(), "--port", str(settings.serve.port)]
     return [
         Program(
             name="service",

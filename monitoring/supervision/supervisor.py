@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 import psutil
 
+from monitoring.supervision.identity import run_identity
 from monitoring.supervision.processes import MARK, count_descendants, end_processes, marked_processes, send_signal
 
 SHORTEST_LIFE_SECONDS = 10.0  # a program that lived for less is restarted later and later
@@ -59,7 +59,8 @@ class Supervisor:
 
     One supervisor per folder, by a file lock that its death releases; what an earlier one left behind is ended at
     the start. A guard process, told by a closed pipe, does the same the moment that this process is killed.
-    Programs write to `log_folder`/NAME.log, or to this process's own output where it is None.
+    Programs write to `log_folder`/NAME.log, or to `output` where it is None: two file descriptors, for standard output
+    and standard error, else this process's own.
     """
 
     def __init__(
@@ -69,13 +70,15 @@ class Supervisor:
         report: Report,
         *,
         log_folder: Path | None = None,
+        output: tuple[int, int] | None = None,
         patience_seconds: float = 15.0,
     ) -> None:
-        self.instance = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        self.instance = run_identity(folder)
         self._places = [_Place(program) for program in programs]
         self._folder = folder
         self._report = report
         self._log_folder = log_folder
+        self._shared_output = output
         self._patience = patience_seconds
         self._lock: IO[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -150,24 +153,25 @@ class Supervisor:
 
     def _start(self, place: _Place, now: float) -> None:
         program = place.program
-        output = self._output(program)
+        log = self._log(program)
+        output = (log, log) if log is not None else self._shared_output or (None, None)
         try:
             place.process = subprocess.Popen(
                 list(program.command),
                 env={**program.environment, MARK: f"{self.instance}/{program.name}"},
                 cwd=program.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=output[0],
+                stderr=output[1],
                 start_new_session=True,  # Ctrl-C in the terminal is this process's to handle
             )
         finally:
-            if output is not None:
-                output.close()
+            if log is not None:
+                log.close()
         place.started, place.missing_since = now, None
         self._report("program started", {"program": program.name, "pid": place.process.pid})
 
-    def _output(self, program: Program) -> IO[bytes] | None:
+    def _log(self, program: Program) -> IO[bytes] | None:
         if self._log_folder is None:
             return None
         self._log_folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import urllib.error
@@ -11,54 +12,79 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from monitoring.supervision.log_relay import LogRelay
+from monitoring.supervision.preflight import check_address, check_folders, check_record
 from monitoring.supervision.programs import programs, run_folder
 from monitoring.supervision.supervisor import Supervisor
 from record.clock import machine_now
 from record.errors import Conflict
 from record.settings import Settings
+from record.signals import handle_signals
+
+# The environment's http_proxy is for other hosts: a proxy that is asked for 127.0.0.1 answers about its own.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def run_up(settings: Settings, log_folder: Path | None = None) -> int:
     """Runs until SIGINT or SIGTERM; a second one kills what has not stopped by then. Returns the exit code."""
+    host = settings.serve.address()
     settings.serve.require_tokens()
+    check_folders(settings, run_folder(settings))
+    out, err = LogRelay(sys.stdout.fileno()).start(), LogRelay(sys.stderr.fileno()).start()
+    try:
+        return _supervise(settings, host, log_folder, (out, err))
+    finally:
+        out.close()
+        err.close()
+
+
+def _supervise(settings: Settings, host: str, log_folder: Path | None, relays: tuple[LogRelay, LogRelay]) -> int:
+    out, err = relays
+
+    def report(message: str, fields: Mapping[str, Any]) -> None:
+        """One JSON object on standard error."""
+        line = {"at": machine_now().isoformat(timespec="milliseconds"), "message": message, **fields}
+        os.write(err.descriptor, json.dumps(line).encode() + b"\n")
+
     supervisor = Supervisor(
         programs(settings),
         run_folder(settings),
-        write_log_line,
+        report,
         log_folder=log_folder,
+        output=(out.descriptor, err.descriptor),
         # A request under way may take its full time; a stuck one must not keep everything alive.
         patience_seconds=settings.serve.request_timeout.total_seconds() + 5,
     )
     if not supervisor.start():
         raise Conflict(f"another `ringside up` runs on {run_folder(settings)}; stop it first")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: supervisor.stop())
-    url = f"http://{_reachable(settings.serve.host)}:{settings.serve.port}"
+    handle_signals((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), lambda *_: supervisor.stop())
+    url = f"http://{_reachable(host)}:{settings.serve.port}"
+
+    def announce() -> None:
+        report("ready", {"url": url})
+        os.write(out.descriptor, _addresses(url).encode())
+
     try:
-        supervisor.run(lambda: _answers(f"{url}/livez"), lambda: _announce(url))
+        check_address(host, settings.serve.port)
+        check_record(settings)
+        supervisor.run(lambda: _answers(f"{url}/livez"), announce)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: supervisor.hurry())
+        handle_signals((signal.SIGINT, signal.SIGTERM), lambda *_: supervisor.hurry())
         supervisor.close()
     return 0
 
 
-def write_log_line(message: str, fields: Mapping[str, Any]) -> None:
-    """One JSON object on standard error."""
-    line = {"at": machine_now().isoformat(timespec="milliseconds"), "message": message, **fields}
-    print(json.dumps(line), file=sys.stderr, flush=True)
-
-
-def _announce(url: str) -> None:
-    write_log_line("ready", {"url": url})
+def _addresses(url: str) -> str:
     champion = "" if _answers(f"{url}/readyz") else " (no champion yet: `ringside train` makes the first one)"
-    print(f"predict   POST {url}/predict{champion}\nlabels    POST {url}/labels", flush=True)
-    print(f"status    {url}/status\nmetrics   {url}/metrics\nroutes    {url}/docs.json\nCtrl-C stops all.", flush=True)
+    return (
+        f"predict   POST {url}/predict{champion}\nlabels    POST {url}/labels\n"
+        f"status    {url}/status\nmetrics   {url}/metrics\nroutes    {url}/docs.json\nCtrl-C stops all.\n"
+    )
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with _OPENER.open(url, timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tomllib
 import unicodedata
 from datetime import datetime, timedelta
@@ -124,7 +125,7 @@ def parse_tokens(held: Any) -> tuple[Token, ...]:
 class ServeSettings(Section):
     """The prediction service."""
 
-    host: Name = Field("127.0.0.1", description="Any address but loopback needs tokens.")
+    host: Name = Field("127.0.0.1", description="An IP address, or a name that has one; any but loopback needs tokens.")
     port: Annotated[Several, Field(le=65535)] = Field(3000, description="The service's TCP port.")
     workers: Several = Field(2, description="Serving processes.")
     max_batch: Several = Field(10_000, description="Records in one request, at most.")
@@ -147,12 +148,32 @@ class ServeSettings(Section):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the service."""
-        if self.host == "localhost":
-            return True
         try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
+            return ip_address(self.address()).is_loopback
+        except (SettingsError, ValueError):
             return False
+
+    def address(self) -> str:
+        """The host as an IP address; a name is resolved. SettingsError where it has none.
+
+        Of several addresses the first of version 4 is taken, else the first: one service listens on one.
+        """
+        try:
+            return str(ip_address(self.host))
+        except ValueError:
+            if self.host == "localhost":
+                return "127.0.0.1"
+        try:
+            found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a name"
+            raise SettingsError(
+                f"serve.host: {self.host!r} cannot be resolved ({reason}); expected an IP address of this machine, "
+                "or a name that has one, such as 127.0.0.1, 0.0.0.0 or localhost",
+                field="serve.host",
+            ) from None
+        addresses = [str(held[4][0]) for held in sorted(found, key=lambda held: held[0] != socket.AF_INET)]
+        return addresses[0]
 
     def read_tokens(self) -> tuple[Token, ...]:
         """The tokens, read from their file if they are in one; SettingsError says what is wrong with it."""
