@@ -31,10 +31,15 @@ def agenda(settings: Settings, cron: Callable[[str], Schedule]) -> dict[JobName,
     return jobs
 
 
-def plan_jobs(record: Record, jobs: Mapping[JobName, Schedule], now: datetime) -> list[Job]:
-    """The jobs as they stand in the record, new and changed ones planned from `now` on, others kept or dropped."""
+def plan_jobs(record: Record, jobs: Mapping[JobName, Schedule], now: datetime, *, clock_may_go_back: bool) -> list[Job]:
+    """The jobs as they stand in the record, new and changed ones planned from `now` on, others kept or dropped.
+
+    Where time is the machine's, a due time beyond the next on the grid is brought back to the grid: it was set while
+    the clock was wrong, and might lie years ahead.
+    """
     for name, schedule in jobs.items():
-        record.jobs.plan(name, str(schedule), schedule.next_due(now))
+        first = schedule.next_due(now)
+        record.jobs.plan(name, str(schedule), first, latest=first if clock_may_go_back else None)
     for job in record.jobs.all():
         if job.name not in jobs:
             record.jobs.drop(job.name)

@@ -50,7 +50,7 @@ def read_facts(
 
     `origin` has the digests of source and code as they are now.
     """
-    last, worked = record.runs.latest(), record.runs.latest("succeeded")
+    last, worked = record.runs.latest(until=as_of), record.runs.latest("succeeded", until=as_of)
     champion = record.registry.roles().champion
     fresh = count_new_rows(record, settings, worked, as_of)
     return TriggerFacts(
@@ -63,7 +63,7 @@ def read_facts(
         drift_triggers=settings.drift.triggers_retrain,
         quality_triggers=settings.quality.triggers_retrain,
         estimated_triggers=settings.quality.estimated_triggers_retrain,
-        runs_last_day=record.runs.begun_after(as_of - DAY),
+        runs_last_day=record.runs.begun_between(as_of - DAY, as_of),
         changed=() if origin is None else _changed(record, worked, origin),
         stakes=_stakes(record, settings, champion, as_of),
     )

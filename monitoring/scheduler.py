@@ -1,20 +1,22 @@
-"""APScheduler's wiring: the machine's clock says when to look, the record says what is due.
+"""APScheduler's wiring: the monotonic clock says when to look, the record says what is due.
 
-Nothing but `scheduler.py` knows APScheduler. Its own jobs are two, both in memory: it knows no other clock than the
-machine's, and its persistent store pickles, and runs every job twice where two processes share it.
+Nothing but `scheduler.py` knows APScheduler. Its own jobs are two, both in memory: it knows no record's time, and
+its persistent store pickles, and runs every job twice where two processes share it.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from record.clock import MICROSECOND
@@ -81,8 +83,48 @@ def _weekday(text: str) -> int:
     raise ValueError(f"{text!r} is no weekday")
 
 
+class MonotonicTime(tzinfo):
+    """The time zone in which APScheduler's "now" is the monotonic clock's.
+
+    APScheduler asks its time zone what time it is, and waits until the next call's time by that answer. By the
+    machine's clock, which people and NTP set, a step back by an hour stops every call for an hour.
+    """
+
+    def __init__(self, stopwatch: Callable[[], float] = time.monotonic) -> None:
+        self._stopwatch = stopwatch
+
+    def fromutc(self, _: datetime) -> datetime:
+        return datetime.fromtimestamp(self._stopwatch(), UTC).replace(tzinfo=self)
+
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def dst(self, _: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def tzname(self, _: datetime | None) -> str:
+        return "monotonic"
+
+
+class Again(BaseTrigger):  # type: ignore[misc]
+    """Comes due `every` after the last time, or after now where that time is past.
+
+    APScheduler's own interval lists every time that was missed: a process that was stopped for a year, at a call a
+    second, would list 31 million.
+    """
+
+    def __init__(self, every: timedelta) -> None:
+        self._every = every
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        if previous is None:
+            return now
+        following = previous + self._every
+        return following if following > now else now + self._every
+
+
 class Ticker:
-    """Calls `tick` and `beat` again and again, each never beside itself, until it is stopped.
+    """Calls `tick` and `beat` again and again by the monotonic clock, each never beside itself, until it is stopped.
 
     They run on two threads: a tick that trains nothing but measures for a minute must not cost the lease. A call
     that comes due while the last one runs is left out (`coalesce`), and one that the machine slept through is made
@@ -100,12 +142,11 @@ class Ticker:
             jobstores={"default": MemoryJobStore()},
             executors={"default": ThreadPoolExecutor(2)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-            timezone=UTC,
+            timezone=MonotonicTime(),
         )
         self._tick = tick
-        now = datetime.now(UTC)
         for call, every in ((beat, beat_every), (self._tick_once, tick_every)):
-            self._scheduler.add_job(call, "interval", seconds=every.total_seconds(), next_run_time=now)
+            self._scheduler.add_job(call, Again(every))
 
     def start(self) -> None:
         self._scheduler.start()

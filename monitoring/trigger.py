@@ -170,8 +170,10 @@ def _heard(facts: TriggerFacts) -> list[Ask]:
 def _noticed(facts: TriggerFacts, settings: RetrainSettings) -> list[Ask]:
     asks = []
     if facts.champion_since is not None and settings.max_age is not None:
-        # A run that found nothing better counts too, or an old champion that nobody beats would ask every day.
-        age = facts.as_of - max(facts.champion_since, facts.last_run_at or facts.champion_since)
+        # A run that found nothing better counts too, or an old champion that nobody beats would ask every day. A time
+        # that has not come yet, from a clock that was ahead, says nothing of anybody's age.
+        known = [at for at in (facts.champion_since, facts.last_run_at) if at is not None and at <= facts.as_of]
+        age = facts.as_of - max(known) if known else settings.max_age
         if age >= settings.max_age:
             reason = f"nothing was trained for {_days(age)}, {_days(settings.max_age)} set"
             asks.append(Ask("max_age", "watcher", reason))

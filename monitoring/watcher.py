@@ -34,6 +34,7 @@ from record.work.leases import Fence
 # the machine's clock; a tick in between costs two reads of the record, .5 ms.
 LOOK_SECONDS = 0.25
 HOUSEKEEPING_SECONDS = 3600.0
+CLOCK_STEP = timedelta(seconds=2)  # a smaller step back is the clock's daily correction
 
 
 class Shadows(Protocol):
@@ -91,6 +92,7 @@ class Watcher:
         self._follows_requests = settings.clock.source == "requests"
         self._led: Fence | None = None
         self._jobs: list[Job] = []
+        self._latest: datetime | None = None  # the record's time at the last tick
         self._unsettled: datetime | None = None
         self._settled: datetime | None = None
         self._looked = self._kept_house = float("-inf")
@@ -158,6 +160,7 @@ class Watcher:
             return  # no request has said yet what time it is
         if self._led is None:
             self._take_over(fence, now)
+        self._notice_clock(now)
         ended = self._retraining.poll()
         if ended is not None:
             self._open_bouts(fence, (ended.as_of or now) if self._follows_requests else now)
@@ -168,9 +171,23 @@ class Watcher:
     def _take_over(self, fence: Fence, now: datetime) -> None:
         self._record.registry.artifact_orphans()
         say_settings(self._record, self._settings, fence)
-        self._jobs = plan_jobs(self._record, self._agenda, now)
+        self._plan(now)
         self._led = fence
         self._open_bouts(fence, now)  # a predecessor may have died between a run's end and its bout
+
+    def _plan(self, now: datetime) -> None:
+        self._jobs = plan_jobs(self._record, self._agenda, now, clock_may_go_back=not self._follows_requests)
+        self._latest = now
+
+    def _notice_clock(self, now: datetime) -> None:
+        """Plans anew where the machine's clock was set back; what had come due by the wrong clock is due no more."""
+        if self._latest is not None and now < self._latest - CLOCK_STEP and not self._follows_requests:
+            log_line(
+                "clock set back", level=logging.WARNING, seconds=round((self._latest - now).total_seconds()), now=now
+            )
+            self._settled = self._unsettled = None
+            self._plan(now)
+        self._latest = now
 
     def _look(self, fence: Fence, now: datetime) -> None:
         self._retraining.take_up(self._settings.watch.lease, fence)
@@ -214,7 +231,8 @@ class Watcher:
                 return False
             if not self._caught_up(self._unsettled):
                 return False
-        self._record.leases.settle(fence, self._unsettled)
+        now = None if self._follows_requests else self._record.clock.now()
+        self._record.leases.settle(fence, self._unsettled, now=now)
         self._settled, self._unsettled = self._unsettled, None
         return True
 
@@ -270,7 +288,10 @@ class Watcher:
     def _weigh(self, group: Mapping[JobName, Job], fence: Fence, as_of: datetime) -> None:
         """Schedule and triggers that come together are one question: one run, or one refusal."""
         check = group.get("retrain")
-        asks = [] if check is None else asks_of_checks(self._record, check.last_as_of, as_of)
+        since = None if check is None else check.last_as_of
+        if since is not None and since > as_of:  # checked by a clock that was ahead
+            since = as_of - self._settings.retrain.check_every
+        asks = [] if check is None else asks_of_checks(self._record, since, as_of)
         self._retraining.weigh(asks, "schedule" in group, fence, as_of)
 
     def _bouts(self, fence: Fence, as_of: datetime) -> None:

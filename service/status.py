@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from record.bouts.summary import bout_summary
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from record.settings import Settings
 
 WATCHER = "watcher"  # the lease by which one watcher leads
+SKEW = timedelta(minutes=5)  # how far two hosts' clocks may be apart
 
 
 def status(record: Record, settings: Settings) -> dict[str, Any]:
@@ -82,7 +83,9 @@ def _watcher(record: Record, settings: Settings, samples: Sequence[Sample]) -> d
     """`leader` is null while nobody leads; a replaying client stays behind the later of the two other times."""
     lease = record.leases.current(WATCHER)
     jobs = record.jobs.all()
-    leads = lease is not None and lease.expires_at > machine_now()
+    now = machine_now()
+    # A lease that ends further ahead than any is given was left by a clock that was ahead.
+    leads = lease is not None and now < lease.expires_at <= now + settings.watch.lease + SKEW
     return {
         "leader": lease.holder if lease is not None and leads else None,
         "heartbeat_at": lease.expires_at - settings.watch.lease if lease is not None and leads else _last_beat(samples),

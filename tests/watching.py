@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,11 +22,13 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
-def watcher_process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+def watcher_process(
+    settings: Settings, *, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Not waited for. Killed at the end, where it still runs, and its children with it: they hear their pipes close."""
-    environment = os.environ | {"RINGSIDE_CONFIG": str(settings.path)}
+    surroundings = os.environ | {"RINGSIDE_CONFIG": str(settings.path)} | dict(environment or {})
     with (settings.folder / "watcher.log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-m", "monitoring"], cwd=ROOT, env=environment, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "monitoring"], cwd=ROOT, env=surroundings, stderr=log)
     children: list[psutil.Process] = []
     try:
         yield process

@@ -40,14 +40,19 @@ class Jobs:
         self._database = database
         self._machine_now = machine_clock
 
-    def plan(self, name: str, schedule: str, first_due: datetime) -> None:
-        """Makes the job known. A known one keeps its due time across restarts, unless its schedule has changed."""
+    def plan(self, name: str, schedule: str, first_due: datetime, *, latest: datetime | None = None) -> None:
+        """Makes the job known. A known one keeps its due time across restarts, unless its schedule has changed.
+
+        A due time later than `latest` is brought back to `first_due`: it was set while the clock was ahead.
+        """
         with self._database.write() as connection:
             planned = insert(connection, jobs).values(name=name, schedule=schedule, due_at=first_due)
             changed = planned.on_conflict_do_update(
                 index_elements=["name"],
                 set_={"schedule": schedule, "due_at": first_due},
-                where=jobs.c.schedule != schedule,
+                where=jobs.c.schedule != schedule
+                if latest is None
+                else sa.or_(jobs.c.schedule != schedule, jobs.c.due_at > latest),
             )
             connection.execute(changed)
 

@@ -7,6 +7,7 @@ Leases run on the machine's clock.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from record.db.database import Database
 from record.db.tables import leases
 from record.db.upsert import insert, wrote
 from record.errors import StaleLease
+from record.work.unchanged import Unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,21 @@ class Lease:
 class Leases:
     """The way to the leases. Safe to share between threads."""
 
-    def __init__(self, database: Database, machine_clock: Callable[[], datetime] = machine_now) -> None:
+    def __init__(
+        self,
+        database: Database,
+        machine_clock: Callable[[], datetime] = machine_now,
+        stopwatch: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._now = machine_clock
+        self._renewals = Unchanged(stopwatch)
 
     def acquire(self, name: str, holder: str, ttl: timedelta) -> Fence | None:
         """The right to lead until `ttl` from now; None while another holder's lease runs.
+
+        A lease that this process has seen for `ttl` without a renewal does not run, whatever time it ends at: its
+        holder may have died before the machine's clock was set back.
 
         `holder` names one process, its host and start included: the same holder gets the same token again.
         """
@@ -71,7 +82,8 @@ class Leases:
                 first = insert(connection, leases).values(name=name, holder=holder, token=1, expires_at=now + ttl)
                 made = wrote(connection, first.on_conflict_do_nothing(index_elements=["name"]))
                 return Fence(name, 1) if made else None
-            running = lease.expires_at > now
+            idle_seconds = self._renewals.unchanged_seconds(name, (lease.token, lease.expires_at))
+            running = lease.expires_at > now and idle_seconds < ttl.total_seconds()
             if running and lease.holder != holder:
                 return None
             token = lease.token if running else lease.token + 1
@@ -97,11 +109,16 @@ class Leases:
             row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
         return None if row is None else Lease(**row._mapping)
 
-    def settle(self, fence: Fence, until: datetime) -> None:
-        """Says that everything due up to `until` is finished; never moves back. Raises StaleLease."""
+    def settle(self, fence: Fence, until: datetime, *, now: datetime | None = None) -> None:
+        """Says that everything due up to `until` is finished. Raises StaleLease.
+
+        Moves back only from what is later than `now`: a time that has not come yet was never finished.
+        """
         with self._database.write() as connection:
             fence.check(connection)
             later = sa.or_(leases.c.settled_until.is_(None), leases.c.settled_until < until)
+            if now is not None:
+                later = sa.or_(later, leases.c.settled_until > now)
             settled = sa.update(leases).where(leases.c.name == fence.name, later)
             connection.execute(settled.values(settled_until=until))
 

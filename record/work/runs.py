@@ -29,6 +29,7 @@ from record.events import (
 from record.failpoint import fail_point
 from record.work.leases import Fence, check_fence
 from record.work.run import Run, RunState
+from record.work.unchanged import Unchanged
 
 # A process that is killed again and again, as where the system is out of memory, is not started for ever.
 MOST_RESUMES = 3
@@ -51,6 +52,7 @@ class Runs:
         self._events = events
         self._clock = clock
         self._machine_now = machine_clock
+        self._beats = Unchanged()
         self._stage: tuple[str, str] | None = None  # the run and its stage that were told last
 
     def request(
@@ -239,27 +241,44 @@ class Runs:
         with self._database.read() as connection:
             return [Run(**row._mapping) for row in connection.execute(query)]
 
-    def latest(self, state: RunState | None = None) -> Run | None:
-        """The run that read the record last, of all that began or of those in that state."""
+    def latest(self, state: RunState | None = None, *, until: datetime | None = None) -> Run | None:
+        """The run that read the record last, of all that began or of those in that state, and not later than `until`.
+
+        A run that a clock in the future has stamped would otherwise be the latest until that time has come.
+        """
         query = (
             sa.select(runs).where(runs.c.as_of.is_not(None)).order_by(runs.c.as_of.desc(), runs.c.requested_at.desc())
         )
         if state is not None:
             query = query.where(runs.c.state == state)
+        if until is not None:
+            query = query.where(runs.c.as_of <= until)
         with self._database.read() as connection:
             row = connection.execute(query.limit(1)).one_or_none()
         return None if row is None else Run(**row._mapping)
 
-    def begun_after(self, at: datetime) -> int:
-        """How many runs read the record as it stood later than that."""
+    def begun_between(self, after: datetime, until: datetime) -> int:
+        """How many runs read the record as it stood later than `after`, and not later than `until`."""
+        query = sa.select(sa.func.count()).where(runs.c.as_of > after, runs.c.as_of <= until)
         with self._database.read() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).where(runs.c.as_of > at)).scalar_one())
+            return int(connection.execute(query).scalar_one())
 
     def silent(self, now: datetime, patience: timedelta) -> list[Run]:
-        """Running runs that have not shown a sign of life for `patience`; `now` is the machine's."""
-        query = sa.select(runs).where(runs.c.state == "running", runs.c.heartbeat_at < now - patience)
+        """Running runs that have not shown a sign of life for `patience`; `now` is the machine's.
+
+        A sign of life from the future, as the clock's correction leaves it, counts until this process has seen it
+        unchanged for `patience`.
+        """
+        query = sa.select(runs).where(runs.c.state == "running", runs.c.heartbeat_at.is_not(None))
         with self._database.read() as connection:
-            return [Run(**row._mapping) for row in connection.execute(query)]
+            found = [Run(**row._mapping) for row in connection.execute(query)]
+        return [run for run in found if self._is_silent(run, now, patience)]
+
+    def _is_silent(self, run: Run, now: datetime, patience: timedelta) -> bool:
+        assert run.heartbeat_at is not None
+        if run.heartbeat_at <= now:
+            return run.heartbeat_at < now - patience
+        return self._beats.unchanged_seconds(run.run_id, run.heartbeat_at) >= patience.total_seconds()
 
     def reap(self, now: datetime, patience: timedelta, *, actor: str = "watcher") -> list[Run]:
         """Fails running runs that have not shown a sign of life for `patience`; `now` is the machine's."""

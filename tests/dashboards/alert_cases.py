@@ -232,6 +232,17 @@ CASES = (
         says={"description": "For 5m 0s nothing watched, decided or retrained. Predictions go on."},
     ),
     Case(
+        "RingsideWatcherClockAhead",
+        _both("ringside_watcher_heartbeat_timestamp_seconds", "3600+15x40"),
+        "5m",
+        (
+            _both("ringside_watcher_heartbeat_timestamp_seconds", "0+15x40"),
+            _both("ringside_watcher_heartbeat_timestamp_seconds", "30+15x40"),
+            _both("ringside_watcher_heartbeat_timestamp_seconds", "0x40"),
+        ),
+        says={"description": "By Prometheus' clock it comes in -1h 0m 0s. Nobody can tell whether it lives."},
+    ),
+    Case(
         "RingsideWatcherMissing",
         UP,
         "10m",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitoring.schedule import Every
-from monitoring.scheduler import Cron, Ticker
+from monitoring.scheduler import Again, Cron, MonotonicTime, Ticker
 from record.errors import SettingsError
 
 
@@ -116,3 +116,22 @@ def test_stopping_waits_no_longer_than_it_is_told() -> None:
     assert begun.wait(5)
     assert not ticker.stop(0.01)
     release.set()
+
+
+def test_the_schedulers_now_is_the_monotonic_clocks() -> None:
+    """What people and NTP do to the machine's clock is no matter of it."""
+    seconds = 1000.0
+    zone = MonotonicTime(lambda: seconds)
+    before = datetime.now(zone)
+    seconds += 2.5
+    assert datetime.now(zone) - before == timedelta(seconds=2.5)
+    assert before.utcoffset() == timedelta(0)
+
+
+def test_missed_times_are_not_listed() -> None:
+    """A process that was stopped for fifty years, at a call a second, is called once."""
+    again, start = Again(timedelta(seconds=1)), at("1970-01-01T00:00:00")
+    now = at("2020-01-01T00:00:00")
+    assert again.get_next_fire_time(None, start) == start
+    assert again.get_next_fire_time(start, start) == start + timedelta(seconds=1)
+    assert again.get_next_fire_time(start, now) == now + timedelta(seconds=1)

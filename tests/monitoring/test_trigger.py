@@ -109,6 +109,15 @@ def test_a_run_that_found_nothing_better_counts_for_the_age() -> None:
     assert not decide(facts, SETTINGS).retrain
 
 
+def test_times_from_a_clock_that_was_ahead_say_nothing_of_an_age() -> None:
+    """Else nothing would be old before that time has come."""
+    future = AS_OF + timedelta(days=3650)
+    assert decide(replace(QUIET, champion_since=future, last_run_at=None), SETTINGS).trigger == "max_age"
+    assert not decide(replace(QUIET, champion_since=future), SETTINGS).asked, "the last run is ten days old"
+    old = replace(QUIET, champion_since=AS_OF - timedelta(days=91), last_run_at=future)
+    assert decide(old, SETTINGS).trigger == "max_age"
+
+
 def test_new_rows_are_noticed_where_the_settings_want_them() -> None:
     settings = SETTINGS.model_copy(update={"new_rows": 5000})
     assert decide(QUIET, settings).trigger == "new_rows"

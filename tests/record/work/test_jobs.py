@@ -50,6 +50,18 @@ def test_a_plan_survives_restarts(record: Record) -> None:
     assert record.jobs.all() == []
 
 
+def test_a_due_time_beyond_the_latest_is_brought_back(record: Record) -> None:
+    """It was set while the clock was ahead; one that is earlier stays as it is."""
+    record.jobs.plan("drift", "1h", START + HOUR)
+    record.jobs.plan("drift", "1h", START + 2 * HOUR, latest=START + 2 * HOUR)
+    assert record.jobs.all()[0].due_at == START + HOUR
+    record.jobs.finished("drift", START, START + 9000 * HOUR)
+    record.jobs.plan("drift", "1h", START + 2 * HOUR)
+    assert record.jobs.all()[0].due_at == START + 9000 * HOUR
+    record.jobs.plan("drift", "1h", START + 2 * HOUR, latest=START + 2 * HOUR)
+    assert record.jobs.all()[0].due_at == START + 2 * HOUR
+
+
 def test_samples(record: Record) -> None:
     """The latest value of each label set counts; NaN takes it away; replacing drops stale label sets."""
     record.samples.put([("lead", {"bound": "low"}, 0.1), ("lead", {"bound": "low"}, 0.2), ("pairs", {}, 3)], START)

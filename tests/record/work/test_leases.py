@@ -145,3 +145,59 @@ def test_nobody_takes_the_lease_in_the_middle_of_a_write(
         order.append("written")
     thread.join()
     assert order == ["written", "taken"]
+
+
+class Stopwatch:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_a_dead_leaders_lease_passes_on_though_the_clock_was_set_back(database: Database, machine: ManualClock) -> None:
+    """Its end lies an hour ahead; whoever has seen it unrenewed for as long as leases run takes it."""
+    watch = Stopwatch()
+    standby = Leases(database, machine.now, watch)
+    assert Leases(database, machine.now).acquire("watcher", "dead", TTL) is not None
+    machine.advance(-timedelta(hours=1))
+    for seconds in (0, 10, 20, 29):
+        watch.seconds = seconds
+        assert standby.acquire("watcher", "b", TTL) is None
+    watch.seconds = 30
+    assert standby.acquire("watcher", "b", TTL) == Fence("watcher", 2)
+
+
+@pytest.mark.parametrize("apart", [timedelta(0), timedelta(hours=1), -timedelta(seconds=20)])
+def test_a_leader_that_renews_keeps_its_lease_however_far_the_clocks_are_apart(
+    database: Database, machine: ManualClock, apart: timedelta
+) -> None:
+    watch = Stopwatch()
+    here = ManualClock(machine.at - apart)
+    leader, standby = Leases(database, machine.now, watch), Leases(database, here.now, watch)
+    fence = leader.acquire("watcher", "a", TTL)
+    assert fence is not None
+    for _ in range(20):
+        watch.seconds += 5
+        machine.advance(timedelta(seconds=5))
+        here.advance(timedelta(seconds=5))
+        assert leader.renew(fence, TTL)
+        assert standby.acquire("watcher", "b", TTL) is None
+
+
+def test_what_was_settled_by_a_clock_in_the_future_is_settled_again(leases: Leases, machine: ManualClock) -> None:
+    fence = leases.acquire("watcher", "a", TTL)
+    assert fence is not None
+    leases.settle(fence, START + timedelta(days=3650))
+    leases.settle(fence, START)
+    assert settled(leases) == START + timedelta(days=3650), "the requests' time never goes back"
+    leases.settle(fence, START, now=START)
+    assert settled(leases) == START
+    leases.settle(fence, START - timedelta(seconds=1), now=START)
+    assert settled(leases) == START
+
+
+def settled(leases: Leases) -> object:
+    lease = leases.current("watcher")
+    assert lease is not None
+    return lease.settled_until

@@ -171,6 +171,27 @@ def test_silent_runs_are_reaped(record: Record, machine: ManualClock) -> None:
     assert record.runs.active() is None
 
 
+def test_a_sign_of_life_from_the_future_counts_until_it_has_stood_still(record: Record, machine: ManualClock) -> None:
+    """The clock was set back: a run that lives beats again; one that was killed does not."""
+    run = running(record)
+    machine.advance(-timedelta(hours=1))
+    assert record.runs.silent(machine.at, MINUTE) == []
+    assert record.runs.silent(machine.at, timedelta(0)) == [record.runs.get(run.run_id)]
+    record.runs.beat(run.run_id)
+    assert record.runs.silent(machine.at, timedelta(0)) == []
+
+
+def test_a_run_of_a_time_that_has_not_come_is_not_the_latest(record: Record, machine: ManualClock) -> None:
+    """A clock that was years ahead has stamped it; cooldowns would wait for that time."""
+    run = running(record)
+    as_of = record.runs.get(run.run_id).as_of
+    assert as_of is not None
+    assert record.runs.latest(until=as_of) == record.runs.get(run.run_id)
+    assert record.runs.latest(until=as_of - timedelta(seconds=1)) is None
+    assert record.runs.begun_between(as_of - MINUTE, as_of) == 1
+    assert record.runs.begun_between(as_of - MINUTE, as_of - timedelta(seconds=1)) == 0
+
+
 def test_a_requested_run_waits_as_long_as_it_must(record: Record, machine: ManualClock) -> None:
     """Nobody has to beat for a run that has not started."""
     record.runs.request("operator", "ann", "now")
