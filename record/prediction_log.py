@@ -24,6 +24,7 @@ from record.log.disk_pace import DiskPace
 from record.log.forgetting import forget
 from record.log.labels import add_labels, storable
 from record.log.requests_clock import RequestsClock
+from record.log.transactions import oldest_running
 from record.log.window import even_share
 from record.logged import (
     Answer,
@@ -203,9 +204,8 @@ class PredictionLog:
         if self._database.dialect == "sqlite":
             query = query.where(predictions.c.seq > cursor.seq).order_by(predictions.c.seq)
         else:
-            oldest_running = sa.text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
             place = sa.tuple_(predictions.c.xid, predictions.c.seq)
-            query = query.where(place > sa.tuple_(cursor.xid, cursor.seq), predictions.c.xid < oldest_running)
+            query = query.where(place > sa.tuple_(cursor.xid, cursor.seq), predictions.c.xid < oldest_running())
             query = query.order_by(predictions.c.xid, predictions.c.seq)
         rows = self._rows(query)
         return rows, Cursor(rows[-1].xid, rows[-1].seq) if rows else cursor

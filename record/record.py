@@ -11,6 +11,7 @@ from record.db.database import Database
 from record.event_log import EventLog
 from record.log.archive import LogArchive
 from record.log.requests_clock import RequestsClock
+from record.log.transactions import rebase
 from record.prediction_log import PredictionLog
 from record.registry import Registry
 from record.reports import Reports
@@ -57,6 +58,9 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
         from record.migrations.run import upgrade  # Alembic takes 0.2 s to import, and only a migration needs it
 
         upgrade(database)
+        if database.dialect == "postgresql":
+            with database.write() as connection:
+                rebase(connection.exec_driver_sql)
     follows_requests = settings.clock.source == "requests"
     clock: Clock = RequestsClock(database) if follows_requests else SystemClock()
     events = EventLog(database, clock)

@@ -27,24 +27,29 @@ class PostgresServer:
     def url(self, name: str) -> str:
         return f"postgresql://{self.user}@127.0.0.1:{self.port}/{name}"
 
-    def create(self, template: str = "template1") -> str:
-        """The name of a new database, a copy of `template`."""
+    def create(self, template: str = "template1", *, search_path: str = "ringside") -> str:
+        """The name of a new database, a copy of `template`. Where tests look for tables is `search_path`."""
         self._made += 1
         name = f"ringside_{self._made}"
-        self._administrate(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.administrate(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.set_search_path(name, search_path)
         return name
 
+    def set_search_path(self, name: str, search_path: str) -> None:
+        """Where sessions of that database look for unqualified names from now on; `''`: nowhere."""
+        self.administrate(f'ALTER DATABASE "{name}" SET search_path TO {search_path}')
+
     def drop(self, name: str) -> None:
-        self._administrate(f'DROP DATABASE "{name}" WITH (FORCE)')
+        self.administrate(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def alive(self) -> bool:
         try:
-            self._administrate("SELECT 1")
+            self.administrate("SELECT 1")
         except psycopg.OperationalError:
             return False
         return True
 
-    def _administrate(self, statement: str) -> None:
+    def administrate(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 

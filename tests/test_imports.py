@@ -1,16 +1,18 @@
-"""The rooms' arrows and the vendors' doors, read from the imports themselves."""
+"""The rooms' arrows, by file, the vendors' doors and the declared dependencies, read from the imports themselves."""
 
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("record", "service", "retrain", "monitoring", "ringside")
@@ -22,6 +24,15 @@ ALLOWED = {
     "monitoring": {"monitoring", "retrain", "record"},
     "ringside": {*ROOMS, "examples"},
 }
+# The extras that are installed where a room's files are imported. What the service reaches has none, in any room.
+EXTRAS = {
+    "record": ("retrain",),
+    "service": (),
+    "retrain": ("retrain",),
+    "monitoring": ("retrain", "watch"),
+    "ringside": (),
+    "examples": ("retrain", "watch", "demo"),
+}
 DOORS = {
     "bentoml": {"service/app.py"},
     "onnxruntime": {"record/versions/model.py"},
@@ -29,6 +40,7 @@ DOORS = {
     "apprise": {"monitoring/followers/notifier.py"},
     "apscheduler": {"monitoring/scheduler.py"},
     "optuna": {"retrain/search.py", "retrain/search_space.py", "retrain/search_trials.py"},
+    "uvicorn": {"service/http/uvicorn_parts.py"},
 }
 UNPICKLERS = {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"}
 
@@ -50,6 +62,37 @@ def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def modules() -> dict[str, Path]:
+    """Every module of the rooms by its dotted name, a package by its folder's."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+    }
+
+
+def graph(files: dict[str, Path]) -> dict[str, set[str]]:
+    """Whom each module imports, at its top, within functions or for types only: all count."""
+    return {
+        name: {
+            target if target in files else target.rpartition(".")[0]
+            for target in targets(path)
+            if target in files or target.rpartition(".")[0] in files
+        }
+        - {name}
+        for name, path in files.items()
+    }
+
+
+def targets(path: Path) -> Iterator[str]:
+    """Each imported name with its module before it: it may be a module itself."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_imports_run_one_way(room: str) -> None:
     """The fast inner loop does not know the slow outer one."""
@@ -60,6 +103,60 @@ def test_imports_run_one_way(room: str) -> None:
         if module.split(".")[0] in {*ROOMS, "examples", "tests", "benchmarks", "dashboards"} - ALLOWED[room]
     ]
     assert wrong == []
+
+
+def test_no_files_know_each_other_in_a_circle() -> None:
+    """Each file can be read, moved and tested without those that use it."""
+    TopologicalSorter(graph(modules())).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize(
+    "hidden", ["if TYPE_CHECKING:\n    from record.b import B", "def f():\n    from record.b import B"]
+)
+def test_a_circle_does_not_hide(tmp_path: Path, hidden: str) -> None:
+    """Neither behind TYPE_CHECKING nor within a function."""
+    a, b = tmp_path / "a.py", tmp_path / "b.py"
+    a.write_text(hidden)
+    b.write_text("from record import a")
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph({"record.a": a, "record.b": b})).prepare()
+
+
+def reachable(room: str) -> set[Path]:
+    """The files of a room, and those that they import, and so on."""
+    files = modules()
+    known, waiting = graph(files), [name for name in files if name.split(".")[0] == room]
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += known[name]
+    return {files[name] for name in reached}
+
+
+def distributions(requirements: Iterable[str]) -> set[str]:
+    """The normalized names of requirements."""
+    return {re.sub(r"[-_.]+", "-", Requirement(text).name.lower()) for text in requirements}
+
+
+@pytest.mark.parametrize("room", [*ROOMS, "examples"])
+def test_every_library_is_declared(room: str) -> None:
+    """What a file imports does not come by luck, with something else: `pyproject.toml` names it for its room."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [text for extra in EXTRAS[room] for text in project["optional-dependencies"][extra]]
+    serving = reachable("service")
+    providers = importlib.metadata.packages_distributions()
+    wrong = {
+        f"{named(path)} imports {module}"
+        for path in (ROOT / room).rglob("*.py")
+        for module in (target.split(".")[0] for target in targets(path))
+        if module not in sys.stdlib_module_names
+        and module not in {*ROOMS, "examples"}
+        and not distributions(providers.get(module, [module]))
+        & distributions(project["dependencies"] + ([] if path in serving else extras))
+    }
+    assert sorted(wrong) == []
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -75,7 +172,7 @@ def test_a_rooms_folders_know_each_other_one_way(room: str) -> None:
         }
         for folder in folders
     }
-    TopologicalSorter(known).prepare()  # raises CycleError, which names the circle
+    TopologicalSorter(known).prepare()
 
 
 @pytest.mark.parametrize("vendor", DOORS)

@@ -50,10 +50,10 @@ def report_shadow(database: Database, bout: Bout) -> ShadowReport:
         shadow_scores.c.bout == bout.bout, shadow_scores.c.outcome == "sampled_out"
     )
     with database.read() as connection:
-        pending = sa.select(sa.func.count(), sa.func.min(predictions.c.requested_at)).where(
-            _behind(connection, _cursor(connection, bout), bout.after_seq)
-        )
-        count, oldest = connection.execute(pending).one()
+        # By the rows, not by the cursor: a cursor that stands in the wrong place shows here.
+        scored = sa.exists().where(shadow_scores.c.bout == bout.bout, shadow_scores.c.seq == predictions.c.seq)
+        pending = sa.select(sa.func.count(), sa.func.min(predictions.c.requested_at))
+        count, oldest = connection.execute(pending.where(predictions.c.seq > bout.after_seq, ~scored)).one()
         rows = connection.execute(asked).all()
         sampled_out = connection.execute(left_out).scalar_one()
     return ShadowReport(

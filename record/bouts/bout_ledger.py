@@ -15,19 +15,22 @@ from record.bouts.bout import ScoreCounts, ShadowScore
 from record.canonical import plain
 from record.clock import machine_now
 from record.db.database import Database
-from record.db.tables import bouts, pairs, shadow_scores
+from record.db.tables import SCHEMA, bouts, pairs, shadow_scores
 from record.errors import RoleConflict
 from record.failpoint import fail_point
 from record.logged import Cursor
 from record.work.leases import Fence, check_fence
 
 _UPSERT = """
-    INSERT INTO shadow_scores (bout, seq, outcome, prediction, probabilities, latency_micros) VALUES ({})
+    INSERT INTO {}shadow_scores (bout, seq, outcome, prediction, probabilities, latency_micros) VALUES ({})
     ON CONFLICT (bout, seq) DO UPDATE SET outcome = excluded.outcome, prediction = excluded.prediction,
         probabilities = excluded.probabilities, latency_micros = excluded.latency_micros
 """
 # By the driver's own statement: what SQLAlchemy adds to each row would be time within the lock.
-UPSERT_SCORES = {"sqlite": _UPSERT.format("?, ?, ?, ?, ?, ?"), "postgresql": _UPSERT.format("%s, %s, %s, %s, %s, %s")}
+UPSERT_SCORES = {
+    "sqlite": _UPSERT.format("", "?, ?, ?, ?, ?, ?"),
+    "postgresql": _UPSERT.format(f"{SCHEMA}.", "%s, %s, %s, %s, %s, %s"),
+}
 CHUNK_ROWS = 5000  # of values in one statement; SQLite takes 32,766
 
 

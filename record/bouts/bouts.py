@@ -23,6 +23,7 @@ from record.errors import NotFound, RoleConflict
 from record.event_log import EventLog
 from record.events import BoutDecided, BoutOpened, BoutVoided
 from record.failpoint import fail_point
+from record.log.transactions import oldest_running
 from record.logged import Cursor
 from record.work.leases import Fence, check_fence
 
@@ -219,6 +220,5 @@ def _cursor_behind(connection: sa.Connection, after_seq: int) -> Cursor:
     if connection.dialect.name != "postgresql":
         return Cursor(0, after_seq)
     logged = sa.select(sa.func.min(predictions.c.xid)).where(predictions.c.seq > after_seq)
-    running = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-    oldest = connection.execute(sa.text(running)).scalar_one()
+    oldest = connection.execute(sa.select(oldest_running())).scalar_one()
     return Cursor(min(connection.execute(logged).scalar() or oldest, oldest), 0)

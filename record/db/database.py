@@ -17,6 +17,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from record.db.file_lock import FileLock
+from record.db.tables import SCHEMA
 from record.errors import SettingsError
 
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -66,7 +67,13 @@ class Database:
             self.dialect = "postgresql"
             self.path = None
             self._lock = None
-            self.engine = sa.create_engine(parsed, pool_pre_ping=True)
+            self.engine = sa.create_engine(
+                parsed,
+                pool_pre_ping=True,
+                # Where the server does not know its own encoding, its text would arrive as bytes.
+                connect_args={"client_encoding": "utf8"},
+                execution_options={"schema_translate_map": {None: SCHEMA}},
+            )
         else:
             raise SettingsError(
                 f"store.database: {parsed.get_backend_name()!r} is not supported; expected sqlite or postgresql",

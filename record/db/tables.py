@@ -41,6 +41,10 @@ class Json(sa.types.TypeDecorator[Any]):
 # SQLite gives row numbers to INTEGER PRIMARY KEY columns only.
 Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+# Where PostgreSQL keeps the record's tables and Alembic's word on their revision: another program that shares the
+# database may have tables of the same names. Statements name it; the session's search_path may be anybody's.
+SCHEMA = "ringside"
+
 metadata = sa.MetaData()
 
 model_versions = sa.Table(
@@ -72,7 +76,7 @@ predictions = sa.Table(
     "predictions",
     metadata,
     sa.Column("seq", Sequence, primary_key=True, autoincrement=True),
-    sa.Column("xid", sa.BigInteger, nullable=False),  # PostgreSQL's transaction, for tailing; 0 on SQLite
+    sa.Column("xid", sa.BigInteger, nullable=False),  # PostgreSQL's transaction plus the base, for tailing; 0 on SQLite
     sa.Column("id", sa.Text, nullable=False),
     sa.Column("requested_at", Instant, nullable=False),
     sa.Column("answered_at", Instant, nullable=False),  # the machine's clock
@@ -85,6 +89,14 @@ predictions = sa.Table(
     sa.Index("predictions_requested_at", "requested_at"),
     sa.Index("predictions_xid_seq", "xid", "seq").ddl_if(dialect="postgresql"),
     sqlite_autoincrement=True,
+)
+
+# One row where a record on PostgreSQL has come from another cluster: `record.log.transactions`.
+transaction_base = sa.Table(
+    "transaction_base",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("base", sa.BigInteger, nullable=False),
 )
 
 prediction_ids = sa.Table(

@@ -12,12 +12,16 @@ import psycopg
 
 from record.clock import machine_now, to_micros
 from record.db.database import Database
+from record.db.tables import SCHEMA
 from record.errors import IdConflict
 from record.log.plan import Known, Plan, Stamp, arrivals, plan
+from record.log.transactions import CURRENT, rebase
 from record.logged import Answer, Batch
 
 # Takes the row's lock on PostgreSQL, and makes the row where there is none.
-LOCK_CLOCK = "INSERT INTO clock (id, at) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET at = clock.at RETURNING at"
+LOCK_CLOCK = (
+    "INSERT INTO {}clock AS clock (id, at) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET at = clock.at RETURNING at"
+)
 PREDICTIONS = (
     "predictions (seq, xid, id, requested_at, answered_at, model_version, record, prediction, probabilities, marks, "
     "latency_micros)"
@@ -51,6 +55,7 @@ def open_appender(database: Database, window: int, follows_requests: bool, patie
 
 
 class SqliteAppender:
+    _LOCK_CLOCK = LOCK_CLOCK.format("")
     _INSERT_ROW = f"INSERT INTO {PREDICTIONS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     _INSERT_ID = f"INSERT OR REPLACE INTO {IDS} VALUES (?, ?, ?, ?)"  # replaces what is older than the window
     _FIND = """
@@ -103,7 +108,7 @@ class SqliteAppender:
 
     def _write(self, batches: Sequence[Batch], now: Callable[[], int]) -> Plan:
         execute = self._connection.execute
-        clock = execute(LOCK_CLOCK).fetchall()[0][0] if self._follows else None
+        clock = execute(self._LOCK_CLOCK).fetchall()[0][0] if self._follows else None
         times = arrivals(batches, now(), clock)
         if clock is not None and times[-1] > clock:
             execute("UPDATE clock SET at = ? WHERE id = 1", (times[-1],))
@@ -139,27 +144,33 @@ class PostgresAppender:
     other for good.
     """
 
+    _LOCK_CLOCK = LOCK_CLOCK.format(f"{SCHEMA}.").encode()
+    _MOVE_CLOCK = f"UPDATE {SCHEMA}.clock SET at = %s WHERE id = 1".encode()
     _NUMBERS = (
-        "SELECT nextval(pg_get_serial_sequence('predictions', 'seq')), pg_current_xact_id()::text::bigint "
-        "FROM generate_series(1, %s)"
-    )
+        f"SELECT nextval(pg_get_serial_sequence('{SCHEMA}.predictions', 'seq')), {CURRENT} FROM generate_series(1, %s)"
+    ).encode()
     _GIVEN = (
         "unnest(%s::text[], %s::bigint[], %s::bytea[], %s::bigint[]) WITH ORDINALITY AS g(id, seq, digest, at, place)"
     )
     _CLAIM = (
-        f"INSERT INTO {IDS} SELECT g.id, g.seq, g.digest, g.at FROM {_GIVEN} ORDER BY g.place "
+        f"INSERT INTO {SCHEMA}.{IDS} SELECT g.id, g.seq, g.digest, g.at FROM {_GIVEN} ORDER BY g.place "
         "ON CONFLICT (id) DO NOTHING RETURNING id"
-    )
+    ).encode()
     # The order of the bytes is Python's order of texts, in which ids are claimed.
     _LOCK = (
-        'SELECT id, digest, requested_at, seq FROM prediction_ids WHERE id = ANY(%s) ORDER BY id COLLATE "C" FOR UPDATE'
-    )
-    _ANSWERS = "SELECT seq, model_version, prediction, probabilities FROM predictions WHERE seq = ANY(%s)"
+        f"SELECT id, digest, requested_at, seq FROM {SCHEMA}.prediction_ids WHERE id = ANY(%s) "
+        'ORDER BY id COLLATE "C" FOR UPDATE'
+    ).encode()
+    _ANSWERS = (
+        f"SELECT seq, model_version, prediction, probabilities FROM {SCHEMA}.predictions WHERE seq = ANY(%s)"
+    ).encode()
     _CHANGE = (
-        f"UPDATE prediction_ids SET seq = g.seq, digest = g.digest, requested_at = g.at FROM {_GIVEN} "
-        "WHERE prediction_ids.id = g.id"
-    )
-    _RELEASE = "DELETE FROM prediction_ids WHERE id = ANY(%s)"
+        f"UPDATE {SCHEMA}.prediction_ids AS held SET seq = g.seq, digest = g.digest, requested_at = g.at "
+        f"FROM {_GIVEN} WHERE held.id = g.id"
+    ).encode()
+    _RELEASE = f"DELETE FROM {SCHEMA}.prediction_ids WHERE id = ANY(%s)".encode()
+    _INSERT = f"COPY {SCHEMA}.{PREDICTIONS} FROM STDIN".encode()
+    _PROBE = f"LOCK TABLE {SCHEMA}.predictions, {SCHEMA}.prediction_ids IN ROW EXCLUSIVE MODE".encode()
     _ATTEMPTS = 3
 
     def __init__(self, database: Database, window: int, follows_requests: bool, patience_seconds: float) -> None:
@@ -167,6 +178,8 @@ class PostgresAppender:
         self._window = window
         self._follows = follows_requests
         self._connection: psycopg.Connection[Any] = database.connect_raw(patience_seconds)
+        with self._connection.transaction():  # the server behind the address may be another one since the last time
+            rebase(lambda statement: self._connection.execute(statement.encode()))
 
     def append(self, batches: Sequence[Batch], now: Callable[[], int]) -> list[list[Answer] | IdConflict]:
         for _ in range(self._ATTEMPTS - 1):
@@ -179,17 +192,17 @@ class PostgresAppender:
 
     def probe(self) -> None:
         with self._connection.transaction():
-            self._connection.execute("LOCK TABLE predictions, prediction_ids IN ROW EXCLUSIVE MODE")
+            self._connection.execute(self._PROBE)
 
     def _transact(self, batches: Sequence[Batch], now: Callable[[], int]) -> list[list[Answer] | IdConflict]:
         with self._connection.transaction(), self._connection.cursor() as cursor:
             return self._write(cursor, batches, now).outcomes
 
     def _write(self, cursor: Cursor, batches: Sequence[Batch], now: Callable[[], int]) -> Plan:
-        clock = cursor.execute(LOCK_CLOCK).fetchall()[0][0] if self._follows else None
+        clock = cursor.execute(self._LOCK_CLOCK).fetchall()[0][0] if self._follows else None
         times = arrivals(batches, now(), clock)
         if clock is not None and times[-1] > clock:
-            cursor.execute("UPDATE clock SET at = %s WHERE id = 1", (times[-1],))
+            cursor.execute(self._MOVE_CLOCK, (times[-1],))
         numbers = cursor.execute(self._NUMBERS, (max(1, sum(len(batch.entries) for batch in batches)),)).fetchall()
         seqs = [seq for seq, _ in numbers]
         wanted = _wanted(batches, times, seqs)
@@ -201,7 +214,7 @@ class PostgresAppender:
             cursor.execute(self._CHANGE, _columns(changed))
         if claimed - kept.keys():
             cursor.execute(self._RELEASE, (list(claimed - kept.keys()),))
-        with cursor.copy(f"COPY {PREDICTIONS} FROM STDIN") as copy:
+        with cursor.copy(self._INSERT) as copy:
             for row in made.rows:
                 copy.write_row(row)
         return made

@@ -6,14 +6,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from record.clock import EPOCH, from_micros, to_micros
+from record.clock import EPOCH
 from record.db.database import Database
-
-NOW = sa.text("SELECT at FROM clock WHERE id = 1")
-ADVANCE = sa.text(
-    "INSERT INTO clock (id, at) VALUES (1, :at) ON CONFLICT (id) "
-    "DO UPDATE SET at = CASE WHEN excluded.at > clock.at THEN excluded.at ELSE clock.at END RETURNING at"
-)
+from record.db.tables import clock
+from record.db.upsert import insert
 
 
 class RequestsClock:
@@ -27,10 +23,14 @@ class RequestsClock:
 
     def now(self) -> datetime:
         with self._database.read() as connection:
-            micros = connection.execute(NOW).scalar()
-        return EPOCH if micros is None else from_micros(micros)
+            at = connection.execute(sa.select(clock.c.at).where(clock.c.id == 1)).scalar()
+        return EPOCH if at is None else at
 
     def advance(self, to: datetime, connection: sa.Connection | None = None) -> datetime:
         """What time it is then: `to`, or where the clock stands when `to` is earlier."""
         with self._database.write(connection) as joined:
-            return from_micros(joined.execute(ADVANCE, {"at": to_micros(to)}).scalar_one())
+            given = insert(joined, clock).values(id=1, at=to)
+            later = sa.case((given.excluded.at > clock.c.at, given.excluded.at), else_=clock.c.at)
+            moving = given.on_conflict_do_update(index_elements=["id"], set_={"at": later}).returning(clock.c.at)
+            now: datetime = joined.execute(moving).scalar_one()
+            return now

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from record.event_log import RecordedEvent
     from record.versions.model_version import ModelVersion
     from record.work.run import Run
 
@@ -31,16 +29,6 @@ def tell_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max([len(head), *(len(row[place]) for row in rows)]) for place, head in enumerate(heads)]
     for row in [heads, *rows]:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def event_line(event: RecordedEvent, as_json: bool) -> str:
-    """One event on one line."""
-    if as_json:
-        return json.dumps({**asdict(event), "at": event.at.isoformat(), "recorded_at": event.recorded_at.isoformat()})
-    from ringside.terminal.sentences import event_words
-
-    about = f"{event.kind:<18} {event.model_version or '':<5} {event.actor:<10}"
-    return f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {about} {event_words(event.data)}"
 
 
 def tell_run(run: Run, made: ModelVersion | None, as_json: bool) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ringside.terminal.options import DONE, NO, ConfigOption, JsonOption, ReasonOption, opened, operator_name
-from ringside.terminal.output import event_line, short, tell, tell_table
+from ringside.terminal.output import short, tell, tell_table
+from ringside.terminal.sentences import event_line
 
 if TYPE_CHECKING:
     from record.versions.roles import Roles

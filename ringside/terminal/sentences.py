@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -163,3 +165,11 @@ def _event_words(event: RecordedEvent) -> str:
     words = event.kind.replace("_", " ")
     said = data.get("reason") or "; ".join(data.get("reasons") or ())
     return f"{when}: {words} by {event.actor}" + (f": {said}." if said else ".")
+
+
+def event_line(event: RecordedEvent, as_json: bool) -> str:
+    """One event on one line."""
+    if as_json:
+        return json.dumps({**asdict(event), "at": event.at.isoformat(), "recorded_at": event.recorded_at.isoformat()})
+    about = f"{event.kind:<18} {event.model_version or '':<5} {event.actor:<10}"
+    return f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {about} {event_words(event.data)}"

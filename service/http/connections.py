@@ -14,11 +14,8 @@ import resource
 from typing import Any, ClassVar, Final, Protocol
 from weakref import WeakKeyDictionary
 
-import uvicorn.config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
-
 from record.log_lines import log_line
+from service.http.uvicorn_parts import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle, ServerState, use_protocol
 
 MOST_HEAD_BYTES: Final = 65_536  # without a byte of body between them; a request of ours has a few hundred
 SWEEP_SECONDS: Final = 0.5  # how late a connection may be cut
@@ -31,8 +28,7 @@ _REASONS: Final = {400: "invalid_json", 408: "overloaded", 431: "too_large"}
 def guard_connections(head_seconds: float) -> None:
     """Makes every uvicorn server of this process, if it has not begun yet, serve with `GuardedProtocol`."""
     GuardedProtocol.head_seconds = head_seconds
-    table: dict[str, Any] = uvicorn.config.HTTP_PROTOCOLS
-    table["auto"] = GuardedProtocol
+    use_protocol(GuardedProtocol)
 
 
 def most_connections() -> int:

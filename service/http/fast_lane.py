@@ -12,12 +12,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
-
 from service.http.admission import Admission
 from service.http.replies import CLIENT_GONE, JSON, NOT_LOGGED, Reply, failure_reply, late_reply
 from service.http.routes import PREDICT, find_rule, metric_label
 from service.http.rule import Rule
+from service.http.uvicorn_parts import STATUS_LINE, RequestResponseCycle
 from service.predict import Answered, Begun, answer_body
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-import uvicorn.config
 import uvloop
 
 from record.log_lines import log_line
+from service.http.uvicorn_parts import use_loop
 
 # No more files or memory just now: connections wait in the socket's queue meanwhile, as under asyncio's own server.
 SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -32,7 +32,7 @@ LOOP: Final = "service.http.listening:fair_loop"
 
 def listen_fairly() -> None:
     """Makes every uvicorn server of this process, if it has not begun yet, run in a `FairLoop`."""
-    uvicorn.config.LOOP_FACTORIES["auto"] = LOOP
+    use_loop(LOOP)
 
 
 def fair_loop(use_subprocess: bool = False) -> Callable[[], asyncio.AbstractEventLoop]:

@@ -303,6 +303,18 @@ def test_the_module_has_nothing_else_to_import() -> None:
         ringside.Server  # noqa: B018
 
 
+def test_importing_the_package_changes_nothing_else() -> None:
+    """Neither the path nor what is loaded, but for the package itself: an application keeps its own modules."""
+    code = (
+        "import sys; path, loaded = list(sys.path), set(sys.modules); import ringside; "
+        "new = {name.split('.')[0] for name in set(sys.modules) - loaded} - set(sys.stdlib_module_names); "
+        "print(sys.path == path, sorted(new))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.strip()
+    assert loaded == "True ['ringside']"
+
+
 def test_the_client_does_without_the_services_libraries() -> None:
     """An application that only asks loads neither BentoML nor ONNX nor a database."""
     code = (
