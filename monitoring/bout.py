@@ -14,7 +14,6 @@ from monitoring.bouts.look import Examination, examine
 from monitoring.bouts.opening import open_due_bouts
 from monitoring.bouts.shadow_gauges import show_shadow
 from monitoring.promotion import Look, Outcome, PromotionDecision, decide
-from record.artifact import verify
 from record.bouts.bout import Bout
 from record.errors import ArtifactError, RoleConflict
 from record.failpoint import fail_point
@@ -122,7 +121,7 @@ def _decide(
 
 def _intact(record: Record, version: str) -> bool:
     try:
-        verify(record.registry.directory(version), record.registry.version(version).digest)
+        record.registry.open(version)
     except ArtifactError as error:
         log_line("artifact is not what was registered", level=ERROR, version=version, reason=error.message)
         return False

@@ -75,8 +75,7 @@ class Shadow:
 
 def load_scorer(record: Record, bout: Bout) -> ShadowScorer:
     """Raises ArtifactError where the challenger's files are not what was registered, or cannot be loaded."""
-    version = record.registry.version(bout.challenger)
-    model = ServedModel.load(record.registry.directory(version.version), version.version, version.digest)
+    model = ServedModel.read(record.registry.open(bout.challenger), bout.challenger)
     return ShadowScorer(model, bout.design_hash, bout.design["sampling"])
 
 

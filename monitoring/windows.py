@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -65,11 +65,11 @@ class Window:
         return len(self.numbers.get(PREDICTION, ()))
 
 
-def reference_window(directory: Path, schema: Schema, seed: int = 0) -> Window:
+def reference_window(reference: bytes, schema: Schema, seed: int = 0) -> Window:
     """The rows that a version's drift is measured against, as its training left them in reference.parquet."""
     import pandas as pd
 
-    frame = pd.read_parquet(directory / "reference.parquet")
+    frame = pd.read_parquet(io.BytesIO(reference))
     rows = len(frame)
     if rows > SAMPLED_ROWS:
         frame = frame.sample(SAMPLED_ROWS, random_state=seed).sort_index()

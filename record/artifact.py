@@ -41,10 +41,11 @@ REFERENCE_TIME = "ringside.time"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a verified directory holds: file name → sha256."""
+    """What a verified directory holds: file name → sha256. `digest` is the version's, of manifest.json itself."""
 
     directory: Path
     files: Mapping[str, str]
+    digest: str
 
     def read(self, name: str) -> bytes:
         """The file's bytes, hashed again as they are read, so that nothing slips in behind the verification."""
@@ -60,7 +61,8 @@ def verify(directory: Path, digest: str) -> Manifest:
     """The manifest of a directory that holds exactly what was registered; raises ArtifactError naming the file.
 
     Every file is hashed before anything is parsed. Refused besides changed bytes: files that the manifest does not
-    name, missing ones, symbolic and hard links, anything that is no regular file, and ONNX external data.
+    name, missing ones, symbolic links, anything that is no regular file, and ONNX external data. A file may have a
+    second name, as in a backup made of hard links: whoever reads it hashes the very bytes that are used.
     """
     content = _read(directory, MANIFEST)
     _expect(MANIFEST, hashlib.sha256(content).hexdigest(), digest)
@@ -71,7 +73,7 @@ def verify(directory: Path, digest: str) -> Manifest:
         raise ArtifactError(f"{directory.name}/{name}: the file {problem}", field=name)
     for name, expected in sorted(files.items()):
         _expect(name, _file_sha256(directory, name), expected)
-    manifest = Manifest(directory, files)
+    manifest = Manifest(directory, files, digest)
     for name in files:
         if name.endswith(".onnx"):
             refuse_external_data(manifest.read(name), name)
@@ -232,7 +234,7 @@ def _names(directory: Path) -> list[str]:
 
 @contextmanager
 def _opened(directory: Path, name: str) -> Iterator[int]:
-    """A descriptor of a regular file with one name, directly in the directory: no link is followed."""
+    """A descriptor of a regular file, directly in the directory: no symbolic link is followed."""
     place = f"{directory.name}/{name}"
     try:
         # NONBLOCK, as opening a pipe would wait for its writer.
@@ -245,8 +247,6 @@ def _opened(directory: Path, name: str) -> Iterator[int]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ArtifactError(f"{place}: expected a regular file", field=name)
-        if status.st_nlink != 1:
-            raise ArtifactError(f"{place}: the file has a second name elsewhere (a hard link)", field=name)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from record.artifact import ArtifactStore, write_synced
+from record.artifact import ArtifactStore, Manifest, verify, write_synced
 from record.bouts.bouts import reject_open_bouts
 from record.canonical import canonical_json, clean_text, plain
 from record.clock import Clock
@@ -30,6 +30,9 @@ from record.versions.roles import Roles, expect_generation, move_champion, read_
 from record.work.leases import Fence, check_fence
 
 __all__ = ["ModelVersion", "Registry", "RoleChange", "Roles", "Standing"]
+
+# Kinds of events that say what a version's manifest hashes to; the newest counts.
+STATES_DIGEST = (ModelRegistered.kind,)
 
 
 class Registry:
@@ -238,8 +241,32 @@ class Registry:
             self._events.append(event, actor=actor, at=at, connection=connection)
         return event
 
+    def open(self, version: str) -> Manifest:
+        """The version's files, verified: the one way to them. Nothing is parsed before its bytes were hashed.
+
+        Raises UnknownVersion, and ArtifactError where the files are not what was registered, by the record's digest
+        and by the audit trail's.
+        """
+        return verify(*self.sealed(version))
+
+    def sealed(self, version: str) -> tuple[Path, str]:
+        """The directory and digest of a version, for a process that verifies the files itself.
+
+        ArtifactError where the newest event that states the version's digest states another one.
+        """
+        held = self.version(version)
+        event = self._events.latest(STATES_DIGEST, held.version)
+        if event is None:
+            raise ArtifactError(f"{held.version}: no event of the audit trail says that it was registered")
+        if event.data.get("digest") != held.digest:
+            raise ArtifactError(
+                f"{held.version}: its digest in the record is {held.digest}, {event.data.get('digest')} in event "
+                f"{event.seq} ({event.kind}); one of them was changed outside Ringside"
+            )
+        return self._artifacts.directory(held.version), held.digest
+
     def directory(self, version: str) -> Path:
-        """Where a registered version's files are; not verified."""
+        """Where a registered version's files are; not verified. For names of places, never to read from."""
         return self._artifacts.directory(self.version(version).version)
 
     def history(self, version: str) -> list[RoleChange]:

@@ -53,15 +53,20 @@ class Reports:
             connection.execute(sa.insert(reports).values(row))
         return name
 
-    def path(self, report: str) -> Path:
-        """The report's file; NotFound where there is none."""
+    def get(self, report: str) -> Report:
+        """NotFound where there is none."""
         if REPORT.fullmatch(report):
             with self._database.read() as connection:
-                relative = connection.execute(sa.select(reports.c.path).where(reports.c.report == report)).scalar()
-            if relative is not None:
-                path = (self._root / str(relative)).resolve()
-                if path.is_relative_to(self._root.resolve()) and path.is_file():
-                    return path
+                row = connection.execute(sa.select(reports).where(reports.c.report == report)).one_or_none()
+            if row is not None:
+                return Report(**row._mapping)
+        raise NotFound(f"no report {report[:80]!r}", field="report")
+
+    def path(self, report: str) -> Path:
+        """The report's file; NotFound where there is none. A version's own is read through `Registry.open`."""
+        path = (self._root / self.get(report).path).resolve()
+        if path.is_relative_to(self._root.resolve()) and path.is_file():
+            return path
         raise NotFound(f"no report {report[:80]!r}", field="report")
 
     def recent(self, kind: ReportKind | None = None, limit: int = 20) -> list[Report]:

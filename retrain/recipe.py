@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from record.artifact import verify
 from record.contract.schema import Schema
 from record.record import Record
 from record.versions.model_version import ModelVersion
@@ -34,7 +33,7 @@ class Origin:
     @classmethod
     def read(cls, record: Record, version: ModelVersion) -> Origin:
         """Raises ArtifactError where the version's files are not what was registered."""
-        manifest = verify(record.registry.directory(version.version), version.digest)
+        manifest = record.registry.open(version.version)
         schema = Schema.from_json(manifest.read("schema.json").decode())
         rows = int(version.card.get("rows", 0))
         return cls(manifest.read("estimator.skops"), schema, rows, version.read_until_seq, version.data_until)

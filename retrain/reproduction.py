@@ -9,7 +9,6 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from record.artifact import verify
 from record.contract.schema import Schema
 from record.errors import DataError
 from record.record import Record
@@ -38,7 +37,7 @@ def reproduce(settings: Settings, record: Record, version: str) -> Reproduction:
     Raises UnknownVersion, and ArtifactError where the version's files are not what was registered.
     """
     known = record.registry.version(version)
-    manifest = verify(record.registry.directory(version), known.digest)
+    manifest = record.registry.open(version)
     digest = manifest.files.get("model.onnx", "")
     lineage = known.card.get("lineage", {})
     configuration = champions_configuration(known.card)

@@ -82,7 +82,7 @@ class Champion:
         try:
             registered = self._registry.version(version)
             if before is None or (before.version, before.digest) != (version, registered.digest):
-                self.current = self._load(version, registered.digest)
+                self.current = self._load(version)
         except LoadTimeout as error:  # each try costs a processor for all of that time
             return self._refused(version, generation, str(error), TIMEOUT_PAUSE_SECONDS)
         except (RingsideError, OSError) as error:
@@ -90,11 +90,10 @@ class Champion:
         self.generation, self._failed, self._pause = generation, None, 1.0
         return Switched(before.version if before else None, version, generation, self._monotonic() - started)
 
-    def _load(self, version: str, digest: str) -> ServedModel:
-        return ServedModel.load(
-            self._registry.directory(version),
+    def _load(self, version: str) -> ServedModel:
+        return ServedModel.read(
+            self._registry.open(version),
             version,
-            digest,
             longest_text=self._longest_text,
             deadline_seconds=self._load_seconds,
         )

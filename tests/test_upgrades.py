@@ -85,9 +85,9 @@ def test_its_versions_load(thawed: Thawed) -> None:
     """Model, estimator, schema and card of every one of them."""
     with opened(thawed) as (_, record):
         for version in record.registry.versions():
-            model = ServedModel.load(record.registry.directory(version.version), version.version, version.digest)
-            estimator = (record.registry.directory(version.version) / "estimator.skops").read_bytes()
-            assert read_estimator(estimator).steps
+            files = record.registry.open(version.version)
+            model = ServedModel.read(files, version.version)
+            assert read_estimator(files.read("estimator.skops")).steps
             assert model.schema == Schema.from_json(model.schema.to_json())
             assert version.card["version"] == version.version
 

@@ -100,8 +100,7 @@ def judge(record: Record, settings: Settings, *, without: str | None) -> Judged:
 def _scored(record: Record, rows: Sequence[MaturedRow], versions: Sequence[str]) -> Floats:
     probability = np.empty(len(rows))
     for version in dict.fromkeys(versions):
-        held = record.registry.version(version)
-        model = ServedModel.load(record.registry.directory(version), version, held.digest)
+        model = ServedModel.read(record.registry.open(version), version)
         late = model.schema.classes.index(LATE)
         places = np.flatnonzero(np.array(versions) == version)
         for start in range(0, len(places), CHUNK_ROWS):

@@ -92,9 +92,9 @@ class DriftCheck:
     def _watch(self, version: ModelVersion) -> _Watched:
         held = self._watched.get(version.version)
         if held is None:
-            directory = self._record.registry.directory(version.version)
-            schema = Schema.from_json((directory / "schema.json").read_bytes())
-            reference = reference_window(directory, schema)
+            files = self._record.registry.open(version.version)
+            schema = Schema.from_json(files.read("schema.json"))
+            reference = reference_window(files.read("reference.parquet"), schema)
             statistics = 2 * (len(reference.numbers) + len(reference.categories))
             drift = self._settings.drift
             level = alarm_level(drift.false_alarms_per_quarter, drift.decide_every, statistics)

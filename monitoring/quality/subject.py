@@ -57,6 +57,6 @@ class Subjects:
 
     def schema(self, version: ModelVersion) -> Schema:
         if version.version not in self._schemas:
-            directory = self._record.registry.directory(version.version)
-            self._schemas[version.version] = Schema.from_json((directory / "schema.json").read_bytes())
+            files = self._record.registry.open(version.version)
+            self._schemas[version.version] = Schema.from_json(files.read("schema.json"))
         return self._schemas[version.version]

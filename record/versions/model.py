@@ -115,23 +115,27 @@ class ServedModel:
     point: OperatingPoint | None = None  # None: the most probable class is answered
 
     @classmethod
-    def load(
+    def load(cls, directory: Path, version: str, digest: str) -> ServedModel:
+        """The version in a directory that holds exactly what `digest` says; else ArtifactError, as with `read`."""
+        return cls.read(verify(directory, digest), version)
+
+    @classmethod
+    def read(
         cls,
-        directory: Path,
+        files: Manifest,
         version: str,
-        digest: str,
         *,
         longest_text: int | None = None,
         deadline_seconds: float = LOAD_SECONDS,
     ) -> ServedModel:
-        """The version, ready to answer; ArtifactError where its files are not what was registered, or do not work.
+        """The version, ready to answer; ArtifactError where its files do not work.
 
         `longest_text` bounds what its decoder takes, and `deadline_seconds` how long its files may take.
         """
-        files, options = verify(directory, digest), LoadOptions()
+        options = LoadOptions()
         try:
             return run_before(
-                deadline_seconds, lambda: cls._read(files, version, digest, longest_text, options), options.stop
+                deadline_seconds, lambda: cls._read(files, version, files.digest, longest_text, options), options.stop
             )
         except ArtifactError:
             raise

@@ -61,7 +61,7 @@ def read_champion(record: Record) -> Champion | None:
     if name is None:
         return None
     version = record.registry.version(name)
-    return Champion(ServedModel.load(record.registry.directory(name), name, version.digest), version)
+    return Champion(ServedModel.read(record.registry.open(name), name), version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,8 @@ def explain(question: Question) -> dict[str, Any]:
     started = time.monotonic()
     directory = Path(question.directory)
     try:
-        model = ServedModel.load(directory, question.version, question.digest)
         manifest = verify(directory, question.digest)
+        model = ServedModel.read(manifest, question.version)
         features = feature_places(model.schema.problem)
         background = read_background(manifest, model.decoder, features, question.digest)
     except (RingsideError, OSError) as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from record.bouts.bout import Bout
 from record.canonical import plain
-from record.errors import NotFound
+from record.errors import ArtifactError, NotFound
 from record.event_log import RecordedEvent
 from record.log.labels import read_labels
 from record.logged import LoggedRow
@@ -56,11 +56,15 @@ def explanation(record: Record, settings: Settings, id: str, attribute: Attribut
         "attribution": None,
     }
     if attribute is not None:
-        directory = record.registry.directory(row.model_version)
+        try:
+            directory, digest = record.registry.sealed(row.model_version)
+        except ArtifactError as error:
+            raise NotFound(
+                f"{error.message}; what the record says of the answer is shown with attribution=false",
+                field="model_version",
+            ) from error
         said = row.prediction if row.probabilities is None else row.probabilities
-        held["attribution"] = attribute(
-            Question(row.id, row.model_version, str(directory), version.digest, row.record, said)
-        )
+        held["attribution"] = attribute(Question(row.id, row.model_version, str(directory), digest, row.record, said))
     shown: dict[str, Any] = plain(held)
     return shown
 

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from record.bouts.approval import expect_approver
 from record.canonical import plain
 from record.contract.decoder import Decoder
-from record.errors import InvalidLabel, InvalidRecord, NoChampion
+from record.errors import ArtifactError, InvalidLabel, InvalidRecord, NoChampion, NotFound, UnknownVersion
 from record.logged import LabelGiven
 from record.versions.model_version import ModelVersion
 from record.versions.role_history import RoleChange
@@ -27,7 +27,10 @@ from service.predict import LONGEST_ID
 from service.status import status
 
 if TYPE_CHECKING:
+    from record.record import Record
     from service.worker import Worker
+
+REPORT_FILE = "report.html"
 
 # A report runs its own inline scripts and nothing else: no request leaves it, and as a sandboxed page of no origin
 # it has no part in this site.
@@ -201,8 +204,20 @@ def explain(worker: Worker, call: Call) -> Reply:
     return json_reply(200, told)
 
 
+def _report(record: Record, name: str) -> bytes:
+    """A version's report is one of its files, and verified like them."""
+    found = record.reports.get(name)
+    version = found.model_version
+    if version is None or found.path != f"{version}/{REPORT_FILE}":
+        return record.reports.path(name).read_bytes()
+    try:
+        return record.registry.open(version).read(REPORT_FILE)
+    except (ArtifactError, UnknownVersion, OSError) as error:
+        raise NotFound(f"the report of {version} is not there as it was registered: {error}", field="report") from error
+
+
 def report(worker: Worker, call: Call) -> Reply:
-    content = worker.record.reports.path(call.path["id"]).read_bytes()
+    content = _report(worker.record, call.path["id"])
     headers = [
         (b"content-type", b"text/html; charset=utf-8"),
         (b"content-security-policy", REPORT_POLICY.encode()),

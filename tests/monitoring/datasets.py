@@ -47,8 +47,8 @@ class Table:
         return Schema(self.problem, seen, classes=("no", "yes"))
 
     def window(self, rows: npt.NDArray[np.int64]) -> Window:
-        self.frame.iloc[rows].reset_index(drop=True).to_parquet(self.folder / "reference.parquet")
-        held = reference_window(self.folder, Schema(self.problem, {}, classes=("no", "yes")))
+        reference = self.frame.iloc[rows].reset_index(drop=True).to_parquet(None)
+        held = reference_window(reference, Schema(self.problem, {}, classes=("no", "yes")))
         numbers = {name: values for name, values in held.numbers.items() if name != "prediction"}
         return Window(None, None, held.rows, numbers, held.categories, tuple(f"r{row}" for row in rows))
 

@@ -135,7 +135,7 @@ def test_the_reference_is_read_by_the_decode_step_and_keeps_honest_answers_only(
         "probability.yes": [np.nan, 0.5],
     }
     pd.DataFrame(frame).to_parquet(tmp_path / "reference.parquet")
-    window = reference_window(tmp_path, SCHEMA)
+    window = reference_window((tmp_path / "reference.parquet").read_bytes(), SCHEMA)
     np.testing.assert_array_equal(window.numbers["x"], [1.0, np.nan])
     assert window.categories["colour"].tolist() == ["red", None]
     assert window.numbers["prediction"].tolist() == [0.5]

@@ -119,7 +119,7 @@ class WatchHouse:
         """Time goes on, as when a client says so."""
         self.record.log.add_labels([], at)
 
-    def register(self, slope: float, *, reference_loss: float = 0.16) -> str:
+    def register(self, slope: float, *, reference_loss: float = 0.16, reference: bytes | None = None) -> str:
         """A version with all that the watcher reads of it: what training saw of x was normal(0, 2)."""
         artifacts = self.record.artifacts
         stage = artifacts.stage()
@@ -129,6 +129,8 @@ class WatchHouse:
         pd.DataFrame({"x": values, "probability.yes": 1 / (1 + np.exp(-slope * values))}).to_parquet(
             stage / "reference.parquet"
         )
+        if reference is not None:
+            (stage / "reference.parquet").write_bytes(reference)
         golden = {"record": [json.dumps({"x": 0.0, "who": None})], "expected": ["[0.5, 0.5]"]}
         parquet.write_table(pa.table(golden), stage / "golden.parquet")
         version = self.record.registry.register(
