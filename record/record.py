@@ -54,10 +54,11 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
     removed; both are safe while other processes use it.
     """
     database = Database(settings.store.database, durability=settings.log.durability)
+    archive = LogArchive(settings.store.artifacts, database)
     if migrate:
         from record.migrations.run import upgrade  # Alembic takes 0.2 s to import, and only a migration needs it
 
-        upgrade(database)
+        upgrade(database, archive.adopt)
         if database.dialect == "postgresql":
             with database.write() as connection:
                 rebase(connection.exec_driver_sql)
@@ -88,5 +89,5 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
         samples=Samples(database),
         reports=Reports(database, settings.store.artifacts, clock),
         artifacts=artifacts,
-        archive=LogArchive(settings.store.artifacts),
+        archive=archive,
     )

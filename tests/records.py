@@ -45,7 +45,7 @@ def record_on(
         samples=Samples(database),
         reports=Reports(database, root, clock),
         artifacts=artifacts,
-        archive=LogArchive(root),
+        archive=LogArchive(root, database),
     )
 
 

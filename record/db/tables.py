@@ -263,6 +263,13 @@ chain_head = sa.Table(
     sa.Column("digest", sa.Text, nullable=False),
 )
 
+archive_parts = sa.Table(
+    "archive_parts",
+    metadata,
+    sa.Column("part", sa.Text, primary_key=True),  # the file's name in the archive's folder
+    sa.Column("sha256", sa.Text, nullable=False),
+)
+
 samples = sa.Table(
     "samples",
     metadata,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,15 +26,17 @@ UNQUALIFIED_TABLES = (
     "model_versions", "roles", "predictions", "prediction_ids", "labels", "clock", "bouts", "shadow_scores", "pairs",
     "jobs", "requests", "runs", "events", "chain_head", "samples", "reports", "leases", VERSION_TABLE,
 )  # fmt: skip
+WITHOUT_ARCHIVE_DIGESTS = {"0001", "0002", "0003"}
 INSUFFICIENT_PRIVILEGE = "42501"
 
 
-def upgrade(database: Database) -> None:
+def upgrade(database: Database, adopt: Callable[[sa.Connection], None] | None = None) -> None:
     """Migrate in one transaction, all or nothing; return at once where there is nothing to do.
 
     The one way in which a SQLite file comes to be. Several processes may start at once: one migrates, the others
     wait for it and find it done. Raises SettingsError for a record that newer code has made, and for a database
-    whose tables are another program's.
+    whose tables are another program's. `adopt` is called, in the same transaction, where an earlier release kept no
+    digests of the archive's parts.
     """
     if database.path is not None:
         database.path.touch()
@@ -58,6 +61,8 @@ def upgrade(database: Database) -> None:
             _expect_no_tables(connection, database)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        if adopt is not None and found and found[0] in WITHOUT_ARCHIVE_DIGESTS:
+            adopt(connection)
 
 
 def configuration() -> Config:

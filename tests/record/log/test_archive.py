@@ -39,8 +39,8 @@ def log(database: Database, clock: ManualClock) -> PredictionLog:
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> LogArchive:
-    return LogArchive(tmp_path)
+def archive(tmp_path: Path, database: Database) -> LogArchive:
+    return LogArchive(tmp_path, database)
 
 
 def facts(rows: list[MaturedRow]) -> list[tuple[object, ...]]:
@@ -118,8 +118,19 @@ def test_only_the_parts_that_are_asked_for_are_opened(log: PredictionLog, archiv
     older.write_bytes(b"damaged")
     assert [row.record for row in archive.read(NOON + DAY, since=NOON + 5 * HOUR)] == ['{"x":"r6"}', '{"x":"r8"}']
     assert len(archive.read(NOON + DAY, newest=3)) == 3
-    with pytest.raises(DataError, match=rf"the archive's {older.name} cannot be read"):
+    with pytest.raises(DataError, match=rf"the archive's {older.name} is not what was written"):
         archive.read(NOON + DAY)
+
+
+def test_a_part_that_somebody_else_put_there_is_not_learned_from(
+    log: PredictionLog, archive: LogArchive, tmp_path: Path
+) -> None:
+    """Whoever can write the folder cannot teach: labels turned round in a copy of a part are not read."""
+    log.forget(NOON + DAY, archive)
+    before = archive.read(NOON + DAY)
+    (part,) = (tmp_path / FOLDER).iterdir()
+    (tmp_path / FOLDER / part.name.replace("-1.parquet", "-2.parquet")).write_bytes(part.read_bytes())
+    assert archive.read(NOON + DAY) == before
 
 
 def test_an_archive_that_was_never_written_is_empty(archive: LogArchive) -> None:
