@@ -281,6 +281,11 @@ class PredictionLog:
         with self._database.read() as connection:
             return count_log(connection, as_of, horizon)
 
+    def between(self, after_seq: int, until_seq: int) -> list[LoggedRow]:
+        """The requests with after_seq < seq ≤ until_seq, by number."""
+        query = sa.select(*LOGGED).where(predictions.c.seq > after_seq, predictions.c.seq <= until_seq)
+        return self._rows(query.order_by(predictions.c.seq))
+
     def labelled(self, as_of: datetime, horizon: timedelta, *, after: datetime | None = None) -> int:
         """How many requests with after < requested_at ≤ as_of − horizon got a label within `horizon`."""
         in_time = sa.and_(

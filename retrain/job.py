@@ -28,6 +28,7 @@ from retrain import gate
 from retrain.card import write_card
 from retrain.child import tree_bytes
 from retrain.data.dataset import Dataset
+from retrain.data.logged_contract import expect_readable_log
 from retrain.data.origin import code_digest, source_digest
 from retrain.data.problem import problem_schema
 from retrain.data.rows import read_rows
@@ -182,6 +183,8 @@ class _Candidate:
 def read_data(job: _Job, champion: Champion | None) -> Dataset:
     """The source, and the log as it stood at the run's `as_of`."""
     schema = problem_schema(job.settings, champion.model.schema if champion else None)
+    if champion is not None:
+        expect_readable_log(job.record, champion.model.schema.problem, schema)
     data = read_rows(job.settings, job.record, schema, job.run.as_of or job.record.clock.now())
     fail_point("retrain.read")
     return data
