@@ -13,6 +13,7 @@ from record.contract.columns import MISSING, TIME_PARTS
 from retrain.data.dataset import Dataset
 
 Floats = npt.NDArray[np.float64]
+_HALVES_SEED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,16 @@ def spread(rows: int, most: int) -> npt.NDArray[np.int64]:
     if rows <= most:
         return np.arange(rows)
     return np.linspace(0, rows - 1, most).round().astype(np.int64)
+
+
+def random_halves(rows: int) -> npt.NDArray[np.bool_]:
+    """Rows dealt by chance into two halves, as a mask [rows] of the second; the same for the same number of rows.
+
+    Dealt by position, every other row would be one class wherever the order repeats itself: classes that are spread
+    evenly, rows that alternate, a reading each hour. The seed is nobody else's: rows that were mixed by the same
+    permutation would be dealt by position again.
+    """
+    return np.asarray(np.random.default_rng((rows, _HALVES_SEED)).permutation(rows) % 2 == 1)
 
 
 def text_codes(texts: Sequence[object] | npt.NDArray[np.object_]) -> tuple[Floats, tuple[str, ...]]:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from retrain.data.variable import random_halves
+
 Floats = npt.NDArray[np.float64]
 
 MOST_COMBINATIONS = 8
@@ -114,10 +116,9 @@ def _telling(values: Floats, target: Floats) -> list[int]:
 
 def _residuals(encoded: Any, target: Floats) -> Floats:
     """What a quick boosting leaves unexplained in rows that it was not fitted on."""
-    half = np.arange(len(target)) % 2  # the rows are mixed already
+    second = random_halves(len(target))
     left = np.empty_like(target)
-    for side in (0, 1):
-        own = half == side
+    for own in (~second, second):
         for place in range(target.shape[1]):
             model = HistGradientBoostingRegressor(
                 max_iter=40, max_leaf_nodes=15, learning_rate=0.15, early_stopping=False, random_state=0
@@ -135,10 +136,9 @@ def _explained(column: Floats, left: Floats) -> float:
         return -1.0
     edges = np.unique(np.quantile(column[there], np.linspace(0, 1, BINS + 1)[1:-1]))
     bins = np.where(there, np.searchsorted(edges, column), len(edges) + 1)
-    half = np.arange(len(column)) % 2
-    rest = 0.0
-    for side in (0, 1):
-        own, size = half == side, len(edges) + 2
+    second = random_halves(len(column))
+    rest, size = 0.0, len(edges) + 2
+    for own in (~second, second):
         counts = np.bincount(bins[~own], minlength=size) + 5.0  # five rows' worth of nothing, against chance
         for place in range(left.shape[1]):
             means = np.bincount(bins[~own], weights=left[~own, place], minlength=size) / counts

@@ -9,7 +9,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import roc_auc_score
 
 from retrain.data.dataset import Dataset
-from retrain.data.variable import Floats, Variable, spread
+from retrain.data.variable import Floats, Variable, random_halves, spread
 from retrain.guards.finding import Finding
 from retrain.guards.relation import indicators
 
@@ -97,11 +97,11 @@ def _placeless_errors(data: Dataset, held: list[Variable]) -> Iterator[Finding]:
 
 def _out_of_sample(values: Floats, wanted: Floats) -> Floats:
     """Probabilities for each half of the rows by a forest on the other half; -1 stands for missing."""
-    codes, halves = wanted.argmax(axis=1), np.arange(len(wanted)) % 2
+    codes, second = wanted.argmax(axis=1), random_halves(len(wanted))
     filled = np.where(np.isnan(values), np.nanmin(np.append(values, 0.0)) - 1.0, values).astype(np.float32)
     said = np.zeros_like(wanted)
-    for half in (0, 1):
-        own, other = halves == half, halves != half
+    for own in (~second, second):
+        other = ~own
         forest = ExtraTreesClassifier(_TREES, min_samples_leaf=3, random_state=0).fit(filled[other], codes[other])
         said[np.ix_(own, forest.classes_)] = forest.predict_proba(filled[own])
     return said

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from retrain.data.dataset import Dataset
-from retrain.data.variable import Floats, Variable
+from retrain.data.variable import Floats, Variable, random_halves
 
 # Enough to tell a share of .97 from one of .96, and quick: 20 variables take half a second.
 MOST_ROWS = 20_000
@@ -37,11 +37,11 @@ def indicators(data: Dataset) -> Floats:
 
 
 def strength(variable: Variable, wanted: Floats) -> float:
-    """The share explained, each half of the rows (every other one) by what the other half shows."""
-    halves = np.arange(len(wanted)) % 2
+    """The share explained, each half of the rows (dealt by chance) by what the other half shows."""
+    second = random_halves(len(wanted))
     left = total = 0.0
-    for half in (0, 1):
-        own, other = halves == half, halves != half
+    for own in (~second, second):
+        other = ~own
         left += _unexplained(variable.values[other], wanted[other], variable.values[own], wanted[own], variable.levels)
         total += float(((wanted[own] - wanted[other].mean(axis=0)) ** 2).sum())
     return 0.0 if total == 0 else max(0.0, 1.0 - left / total)

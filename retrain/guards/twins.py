@@ -30,8 +30,10 @@ APART = 0.5
 # Rows of a few values meet by chance. How often, were the columns independent, is easily said; they are not, and so
 # ten times as often is still called chance.
 DEPENDENCE = 10.0
-# Where a row comes more often than this on average, coming again is its nature.
+# Where a row comes more often than this on average, coming again is its nature, …
 REPEATS = 2.0
+# … unless so many of the distinct rows come the same number of times: the table was pasted together from copies.
+PASTED = 0.8
 _SAMPLED = 20_000
 
 
@@ -44,11 +46,12 @@ class Rows:
     ids: Hashes | None  # each row's id, 0 where it has none; None where there is no id column
     by_chance: float  # how many rows the same as a given one are expected at most where none is a copy
     repeats: float  # how many rows have the same features, on average
+    pasted: bool  # whether most distinct rows stand the same number of times, twice or more
 
     @property
     def telling(self) -> bool:
         """Whether two rows that are the same are more than chance."""
-        return self.by_chance < TWINS and self.repeats < REPEATS
+        return self.by_chance < TWINS and (self.repeats < REPEATS or self.pasted)
 
 
 def read_rows(data: Dataset) -> Rows:
@@ -60,7 +63,18 @@ def read_rows(data: Dataset) -> Rows:
     features = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     target = pd.util.hash_array(np.ascontiguousarray(data.target))
     whole = features * np.uint64(0x9E3779B97F4A7C15) ^ target
-    return Rows(features, whole, _ids(data), _by_chance(frame), len(features) / max(1, len(np.unique(features))))
+    repeats = len(features) / max(1, len(np.unique(features)))
+    return Rows(features, whole, _ids(data), _by_chance(frame), repeats, _pasted(data, whole))
+
+
+def _pasted(data: Dataset, whole: Hashes) -> bool:
+    """Whether rows are copies in every column, carried ones (a time, an id) included, and nearly all equally often."""
+    carried = [column.name for column in data.schema.problem.columns if column.role == "carried"]
+    texts = data.frame[[name for name in carried if name in data.frame.columns]].astype(str)
+    rows = whole ^ pd.util.hash_pandas_object(texts, index=False).to_numpy() if texts.shape[1] else whole
+    _, times = np.unique(rows, return_counts=True)
+    usual = np.bincount(times).argmax()
+    return bool(usual >= 2 and (times == usual).mean() >= PASTED)
 
 
 def find_duplicates(rows: Rows, held: int) -> Iterator[Finding]:

@@ -206,6 +206,16 @@ def test_rows_that_come_again_by_nature(tmp_path: Path) -> None:
     assert [found for found in look(dataset(tmp_path, frame)) if found.check in ("duplicates", "label_noise")] == []
 
 
+@pytest.mark.parametrize("copies", [2, 3, 5])
+def test_a_table_pasted_together_from_copies(tmp_path: Path, copies: int) -> None:
+    """Every row held out was learned from, and each row stands equally often: that is no article sold again."""
+    table = make_frame("binary", ROWS // copies)
+    pd.concat([table] * copies, ignore_index=True).to_parquet(tmp_path / "rows.parquet", index=False)
+    settings = write_settings(tmp_path, "binary", "rows.parquet", {"problem": {"time_column": None}})
+    found = look(load(settings, problem_schema(settings, None), []))
+    assert ("duplicates", None, "warning") in told(found)
+
+
 def test_rows_of_a_few_values_meet_by_chance(tmp_path: Path) -> None:
     """Where five values make up a row, that two are alike says nothing."""
     frame = make_frame("binary", ROWS)
