@@ -2,7 +2,7 @@
 
     RingsideError
     ├── InputError          the caller sent something that cannot be used
-    │   ├── InvalidJson, InvalidRecord, InvalidLabel, TooLarge
+    │   ├── InvalidJson, InvalidRecord, InvalidLabel, TooLarge, UnsupportedMedia
     ├── Conflict            the record has moved on, or says otherwise
     │   ├── IdConflict, RoleConflict, RunActive
     ├── Absent              the thing named is not there
@@ -57,6 +57,12 @@ class InvalidLabel(InputError):
 
 class TooLarge(InputError):
     code = "too_large"
+
+
+class UnsupportedMedia(InputError):
+    """The body is of a type, or in an encoding, that is not read here."""
+
+    code = "unsupported_media_type"
 
 
 class Conflict(RingsideError):

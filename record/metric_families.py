@@ -85,6 +85,13 @@ _TABLE: Final = (
     Family("ringside_labels_total", "counter", "Labels received.", ("outcome",)),
     Family("ringside_champion_info", "gauge", "1 for the version that answers.", ("model_version",)),
     Family(
+        "ringside_connections_cut_total",
+        "counter",
+        "Connections that were closed on their client: it was slow to send or to read, sent too much ahead, or there "
+        "were too many.",
+        ("reason",),
+    ),
+    Family(
         "ringside_champion_load_failures_total",
         "counter",
         "Champions that a worker could not load; it goes on with the one before.",

@@ -104,7 +104,7 @@ if serving():
     begin_process()
 close_control_ports()
 _serve = serve_settings()
-guard_connections(_serve.request_timeout.total_seconds())
+guard_connections(_serve.request_timeout.total_seconds(), _serve.keep_alive.total_seconds())
 listen_fairly()
 _worker = Worker()
 

@@ -42,8 +42,11 @@ class _Caller:
 class Gate:
     """Lets a request through with its caller's name, or refuses it. Safe to share between threads."""
 
-    def __init__(self, tokens: Sequence[Token], now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, tokens: Sequence[Token], now: Callable[[], float] = time.time, origins: Sequence[str] = ()
+    ) -> None:
         self._now = now
+        self._origins = frozenset(origin.encode() for origin in origins)
         self._callers: Sequence[_Caller] = ()
         self.refusals = Refusals()
         self.replace(tokens)
@@ -80,7 +83,9 @@ class Gate:
         Raises Unauthorized where the token is missing or unknown, Forbidden where it lacks the role.
         """
         if not self._callers:
-            complaint = _foreign(scope.get("server"), headers.get(b"host"), headers.get(b"origin"))
+            origin = headers.get(b"origin")
+            origin = None if origin in self._origins else origin
+            complaint = _foreign(scope.get("server"), headers.get(b"host"), origin)
             if complaint is not None:
                 self.refusals.add(ANONYMOUS, route, "forbidden")
                 raise Forbidden(complaint)
@@ -141,7 +146,7 @@ _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 
 def _loopback(host: str) -> bool:
-    if host in _LOOPBACK_NAMES:
+    if host.lower().removesuffix(".") in _LOOPBACK_NAMES:
         return True
     try:
         return ip_address(host).is_loopback

@@ -34,6 +34,7 @@ class WorkerMetrics:
         self.unlogged = self._counter("ringside_unlogged_predictions_total")
         self.commits = self._histogram("ringside_log_commit_seconds")
         self.load_failures = self._counter("ringside_champion_load_failures_total")
+        self._cut = self._counter("ringside_connections_cut_total")
         self.queue = self._gauge("ringside_log_queue_depth", "livesum")
         self._info = self._gauge("ringside_champion_info", "livemax")
         self._version: str | None = None
@@ -65,6 +66,10 @@ class WorkerMetrics:
         for outcome, count in outcomes.items():
             if count:
                 self._labels.labels(outcome).inc(count)
+
+    def connections_cut(self, counts: Mapping[str, int]) -> None:
+        for reason, count in counts.items():
+            self._cut.labels(reason).inc(count)
 
     def champion(self, version: str | None) -> None:
         """Says which version answers now. The one before stays at 0, which a scrape leaves out."""

@@ -103,7 +103,7 @@ class Worker:
         self.record = open_record(settings)
         self.metrics = WorkerMetrics(settings.problem.task)
         self.tokens = TokenList(serve)
-        self.gate = Gate(self.tokens.tokens)
+        self.gate = Gate(self.tokens.tokens, origins=serve.cors_origins)
         self.champion = Champion(
             self.record.registry,
             longest_text=serve.max_text,

@@ -181,6 +181,14 @@ LOG = Row(
             alert="RingsideLabelsStopped",
         ),
         Panel(
+            "Connections cut",
+            "Connections per second that were closed on their client: it was slow to send or to read, sent too much "
+            "ahead, or there were too many.",
+            "ops",
+            (Query("sum by (reason) (rate(ringside_connections_cut_total[$__rate_interval]))", "{{reason}}"),),
+            (STATUS,),
+        ),
+        Panel(
             "Answered without the log",
             'Answers of the last hour that `log.on_failure = "serve"` let out although the log could not take them.',
             "short",

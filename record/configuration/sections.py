@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from record.configuration.setting_types import Flag, Name, Real, Section, Several
+from record.configuration.setting_types import Flag, Name, Origin, Real, Section, Several
 from record.configuration.units import PositiveDuration
 from record.contract.columns import ColumnType, Role
 from record.errors import SettingsError
@@ -136,6 +136,14 @@ class ServeSettings(Section):
     load_timeout: PositiveDuration = Field(
         timedelta(seconds=60), description="A model that takes longer to load is refused; the one before goes on."
     )
+    keep_alive: PositiveDuration = Field(
+        timedelta(seconds=75), description="How long a connection stays open between two requests."
+    )
+    cors_origins: tuple[Origin, ...] = Field(
+        (),
+        examples=[["https://app.example.com"]],
+        description='Pages of these origins may call from a browser; "*" for all, with tokens only.',
+    )
     refresh: PositiveDuration = Field(
         timedelta(milliseconds=250), description="How often a worker looks for a new champion."
     )
@@ -199,6 +207,12 @@ class ServeSettings(Section):
                 f'serve.tokens: none, but serve.host is "{self.host}"; expected at least one token '
                 "({name, roles, sha256}) on any address but loopback",
                 field="serve.tokens",
+            )
+        if "*" in self.cors_origins and not self.read_tokens():
+            raise SettingsError(
+                'serve.cors_origins: "*" lets every page call a service without tokens; expected origins, such as '
+                '"https://app.example.com", or tokens',
+                field="serve.cors_origins",
             )
 
 

@@ -33,12 +33,22 @@ def _cron(value: str) -> str:
     return value
 
 
+_ORIGIN = re.compile(r"\*|https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:.]+\](:\d{1,5})?")
+
+
+def _origin(value: str) -> str:
+    if not _ORIGIN.fullmatch(value.lower()):
+        raise ValueError('"*" or an origin without a path, such as "https://app.example.com"')
+    return value.lower()
+
+
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 Several = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 Cron = Annotated[str, AfterValidator(_cron)]
+Origin = Annotated[str, AfterValidator(_origin)]
 Name = Annotated[str, Field(min_length=1)]
 
 

@@ -20,7 +20,7 @@ class Admission:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._busy = 0
+        self._under_way = {True: 0, False: 0}  # predictions, and everything else
 
     def admit(self, found: Rule | RingsideError, scope: Scope, headers: dict[bytes, bytes]) -> Rule:
         """The rule, once its caller may use it. Without a known token nobody learns which routes there are."""
@@ -39,11 +39,23 @@ class Admission:
             return None
         return read_time(held.decode("latin-1"), "Ringside-Time")
 
-    def enter(self, rule: Rule) -> None:
-        """Counts a request as under way, until `leave`; Overloaded where there are too many."""
-        if self._busy >= self._worker.settings.serve.max_concurrency and not rule.urgent:
-            raise Overloaded(f"{self._busy} requests are under way; try again in a moment (serve.max_concurrency)")
-        self._busy += 1
+    @property
+    def shares_origins(self) -> bool:
+        """Whether pages of other sites may call: their requests take the common way."""
+        return bool(self._worker.settings.serve.cors_origins)
 
-    def leave(self) -> None:
-        self._busy -= 1
+    def enter(self, rule: Rule) -> None:
+        """Counts a request as under way, until `leave`; Overloaded where there are too many of its kind.
+
+        Predictions have places of their own, so that no other route takes them; urgent routes need none.
+        """
+        if rule.urgent:
+            return
+        count = self._under_way[rule.predicts]
+        if count >= self._worker.settings.serve.max_concurrency:
+            raise Overloaded(f"{count} requests are under way; try again in a moment (serve.max_concurrency)")
+        self._under_way[rule.predicts] = count + 1
+
+    def leave(self, rule: Rule) -> None:
+        if not rule.urgent:
+            self._under_way[rule.predicts] -= 1

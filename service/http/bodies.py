@@ -21,7 +21,7 @@ class BodyReader:
     """Reads bodies of bounded length. All that are held, complete or not, are bounded together, too."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._held = 0
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Receive, most_bytes: int | None = None) -> bytes:
@@ -30,7 +30,7 @@ class BodyReader:
         Raises TooLarge as soon as it is known to be, whether a length was announced or not, and Overloaded where
         too much is held already. `most_bytes` is a smaller limit than the general one.
         """
-        most = self._max_bytes if most_bytes is None else min(most_bytes, self._max_bytes)
+        most = self.limit(most_bytes)
         announced = headers.get(b"content-length")
         if announced is not None and (not announced.isdigit() or int(announced[:20]) > most):
             raise self._too_large(most)
@@ -44,6 +44,14 @@ class BodyReader:
             body = await self._read_on(body, receive, most)
         self._held += len(body)
         return body
+
+    def limit(self, most_bytes: int | None) -> int:
+        """The bytes that a body may have, where its route has a limit of its own."""
+        return self.max_bytes if most_bytes is None else min(most_bytes, self.max_bytes)
+
+    def hold(self, size: int) -> None:
+        """For bytes that a body has grown by since it was read."""
+        self._held += size
 
     def release(self, size: int) -> None:
         """For each body that was read, once its request is answered."""
@@ -63,7 +71,7 @@ class BodyReader:
                 self._held += len(chunk)
                 if size > most:
                     raise self._too_large(most)
-                if self._held > MOST_BODIES * self._max_bytes:
+                if self._held > MOST_BODIES * self.max_bytes:
                     raise Overloaded("too many long requests are under way; try again in a moment")
                 if not message.get("more_body"):
                     return b"".join(chunks)
@@ -71,7 +79,7 @@ class BodyReader:
             self._held -= size
 
     def _too_large(self, most: int) -> TooLarge:
-        reason = " (serve.max_body_mb)" if most == self._max_bytes else ", which is as many as this route takes"
+        reason = " (serve.max_body_mb)" if most == self.max_bytes else ", which is as many as this route takes"
         return TooLarge(f"the body is longer than {most} bytes{reason}")
 
 

@@ -163,12 +163,6 @@ def _fields(held: ModelVersion | RoleChange) -> dict[str, Any]:
 
 def events(worker: Worker, call: Call) -> Reply:
     query = call.query
-    unknown = set(query) - {"kind", "model", "actor", "since", "until", "q", "limit", "cursor"}
-    if unknown:
-        name = min(unknown)[:60]
-        raise InvalidRecord(
-            f"{name!r}: unknown; expected kind, model, actor, since, until, q, limit or cursor", field=name
-        )
     found, following = worker.record.events.page(
         kind=query["kind"].split(",") if "kind" in query else None,
         model=query.get("model"),
@@ -191,10 +185,6 @@ def _limit(text: str) -> int:
 
 
 def explain(worker: Worker, call: Call) -> Reply:
-    unknown = set(call.query) - {"id", "attribution"}
-    if unknown:
-        name = min(unknown)[:60]
-        raise InvalidRecord(f"{name!r}: unknown; expected id or attribution", field=name)
     if not call.query.get("id"):
         raise InvalidRecord("id: missing; expected the id of an answered prediction", field="id")
     wanted = call.query.get("attribution", "true")
@@ -231,6 +221,14 @@ def report(worker: Worker, call: Call) -> Reply:
 def metrics(worker: Worker, call: Call) -> Reply:
     content = scrape(worker.metrics, worker.record.database)
     return Reply(200, content, [(b"content-type", CONTENT_TYPE_LATEST.encode())])
+
+
+def describe(worker: Worker, call: Call) -> Reply:
+    """The service's name and where to go on, for health checks and whoever opens its address."""
+    links = {"live": "/livez", "ready": "/readyz", "predict": "/predict", "status": "/status", "routes": "/docs.json"}
+    reply = json_reply(200, {"service": "ringside", "links": links})
+    reply.headers.append((b"allow", b"GET, HEAD, OPTIONS"))
+    return reply
 
 
 def livez(worker: Worker, call: Call) -> Reply:

@@ -13,21 +13,24 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from service.http.admission import Admission
-from service.http.replies import CLIENT_GONE, JSON, NOT_LOGGED, Reply, failure_reply, late_reply
+from service.http.media import plain_json
+from service.http.replies import CLIENT_GONE, JSON, NOSNIFF, NOT_LOGGED, Reply, failure_reply, late_reply
+from service.http.response_cycle import ResponseCycle
 from service.http.routes import PREDICT, find_rule, metric_label
 from service.http.rule import Rule
-from service.http.uvicorn_parts import STATUS_LINE, RequestResponseCycle
 from service.predict import Answered, Begun, answer_body
 
 if TYPE_CHECKING:
     from service.worker import Worker
 
 MOST_BYTES: Final = 16_384  # of a body; sixteen records of sixty columns
+_HEADERS: Final = [JSON, NOSNIFF]
+_UNLOGGED: Final = [JSON, NOSNIFF, NOT_LOGGED]
 _SCOPE: Final = {"method": "POST", "path": PREDICT}
 
 
 def predict_reply(answered: Answered) -> Reply:
-    return Reply(200, answer_body(answered), [JSON] if answered.logged else [JSON, NOT_LOGGED])
+    return Reply(200, answer_body(answered), _HEADERS if answered.logged else _UNLOGGED)
 
 
 class FastLane:
@@ -39,14 +42,19 @@ class FastLane:
         self.admission, self.worker, self.rule = admission, worker, rule
 
     @staticmethod
-    def wants(cycle: RequestResponseCycle) -> bool:
+    def wants(cycle: ResponseCycle) -> bool:
         """Whether a request may be of its kind, as far as its headers tell."""
         scope = cycle.scope
-        return scope["path"] == PREDICT and scope["method"] == "POST" and not cycle.waiting_for_100_continue
+        return (
+            scope["path"] == PREDICT
+            and scope["method"] == "POST"
+            and not scope["query_string"]
+            and not cycle.waiting_for_100_continue
+        )
 
-    def take(self, cycle: RequestResponseCycle) -> bool:
+    def take(self, cycle: ResponseCycle) -> bool:
         """Answers a request whose body is complete, now or once the log has it; False where it is not of its kind."""
-        if len(cycle.body) > MOST_BYTES or cycle.flow.write_paused:
+        if len(cycle.body) > MOST_BYTES:
             return False
         return _Quick(self, cycle).start()
 
@@ -56,7 +64,7 @@ class _Quick:
 
     __slots__ = ("_begun", "_cycle", "_entered", "_lane", "_started")
 
-    def __init__(self, lane: FastLane, cycle: RequestResponseCycle) -> None:
+    def __init__(self, lane: FastLane, cycle: ResponseCycle) -> None:
         self._lane = lane
         self._cycle = cycle
         self._started = time.perf_counter()
@@ -67,6 +75,8 @@ class _Quick:
         admission, scope = self._lane.admission, self._cycle.scope
         try:
             headers = dict(scope["headers"])
+            if not plain_json(headers, self._cycle.body) or (admission.shares_origins and b"origin" in headers):
+                return False
             admission.admit(self._lane.rule, scope, headers)  # type: ignore[arg-type]
             at = admission.request_time(headers)
             admission.enter(self._lane.rule)
@@ -76,7 +86,7 @@ class _Quick:
             self._finish(failure_reply(error, PREDICT, PREDICT))
             return True
         if begun is None:
-            admission.leave()
+            admission.leave(self._lane.rule)
             return False
         if begun.coming is None:
             self._answer()
@@ -108,29 +118,11 @@ class _Quick:
 
     def _finish(self, reply: Reply) -> None:
         if self._entered:
-            self._lane.admission.leave()
+            self._lane.admission.leave(self._lane.rule)
         status = reply.status
         if self._cycle.disconnected:
             status = CLIENT_GONE
         else:
-            _send(self._cycle, reply)
+            self._cycle.respond(status, reply.headers, reply.body)
         label = metric_label(self._lane.rule, status)
         self._lane.worker.metrics.request(label, status, time.perf_counter() - self._started)
-
-
-def _send(cycle: RequestResponseCycle, reply: Reply) -> None:
-    """What uvicorn would write, in one piece."""
-    parts = [STATUS_LINE[reply.status]]
-    for name, value in (*cycle.default_headers, *reply.headers):
-        parts += (name, b": ", value, b"\r\n")
-        if name == b"connection" and value == b"close":
-            cycle.keep_alive = False
-    if not cycle.keep_alive and not any(name == b"connection" for name, _ in reply.headers):
-        parts.append(b"connection: close\r\n")
-    parts += (b"content-length: %d\r\n\r\n" % len(reply.body), reply.body)
-    cycle.transport.write(b"".join(parts))
-    cycle.response_started = cycle.response_complete = True
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()

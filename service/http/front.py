@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,16 +21,16 @@ from service.http.call import Call
 from service.http.connections import GuardedProtocol
 from service.http.fast_lane import FastLane, predict_reply
 from service.http.inference_protocol import infer
-from service.http.replies import CLIENT_GONE, Reply, failure_reply, late_reply
-from service.http.routes import AT, PREDICT, find_rule, metric_label, route_label
-from service.http.rule import Rule
+from service.http.media import plain_json, read_media
+from service.http.origins import shared_with
+from service.http.replies import BUSY, CLIENT_GONE, NOSNIFF, Header, Reply, failure_reply, late_reply
+from service.http.routes import AT, PREDICT, QUERY, find_rule, metric_label, route_label
+from service.http.rule import Rule, read_query
 
 if TYPE_CHECKING:
     from service.worker import Worker
 
 PASSED: Final = "ringside.passed"  # set in the scope of a request that the guard has let through
-THROW_AWAY_SECONDS: Final = 2.0
-THROW_AWAY_BYTES: Final = 50_000_000
 
 
 class Front:
@@ -42,10 +41,13 @@ class Front:
         self._behind = app  # where passed requests go: through BentoML's layers, once this has moved before them
         self._worker = worker
         self._admission = Admission(worker)
+        self._entrance: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and PASSED not in scope:
-            await self._guard(scope, receive, send)
+            if self._entrance is None:  # not before the worker has read its settings
+                self._entrance = shared_with(self._worker.settings.serve.cors_origins, self._guard)
+            await self._entrance(scope, receive, send)
             return
         if scope["type"] == "lifespan":
             self._step_forward(scope.get("app"))
@@ -63,6 +65,10 @@ class Front:
     def open_fast_lane(self) -> None:
         """Small predict requests then go past this, and all the layers between it and the connection."""
         GuardedProtocol.fast_lane = FastLane(self._admission, self._worker)
+        GuardedProtocol.counter = self
+
+    def connections_cut(self, counts: Mapping[str, int]) -> None:
+        self._worker.metrics.connections_cut(counts)
 
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -73,11 +79,7 @@ class Front:
         deadlines.begin(task)
         try:
             reply = await self._answer(found, scope, receive, exchange, started)
-            if exchange.unread and reply is not None and reply.status == 413:
-                deadlines.end(task)
-                await exchange.reply_early(reply, receive)
-            else:
-                await exchange.reply(reply)
+            await exchange.reply(reply)
         except ClientGone:
             exchange.status = CLIENT_GONE
         except asyncio.CancelledError:
@@ -99,11 +101,15 @@ class Front:
         try:
             headers = dict(scope["headers"])
             rule = self._admission.admit(found, scope, headers)
+            scope[QUERY] = read_query(rule, scope["query_string"])
             if rule.method != "POST":
                 return await self._busily(rule, self._pass_on(rule, scope, receive, exchange))
-            exchange.unread = True
             body = await self._worker.bodies.read(headers, receive, rule.most_bytes)
-            exchange.unread, exchange.held = False, len(body)
+            exchange.held = len(body)
+            if not plain_json(headers, body):
+                body = await read_media(headers, body, self._worker.bodies.limit(rule.most_bytes))
+                self._worker.bodies.hold(len(body) - exchange.held)
+                exchange.held = len(body)
             at = self._admission.request_time(headers)
             if rule.path == PREDICT:
                 return await self._busily(rule, self._predict(body, at, started))
@@ -127,7 +133,7 @@ class Front:
         try:
             return await answering
         finally:
-            self._admission.leave()
+            self._admission.leave(rule)
 
     async def _predict(self, body: bytes, at: datetime | None, started: float) -> Reply:
         return predict_reply(await self._worker.predictor.answer(body, at, started))
@@ -135,7 +141,7 @@ class Front:
     async def _pass_on(self, rule: Rule, scope: Scope, receive: Receive, exchange: _Exchange) -> Reply | None:
         if rule.role is None:  # the probes: never behind anything that could be slow
             assert rule.handler is not None
-            return rule.handler(self._worker, Call(actor=""))
+            return rule.handler(self._worker, Call(actor="", query=scope[QUERY]))
         scope[PASSED] = True
         await self._behind(scope, receive, exchange.send)
         return None
@@ -150,32 +156,16 @@ class _Exchange:
         self.status = CLIENT_GONE
         self.begun = False
         self.held = 0  # bytes of its body
-        self.unread = False  # whether some of its body is still to come
         self.closed = False
 
-    async def reply(self, reply: Reply | None, more: bool = False) -> None:
+    async def reply(self, reply: Reply | None) -> None:
         if reply is None:
             return
         self.begun, self.status = True, reply.status
         length = (b"content-length", str(len(reply.body)).encode())
         await self._send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
         body = b"" if self._head else reply.body
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-
-    async def reply_early(self, reply: Reply, receive: Receive) -> None:
-        """A reply to a client that is still sending. What comes is thrown away for a moment before the connection is
-        closed: closed at once, it would be reset, and the client would see that instead of the reply.
-        """
-        await self.reply(reply, more=True)
-        size = 0
-        with suppress(TimeoutError):
-            async with asyncio.timeout(THROW_AWAY_SECONDS):
-                while size < THROW_AWAY_BYTES:
-                    message = await receive()
-                    size += len(message.get("body", b""))
-                    if not message.get("more_body"):
-                        break
-        await self._send({"type": "http.response.body", "body": b""})
+        await self._send({"type": "http.response.body", "body": body})
 
     async def send(self, message: Message) -> None:
         """For the layers behind: they may still speak when the request has been given up."""
@@ -183,7 +173,17 @@ class _Exchange:
             return
         if message["type"] == "http.response.start":
             self.begun, self.status = True, message["status"]
+            message["headers"] = _completed(message["status"], message.get("headers", ()))
         await self._send(message)
+
+
+def _completed(status: int, headers: Iterable[Header]) -> list[Header]:
+    """The headers with what every answer has, whichever layer made it."""
+    names = {name for name, _ in headers}
+    added = [NOSNIFF] if NOSNIFF[0] not in names else []
+    if status in BUSY and b"retry-after" not in names:
+        added.append((b"retry-after", b"1"))
+    return [*headers, *added]
 
 
 def _given(body: bytes, receive: Receive) -> Receive:

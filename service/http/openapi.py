@@ -32,9 +32,10 @@ _CODES: Final = {
     401: "unauthorized",
     403: "forbidden",
     404: "not_found or unknown_version",
-    405: "not_found: the path has no such method",
+    405: "method_not_allowed",
     409: "id_conflict, role_conflict or run_active",
     413: "too_large",
+    415: "unsupported_media_type",
     422: "invalid_record or invalid_label",
     503: "no_champion, overloaded or log_unavailable",
 }
@@ -58,7 +59,7 @@ def document(worker: Worker, rules: Sequence[Rule]) -> dict[str, Any]:
     problem = schema.problem if schema is not None else worker.settings.problem_schema()
     paths: dict[str, dict[str, Any]] = {}
     for rule in rules:
-        if not rule.path.endswith("/"):  # the same as without
+        if rule.path == "/" or not rule.path.endswith("/"):  # the same as without
             paths.setdefault(rule.path, {})[rule.method.lower()] = _operation(rule, worker)
     return {
         "openapi": "3.1.0",
@@ -78,7 +79,9 @@ def document(worker: Worker, rules: Sequence[Rule]) -> dict[str, Any]:
 
 
 def _operation(rule: Rule, worker: Worker) -> dict[str, Any]:
-    refused = [*rule.refuses, 503] if rule.role is None else [401, 403, *rule.refuses, 503]
+    # A parameter that a route does not know.
+    refused = [*rule.refuses, 400 if speaks_protocol(rule.path) else 422, 503]
+    refused += [] if rule.role is None else [401, 403]
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{rule.method.lower()}{rule.path}").strip("_"),
         "summary": rule.summary,

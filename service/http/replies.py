@@ -20,17 +20,22 @@ from record.errors import (
     TooLarge,
     Unauthorized,
     Unavailable,
+    UnsupportedMedia,
 )
 from record.log_lines import log_line
 
 Header = tuple[bytes, bytes]
 JSON: Final[Header] = (b"content-type", b"application/json")
+NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NOT_LOGGED: Final[Header] = (b"ringside-logged", b"no")
+BUSY: Final = (429, 503)  # statuses that say when to come again
 CLIENT_GONE: Final = 499  # what is counted where the client went away before it was answered
 
 
 class WrongMethod(NotFound):
     """The path is there, for other methods."""
+
+    code = "method_not_allowed"
 
     def __init__(self, method: str, path: str, allowed: list[str]) -> None:
         super().__init__(f"no {method} on {path}; expected {' or '.join(allowed)}", field="method")
@@ -41,6 +46,7 @@ class WrongMethod(NotFound):
 STATUSES: Final[tuple[tuple[type[RingsideError], int], ...]] = (
     (InvalidJson, 400),
     (TooLarge, 413),
+    (UnsupportedMedia, 415),
     (InputError, 422),
     (Unauthorized, 401),
     (Forbidden, 403),
@@ -58,7 +64,7 @@ class Reply:
 
     status: int
     body: bytes
-    headers: list[Header] = field(default_factory=lambda: [JSON])
+    headers: list[Header] = field(default_factory=lambda: [JSON, NOSNIFF])
 
 
 def json_reply(status: int, value: Any) -> Reply:
@@ -76,12 +82,14 @@ def error_reply(error: RingsideError, path: str = "") -> Reply:
     if speaks_protocol(path) and status == 422:
         status = 400
     reply = json_reply(status, _error(error.code, error.message, error.field, path))
-    if status == 503:
+    if status in BUSY:
         reply.headers.append((b"retry-after", str(getattr(error, "retry_after_seconds", 1)).encode()))
     elif status == 401:
         reply.headers.append((b"www-authenticate", b"Bearer"))
     elif isinstance(error, WrongMethod):
         reply.headers.append((b"allow", ", ".join(error.allowed).encode()))
+    elif isinstance(error, UnsupportedMedia):
+        reply.headers.append((b"accept-encoding", b"gzip, deflate, identity"))
     elif isinstance(error, TooLarge):
         reply.headers.append((b"connection", b"close"))  # what is left of the body is not read
     return reply

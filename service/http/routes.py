@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ACTOR: Final = "ringside.actor"  # keys of the scope, set by the guard
 AT: Final = "ringside.at"
+QUERY: Final = "ringside.query"
 PREDICT: Final = "/predict"
 
 
@@ -42,8 +43,8 @@ def _docs(worker: Worker, call: Call) -> Reply:
     return Reply(200, json.dumps(document(worker, RULES), ensure_ascii=False).encode())
 
 
-_BODY: Final = (400, 413)
 _REASON_BYTES: Final = 65_536  # of the body that holds an operator's reason, which has a thousand characters
+_BODY: Final = (400, 413, 415)
 _NAMED: Final = "/v2/models/{name}"
 _PROTOCOL: Final = (
     Rule("GET", "/v2", "predict", inference_protocol.server, "Open Inference Protocol: the server"),
@@ -126,7 +127,15 @@ RULES: Final[tuple[Rule, ...]] = (
         refuses=(*_BODY, 409, 422),
         most_bytes=_REASON_BYTES,
     ),
-    Rule("GET", "/events", "read", endpoints.events, "The audit trail, oldest first", refuses=(422,)),
+    Rule(
+        "GET",
+        "/events",
+        "read",
+        endpoints.events,
+        "The audit trail, oldest first",
+        refuses=(422,),
+        query=("kind*", "model", "actor", "since", "until", "q", "limit", "cursor"),
+    ),
     Rule(
         "GET",
         "/explain",
@@ -136,13 +145,16 @@ RULES: Final[tuple[Rule, ...]] = (
         refuses=(404, 422),
         threads=1,
         most_waiting=4,
+        query=("id", "attribution"),
     ),
     Rule("GET", "/reports/{id}", "read", endpoints.report, "A drift or model report, HTML", refuses=(404,)),
     *_PROTOCOL,
+    Rule("GET", "/", None, endpoints.describe, "What this service is", urgent=True),
+    Rule("OPTIONS", "/", None, endpoints.describe, "The same, for health checks that ask so", urgent=True),
     Rule("GET", "/livez", None, endpoints.livez, "Whether the process lives", urgent=True),
     Rule("GET", "/readyz", None, endpoints.readyz, "Whether a champion is loaded", urgent=True),
     # Threads of its own, so that a scrape tells of requests that have taken all the others.
-    Rule("GET", "/metrics", "read", endpoints.metrics, "Prometheus's scrape", urgent=True, threads=2),
+    Rule("GET", "/metrics", "read", endpoints.metrics, "Prometheus's scrape", urgent=True, threads=2, most_waiting=8),
     Rule("GET", "/docs.json", "read", _docs, "This service as OpenAPI 3.1"),
 )
 _EXACT: Final[Mapping[tuple[str, str], Rule]] = {
@@ -175,10 +187,10 @@ def route_label(rule: Rule | RingsideError) -> str:
 def metric_label(rule: Rule | RingsideError, status: int) -> str:
     """The label by which a request is counted.
 
-    Few, because every one has a series for each status and bucket: callers that are refused count as "other", and
-    the Open Inference Protocol's routes, of which only one is hot, share two.
+    Few, because every one has a series for each status and bucket: callers that are refused, and bodies that are
+    no JSON, count as "other", and the Open Inference Protocol's routes, of which only one is hot, share two.
     """
-    if not isinstance(rule, Rule) or status in (401, 403):
+    if not isinstance(rule, Rule) or rule.path == "/" or status in (401, 403, 415):
         return OTHER
     if not rule.path.startswith("/v2"):
         return rule.path
@@ -236,7 +248,7 @@ def answer(worker: Worker, handler: Handler, request: Request, body: bytes | Non
             actor=request.scope[ACTOR],
             body=value,
             path=request.path_params,
-            query=dict(request.query_params),
+            query=request.scope[QUERY],
             at=request.scope.get(AT),
         )
         return handler(worker, call)

@@ -10,10 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 import uvicorn.config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-__all__ = ["STATUS_LINE", "HttpToolsProtocol", "RequestResponseCycle", "ServerState", "use_loop", "use_protocol"]
+__all__ = [
+    "HIGH_WATER_LIMIT",
+    "STATUS_LINE",
+    "FlowControl",
+    "HttpToolsProtocol",
+    "RequestResponseCycle",
+    "ServerState",
+    "use_loop",
+    "use_protocol",
+]
 
 
 def use_protocol(protocol: type[HttpToolsProtocol]) -> None:

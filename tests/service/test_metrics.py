@@ -125,6 +125,7 @@ def test_one_scrape_shows_everything_and_promtool_is_content(service: tuple[Work
     worker, client = service
     fill(worker, client)
     worker.metrics.load_failures.inc()
+    worker.metrics.connections_cut({"slow_to_read": 1})
     text = client.get("/metrics").text
     present = {family.name for family in text_string_to_metric_families(text)}
     wanted = {name.removesuffix("_total") if f.kind == "counter" else name for name, f in FAMILIES.items()}

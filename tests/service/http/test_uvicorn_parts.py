@@ -7,6 +7,7 @@ import importlib.metadata
 import inspect
 import tomllib
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import uvicorn.config
@@ -14,8 +15,11 @@ from packaging.requirements import Requirement
 
 from service.http import uvicorn_parts
 from service.http.listening import LOOP, FairLoop, fair_loop, listen_fairly
+from service.http.response_cycle import ResponseCycle
 from service.http.uvicorn_parts import (
+    HIGH_WATER_LIMIT,
     STATUS_LINE,
+    FlowControl,
     HttpToolsProtocol,
     RequestResponseCycle,
     ServerState,
@@ -55,13 +59,18 @@ def test_status_lines_are_whole_first_lines_of_answers() -> None:
         "connection_made",
         "connection_lost",
         "data_received",
+        "eof_received",
         "on_message_begin",
+        "on_url",
+        "on_header",
         "on_headers_complete",
         "on_body",
         "on_message_complete",
+        "on_response_complete",
+        "pause_writing",
+        "resume_writing",
+        "shutdown",
         "_start_asgi_task",
-        "send_400_response",
-        "_should_upgrade_to_ws",
     ],
 )
 def test_the_protocol_calls_the_methods_that_are_overridden(method: str) -> None:
@@ -69,19 +78,53 @@ def test_the_protocol_calls_the_methods_that_are_overridden(method: str) -> None
     assert callable(getattr(HttpToolsProtocol, method))
 
 
-def test_a_request_is_started_by_one_method_within_the_headers_callback() -> None:
+def test_a_request_is_started_by_a_method_of_its_own() -> None:
     """So that the fast lane can keep it until its body is there."""
-    assert "self._start_asgi_task(" in inspect.getsource(HttpToolsProtocol.on_headers_complete)
     assert list(inspect.signature(HttpToolsProtocol._start_asgi_task).parameters) == ["self", "cycle", "app"]
 
 
-def test_a_request_has_every_attribute_that_the_fast_lane_uses() -> None:
-    """Read from the fast lane's own source, so that the list cannot go out of date."""
-    source = (ROOT / "service" / "http" / "fast_lane.py").read_text()
-    used = attributes(source, "cycle") | attributes(source, "self._cycle")
-    made = attributes(inspect.getsource(RequestResponseCycle), "self")
-    assert used
-    assert used - made == set()
+def test_a_request_has_every_attribute_that_is_used_of_it() -> None:
+    """Read from the sources of who uses it, so that the list cannot go out of date."""
+    made = attributes(inspect.getsource(ResponseCycle), "self") | set(dir(ResponseCycle))
+    for name in ("fast_lane.py", "connections.py"):
+        source = (ROOT / "service" / "http" / name).read_text()
+        used = attributes(source, "cycle") | attributes(source, "self._cycle") | attributes(source, "self.cycle")
+        assert used
+        assert used - made == set()
+
+
+def test_a_request_sets_every_attribute_that_uvicorn_sets() -> None:
+    """`ResponseCycle` does without uvicorn's initializer; what it leaves out is uvicorn's own way of writing."""
+    theirs = attributes(dedent(inspect.getsource(RequestResponseCycle.__init__)), "self")
+    ours = attributes(dedent(inspect.getsource(ResponseCycle.__init__)), "self")
+    unused = {"logger", "access_logger", "access_log", "on_response", "chunked_encoding", "expected_content_length"}
+    assert theirs - ours == unused
+
+
+def test_reading_and_writing_are_paused_by_the_flow_of_a_connection() -> None:
+    """Each once, however often it is asked."""
+    transport = FakeTransport()
+    flow = FlowControl(transport)  # type: ignore[arg-type]
+    flow.pause_reading()
+    flow.pause_reading()
+    flow.resume_reading()
+    assert transport.calls == ["pause_reading", "resume_reading"]
+    flow.pause_writing()
+    assert flow.write_paused
+    assert HIGH_WATER_LIMIT == 65_536
+
+
+class FakeTransport:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def pause_reading(self) -> None:
+        self.calls.append("pause_reading")
+
+    def resume_reading(self) -> None:
+        self.calls.append("resume_reading")
 
 
 def test_a_server_knows_its_connections() -> None:
