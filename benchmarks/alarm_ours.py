@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.alarm_answers import Accumulated, Answer, Beside, Days, PValues
-from benchmarks.alarm_case import Case, Scored, sample, window_of
-from monitoring.drifting.alarm import SPANS, AlarmState, Line, decide, decisions_per_alarm, line_weights, uses
-from monitoring.drifting.chance import Chance, Quiet, Statistic
+from benchmarks.alarm_answers import Accumulated, Answer, Beside, Days
+from benchmarks.alarm_case import Case, sample, window_of
+from monitoring.drifting.replay import replay_days
 from monitoring.inputs.contract_check import inspect_window
-from monitoring.windows import Window
+from monitoring.windows import TARGET, Window
 from record.contract.columns import Column
 from record.contract.schema import ProblemSchema, Schema, SeenColumn
 
-DAY = timedelta(days=1)
 CHECKED_REFERENCE = 5_000  # rows: quantiles of more take four times as long, and find the same
 RINGSIDE, RINGSIDE_CHECKED = "Ringside", "Ringside, with the data's checks"
 
@@ -42,50 +40,30 @@ def data_errors(case: Case) -> Days:
 def drift_alarm(case: Case) -> Accumulated:
     """Every day's p-values, as the code that decides in production makes them, and their accumulated evidence."""
     rows = sample(len(case.reference))
-    reference, names = case.reference[rows], [str(column) for column in range(case.reference.shape[1])]
-    window = window_of(reference, case.reference_days[rows], case.categories)
-    daily = Chance(window, DAY)
-    chances = {span: daily if span == 1 else Chance(window, span * DAY, (daily, span)) for span in SPANS}
+    reference = _outputs_apart(window_of(case.reference[rows], case.reference_days[rows], case.categories), case.target)
+    first = int(case.reference_days[-1]) + 1
+    days = [
+        _outputs_apart(window_of(held, np.full(len(held), first + day), case.categories), case.target)
+        for day, held in enumerate(case.days)
+    ]
     importances = {str(column): share for column, share in case.importances.items()}
-    lines: dict[str, Line] = {name: ("feature", name) for name in names}
-    if case.target is not None:
-        lines[str(case.target)] = ("output", "target")
-    features = [name for name in names if lines[name][0] == "feature"]
-    weights = line_weights(features, importances, () if case.target is None else ("target",))
-    used = uses(features, importances)
-    scores = [Scored(reference[:, column], column in case.categories) for column in range(len(names))]
-    needed, state = decisions_per_alarm(1, DAY), AlarmState()
-    squares: dict[tuple[int, Statistic], list[float]] = {}
-    last: dict[tuple[int, Statistic], float] = {}
-    begun = dict.fromkeys(SPANS, 0)
-    told: list[PValues] = []
-    for day in range(len(case.days)):
-        p_values: dict[int, dict[Line, list[float]]] = {}
-        seen: dict[tuple[int, Statistic], float] = {}
-        for span in SPANS:
-            held = np.concatenate(case.days[begun[span] : day + 1])
-            if day + 1 - begun[span] < span or len(held) < case.min_rows:
-                continue
-            contiguous = begun[span] > 0 and day + 1 - begun[span] == span
-            for name, scored in zip(names, scores, strict=True):
-                for method, score, count in scored.of(held[:, int(name)]):
-                    statistic: Statistic = (name, method)  # type: ignore[assignment]
-                    key = span, statistic
-                    quiet = Quiet(tuple(squares.get(key, ())), last.get(key) if contiguous else None)
-                    judged = chances[span].judge(statistic, score, count, quiet, used.get(name, 1.0))
-                    p_values.setdefault(span, {}).setdefault(lines[name], []).append(judged.p)
-                    seen[key] = judged.square
-            begun[span] = day + 1
-        told.append(p_values)
-        if not p_values:
-            continue
-        decision = decide(state, p_values, weights, needed)
-        state = decision.state
-        for key, square in seen.items():
-            last[key] = max(square, 0.0) ** 0.5
-            if not decision.alarm:
-                squares.setdefault(key, []).append(square)
-    return Accumulated(tuple(told), weights, needed)
+    found = replay_days(reference, days, importances=importances, min_rows=case.min_rows)
+    return Accumulated(found.p_values, found.weights, found.needed)
+
+
+def _outputs_apart(window: Window, target: int | None) -> Window:
+    """The window with its target among the outputs."""
+    if target is None:
+        return window
+    name = str(target)
+    values = window.columns["feature", name]
+    return replace(
+        window,
+        numbers={other: held for other, held in window.numbers.items() if other != name},
+        categories={other: held for other, held in window.categories.items() if other != name},
+        outputs={TARGET: values},
+        output_times={TARGET: window.times[name]},
+    )
 
 
 def _schema(reference: Window) -> Schema:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from monitoring.drifting.alarm import Line, display_names, line_of
 from monitoring.drifting.calibration import (
     Grid,
     Null,
@@ -27,7 +28,9 @@ from monitoring.drifting.calibration import (
     missing_threshold,
     wasserstein_null,
 )
-from monitoring.windows import Numbers, Texts, Window
+from monitoring.drifting.chance import FEWEST_VALUES
+from monitoring.drifting.reference_column import missing_values
+from monitoring.windows import ColumnKey, Numbers, Texts, Window, is_text
 from record.process import silence_telemetry
 
 if TYPE_CHECKING:
@@ -37,20 +40,23 @@ Method = Literal["wasserstein", "jensenshannon", "missing_share"]
 
 EFFECT = 0.1  # Evidently's threshold of both distances: .1 standard deviations, or .1 of ln 2's root
 MISSING_EFFECT = 0.05  # a feed that loses less than one value in twenty is not yet broken
-FEWEST_VALUES = 30  # present values, in either window, below which a column says nothing
 QUARTER = timedelta(days=91)
 DRAWN_ROWS = 5_000  # rows of each window in the HTML report
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnDrift:
-    """One statistic of one column. `threshold` is the larger of the effect's and the calibrated one."""
+    """One statistic of one column. `threshold` is the larger of the effect's and the calibrated one.
+
+    `feature` is the name under which the column is shown: a feature's own, or that of an output.
+    """
 
     feature: str
     method: Method
     score: float
     threshold: float
     calibrated: float
+    key: ColumnKey = ("feature", "")
 
     @property
     def drifted(self) -> bool:
@@ -74,9 +80,9 @@ class DriftReport:
         """The features with a score beyond its threshold, each once, in the schema's order."""
         return tuple(dict.fromkeys(column.feature for column in self.columns if column.drifted))
 
-    def worst(self, features: Sequence[str], count: int) -> DriftReport:
-        """The same with the distances of at most `count` of these features, those furthest beyond their thresholds."""
-        distances = [c for c in self.columns if c.method != "missing_share" and c.feature in features]
+    def worst(self, lines: Collection[Line], count: int) -> DriftReport:
+        """The same with the distances of at most `count` columns of these lines, those furthest beyond thresholds."""
+        distances = [c for c in self.columns if c.method != "missing_share" and line_of(c.key) in lines]
         kept = sorted(distances, key=lambda column: column.threshold - column.score)[:count]
         return replace(self, columns=tuple(kept))
 
@@ -100,29 +106,28 @@ class DriftMeter:
         """The drift of every column that both windows can be compared in. Takes about 10 ms per column."""
         found: list[ColumnDrift] = []
         skipped: dict[str, str] = {}
-        for name, numbers in self.reference.numbers.items():
-            if name in current.numbers:
-                seen = current.numbers[name]
-                found += self._column(name, "wasserstein", numbers, _present(numbers), seen, _present(seen), skipped)
-        for name, texts in self.reference.categories.items():
-            if name in current.categories:
-                shown = current.categories[name]
-                found += self._column(name, "jensenshannon", texts, _given(texts), shown, _given(shown), skipped)
+        before, now = self.reference.columns, current.columns
+        names = display_names(before)
+        for key, known in before.items():
+            seen = now.get(key)
+            if seen is None or is_text(known) != is_text(seen):
+                continue
+            columns = self._column(names[key], known, seen, skipped)
+            found += [replace(column, key=key) for column in columns]
         return DriftReport(as_of, current.rows, current.since, self.reference.rows, tuple(found), skipped)
 
     def _column(
         self,
         name: str,
-        method: Literal["wasserstein", "jensenshannon"],
         whole: Numbers | Texts,
-        known: Numbers | Texts,
         window: Numbers | Texts,
-        present: Numbers | Texts,
         skipped: dict[str, str],
     ) -> list[ColumnDrift]:
+        method: Literal["wasserstein", "jensenshannon"] = "jensenshannon" if is_text(whole) else "wasserstein"
         if len(whole) < FEWEST_VALUES or len(window) < FEWEST_VALUES:
             skipped[name] = f"fewer than {FEWEST_VALUES} rows"
             return []
+        known, present = whole[~missing_values(whole)], window[~missing_values(window)]
         found = [
             self._missing(name, 1 - len(known) / len(whole), len(whole), 1 - len(present) / len(window), len(window))
         ]
@@ -151,14 +156,6 @@ class DriftMeter:
                 null = jensen_shannon_null(np.unique(known.astype(str), return_counts=True)[1], size, rng)
             self._nulls[name, size] = null
         return null.quantile(self.level)
-
-
-def _present(numbers: Numbers) -> Numbers:
-    return numbers[np.isfinite(numbers)]
-
-
-def _given(texts: Texts) -> Texts:
-    return texts[[text is not None for text in texts.tolist()]]
 
 
 def load_in_background() -> threading.Thread:
@@ -224,7 +221,9 @@ def _frame(window: Window, numbers: list[str], categories: list[str]) -> pd.Data
     """Columns of one length: answers of other versions, which a window leaves out, stand as missing."""
     import pandas as pd
 
-    columns = {name: pd.Series(window.numbers[name]) for name in numbers}
-    columns |= {name: pd.Series(window.categories[name], dtype=object) for name in categories}
+    shown = display_names(window.columns)
+    held = {shown[key]: values for key, values in window.columns.items()}
+    columns = {name: pd.Series(held[name]) for name in numbers}
+    columns |= {name: pd.Series(held[name], dtype=object) for name in categories}
     frame = pd.DataFrame(columns)
     return frame if len(frame) <= DRAWN_ROWS else frame.sample(DRAWN_ROWS, random_state=0)

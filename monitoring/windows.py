@@ -6,13 +6,12 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from record.artifact import REFERENCE_TIME
 from record.contract.arrays import Arrays
 from record.contract.columns import MISSING, TIME_PARTS
 from record.contract.decoder import Decoder
@@ -20,9 +19,7 @@ from record.contract.schema import Schema, canonical_class
 from record.db.database import Database
 from record.log.columns import Failures, RecordColumns
 from record.log.window import LogChunk, LogSpan, sample_span
-
-if TYPE_CHECKING:
-    import pandas as pd
+from record.versions.reference_outputs import read_reference_outputs
 
 Numbers = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.object_]
@@ -36,16 +33,22 @@ SAMPLED_ROWS = 50_000
 # an hour it was means something beside another time only.
 PASSING = (".days", ".month", ".day", ".second")
 
-PREDICTION = "prediction"  # the name that the model's own answers have among the columns
-TARGET = "target"  # and what turned out to be true
+Kind = Literal["feature", "output"]
+ColumnKey = tuple[Kind, str]  # outputs have names of their own: a feature may be called as one of them
+PREDICTION = "prediction"  # the output that the model's own answers are
+TARGET = "target"  # the output that turned out to be true
+
+# Of so many classes at most, each one's probabilities are a column of their own beside the classes answered.
+MOST_CLASSES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """Rows side by side as columns. `rows` counts what the window held; the arrays may be a sample of it.
 
-    They are in request order (a reference's as its training data were); the prediction's column is shorter where
-    other versions answered too. `ids` and `failures` are empty for a reference.
+    They are in request order (a reference's as its training data were). `outputs` are what the model answered and
+    what turned out to be true, apart from the features: shorter where other versions answered too. `ids` and
+    `failures` are empty for a reference.
     """
 
     since: datetime | None
@@ -55,18 +58,38 @@ class Window:
     categories: Mapping[str, Texts]  # missing is None
     ids: tuple[str, ...] = ()
     failures: Mapping[str, Failures] = field(default_factory=dict)  # values that their column cannot take
-    times: Mapping[str, Times] = field(default_factory=dict)  # of a reference's values: microseconds since 1970
+    times: Mapping[str, Times] = field(default_factory=dict)  # of the features' values: microseconds since 1970
+    outputs: Mapping[str, Numbers | Texts] = field(default_factory=dict)
+    output_times: Mapping[str, Times] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Rows that the arrays hold."""
-        for name, column in (*self.numbers.items(), *self.categories.items()):
-            if name not in (PREDICTION, TARGET):
-                return len(column)
-        return len(self.numbers.get(PREDICTION, ()))
+        for column in (*self.numbers.values(), *self.categories.values()):
+            return len(column)
+        return len(next(iter(self.outputs.values()), ()))
+
+    @property
+    def columns(self) -> Mapping[ColumnKey, Numbers | Texts]:
+        """Every column under its kind and name: numbers, categories, outputs. Texts are of dtype object."""
+        features: dict[ColumnKey, Numbers | Texts] = {("feature", name): v for name, v in self.numbers.items()}
+        features |= {("feature", name): values for name, values in self.categories.items()}
+        return features | {("output", name): values for name, values in self.outputs.items()}
+
+    def times_of(self, key: ColumnKey) -> Times | None:
+        """The time of each of the column's values; None where that is not known."""
+        found = (self.times if key[0] == "feature" else self.output_times).get(key[1])
+        return found if found is not None and len(found) == len(self.columns[key]) else None
 
 
-def reference_window(reference: bytes, schema: Schema, seed: int = 0) -> Window:
-    """The rows that a version's drift is measured against, as its training left them in reference.parquet."""
+def is_text(column: Numbers | Texts) -> bool:
+    return column.dtype == object
+
+
+def reference_window(reference: bytes, schema: Schema, outputs: bytes | None = None, seed: int = 0) -> Window:
+    """The rows that a version's drift is measured against, as its training left them in reference.parquet.
+
+    `outputs` is the file of what these rows were answered; None of a version that has none.
+    """
     import pandas as pd
 
     frame = pd.read_parquet(io.BytesIO(reference))
@@ -75,11 +98,20 @@ def reference_window(reference: bytes, schema: Schema, seed: int = 0) -> Window:
         frame = frame.sample(SAMPLED_ROWS, random_state=seed).sort_index()
     arrays = Decoder(schema).decode_frame(frame)
     numbers, categories = _of_arrays(arrays, schema)
-    answers = _reference_answers(frame, schema)
-    if answers is not None:
-        numbers[PREDICTION] = answers
-    window = Window(None, None, rows, numbers, categories)
-    return _with_times(_with_target(window, _reference_target(frame, schema), schema), frame, schema)
+    held = read_reference_outputs(outputs, frame, schema)
+    features: dict[str, Times] = {}
+    if held.times is not None:
+        features = dict.fromkeys((*numbers, *categories), held.times)
+    window = Window(None, None, rows, numbers, categories, times=features)
+    answered = answer_columns(schema, held.numbers, held.shares)
+    known = held.answered
+    columns: dict[str, Numbers | Texts] = {name: column[known] for name, column in answered.items()}
+    if held.target is not None:
+        columns[TARGET] = held.target
+    times: dict[str, Times] = {}
+    if held.times is not None:
+        times = {name: held.times if name == TARGET else held.times[known] for name in columns}
+    return replace(window, outputs=columns, output_times=times)
 
 
 def current_window(database: Database, span: LogSpan, schema: Schema, version: str) -> Window:
@@ -89,14 +121,33 @@ def current_window(database: Database, span: LogSpan, schema: Schema, version: s
     """
     columns = RecordColumns(schema.problem.features)
     ids: list[str] = []
-    answers = [np.empty(0)]
+    times: list[int] = []
+    own_times: list[int] = []
+    answers: list[dict[str, Numbers | Texts]] = []
     for chunk in sample_span(database, span, SAMPLED_ROWS):
         columns.add(chunk.records)
         ids.extend(chunk.ids)
-        answers.append(_answers(chunk, schema, version))
+        times.extend(chunk.requested_at)
+        own = [place for place, name in enumerate(chunk.model_versions) if name == version]
+        own_times.extend(chunk.requested_at[place] for place in own)
+        answers.append(_answers(chunk, own, schema))
     numbers, categories = _of_columns(columns, schema)
-    numbers[PREDICTION] = np.concatenate(answers)
-    return Window(span.since, span.until, span.rows, numbers, categories, tuple(ids), columns.failures)
+    at, own_at = np.array(times, dtype=np.int64), np.array(own_times, dtype=np.int64)
+    outputs: dict[str, Numbers | Texts] = {}
+    if answers:
+        outputs = {name: np.concatenate([part[name] for part in answers]) for name in answers[0]}
+    return Window(
+        span.since,
+        span.until,
+        span.rows,
+        numbers,
+        categories,
+        tuple(ids),
+        columns.failures,
+        times=dict.fromkeys((*numbers, *categories), at),
+        outputs=outputs,
+        output_times=dict.fromkeys(outputs, own_at),
+    )
 
 
 def _of_columns(columns: RecordColumns, schema: Schema) -> tuple[dict[str, Numbers], dict[str, Texts]]:
@@ -132,65 +183,50 @@ def _is_part(name: str, schema: Schema) -> bool:
     return any(column.type == "time" and name.startswith(f"{column.name}.") for column in schema.problem.features)
 
 
-def _watched_class(schema: Schema) -> str:
-    """The class whose probability stands for the answer: the positive one, or the last."""
-    return schema.problem.positive_class or schema.classes[-1]
+def answer_columns(schema: Schema, numbers: Numbers, shares: Numbers) -> dict[str, Numbers | Texts]:
+    """What was answered, as output columns: of a regression the number, of two classes the watched one's probability.
+
+    Of more classes the class of the highest probability, and each one's probability (of MOST_CLASSES at most). A
+    version whose files know one class's probability only (`shares` has one column) has that.
+    """
+    name = PREDICTION
+    if schema.problem.task == "regression":
+        return {name: numbers}
+    if shares.shape[1] == 1:
+        return {name if schema.watched is not None else f"{name}.{schema.classes[-1]}": shares[:, 0]}
+    if schema.watched is not None:
+        return {name: shares[:, schema.watched]}
+    classes = np.array(schema.classes, dtype=object)
+    answered = np.full(len(shares), None, dtype=object)
+    known = np.isfinite(shares).all(axis=1)
+    answered[known] = classes[shares[known].argmax(axis=1)]
+    found: dict[str, Numbers | Texts] = {name: answered}
+    if len(classes) <= MOST_CLASSES:
+        found |= {f"{name}.{label}": shares[:, place] for place, label in enumerate(schema.classes)}
+    return found
 
 
-def _answers(chunk: LogChunk, schema: Schema, version: str) -> Numbers:
-    own = [place for place, name in enumerate(chunk.model_versions) if name == version]
+def _answers(chunk: LogChunk, own: Sequence[int], schema: Schema) -> dict[str, Numbers | Texts]:
     decode = msgspec.json.decode
     if schema.problem.task == "regression":
-        return np.array([decode(chunk.predictions[place]) for place in own], dtype=np.float64)
-    name = _watched_class(schema)
-    said = [chunk.probabilities[place] for place in own]
-    return np.array([decode(text).get(name, np.nan) for text in said if text], dtype=np.float64)
+        numbers = np.array([decode(chunk.predictions[place]) for place in own], dtype=np.float64)
+        return answer_columns(schema, numbers, np.empty((len(own), 0)))
+    said = [decode(chunk.probabilities[place] or "{}") for place in own]
+    shares = np.array([[row.get(name, np.nan) for name in schema.classes] for row in said], dtype=np.float64)
+    return answer_columns(schema, np.empty(0), shares.reshape(len(own), len(schema.classes)))
 
 
-def _reference_answers(frame: pd.DataFrame, schema: Schema) -> Numbers | None:
-    """What the version answered, where training could say it honestly: on rows that it was not fitted on."""
-    name = _answer_column(schema)
-    if name not in frame:
-        return None
-    answers: Numbers = frame[name].to_numpy(dtype=np.float64)
-    return answers[np.isfinite(answers)]
-
-
-def with_targets(window: Window, labels: Sequence[str], schema: Schema) -> Window:
-    """The window, and beside it what turned out to be true of other, matured requests, as JSON scalars."""
+def with_targets(window: Window, times: Sequence[int], labels: Sequence[str], schema: Schema) -> Window:
+    """The window, and beside it what turned out to be true of other, matured requests: their times, JSON scalars."""
     told = [msgspec.json.decode(label) for label in labels]
+    target: Numbers | Texts
     if schema.problem.task == "regression":
-        return _with_target(window, np.array(told, dtype=np.float64), schema)
-    return _with_target(window, np.array([canonical_class(value) for value in told], dtype=object), schema)
-
-
-def _with_target(window: Window, target: Numbers | Texts | None, schema: Schema) -> Window:
-    if target is None or TARGET in window.numbers or TARGET in window.categories:
-        return window
-    if schema.problem.task == "regression":
-        return replace(window, numbers={**window.numbers, TARGET: target.astype(np.float64)})
-    return replace(window, categories={**window.categories, TARGET: target.astype(object)})
-
-
-def _reference_target(frame: pd.DataFrame, schema: Schema) -> Numbers | Texts | None:
-    """The target under its own name, which no feature can have; None where a version's files lack it."""
-    name = schema.problem.target
-    if name not in frame:
-        return None
-    return np.asarray(frame[name].to_numpy(dtype=np.float64 if schema.problem.task == "regression" else object))
-
-
-def _with_times(window: Window, frame: pd.DataFrame, schema: Schema) -> Window:
-    if REFERENCE_TIME not in frame:
-        return window
-    every = frame[REFERENCE_TIME].to_numpy(dtype=np.int64)
-    times = dict.fromkeys((*window.numbers, *window.categories), every)
-    name = _answer_column(schema)
-    if name in frame:
-        times[PREDICTION] = every[np.isfinite(frame[name].to_numpy(dtype=np.float64))]
-    return replace(window, times=times)
-
-
-def _answer_column(schema: Schema) -> str:
-    """The name that answers have in reference.parquet."""
-    return "prediction" if schema.problem.task == "regression" else f"probability.{_watched_class(schema)}"
+        target = np.array(told, dtype=np.float64)
+    else:
+        target = np.array([canonical_class(value) for value in told], dtype=object)
+    at = np.array(times, dtype=np.int64)
+    return replace(
+        window,
+        outputs={**window.outputs, TARGET: target},
+        output_times={**window.output_times, TARGET: at},
+    )

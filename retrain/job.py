@@ -186,8 +186,19 @@ def read_data(job: _Job, champion: Champion | None) -> Dataset:
     if champion is not None:
         expect_readable_log(job.record, champion.model.schema.problem, schema)
     data = read_rows(job.settings, job.record, schema, job.run.as_of or job.record.clock.now())
+    _check_positive_class(data)
     fail_point("retrain.read")
     return data
+
+
+def _check_positive_class(data: Dataset) -> None:
+    """Raises DataError where the class that is looked for is none of the target's."""
+    positive = data.schema.problem.positive_class
+    if data.classes and positive is not None and positive not in data.schema.classes:
+        raise DataError(
+            f"problem.positive_class: {positive!r} is no class of the target; found {', '.join(data.schema.classes)}",
+            field="problem.positive_class",
+        )
 
 
 def fitting(job: _Job, data: Dataset) -> Dataset:
@@ -371,19 +382,9 @@ def _read_until(job: _Job, data: Dataset) -> int:
     return job.record.log.last_seq(job.run.as_of)
 
 
-def _answers(data: Dataset, judged: Examination) -> dict[str, npt.NDArray[np.float64]]:
-    """What the candidate said on rows that it was not fitted on, under the name that the drift check looks for."""
-    held = np.full(len(data), np.nan)
+def _answers(data: Dataset, judged: Examination) -> npt.NDArray[np.float64]:
+    """The candidate's scores on rows that it was not fitted on, one for each class; NaN on the others."""
     scores = judged.candidate.scores
-    learned = len(data) - len(scores)
-    if data.classes == 0:
-        held[learned:] = scores
-        return {"prediction": held}
-    watched = data.schema.problem.positive_class or data.schema.classes[-1]
-    if watched not in data.schema.classes:
-        raise DataError(
-            f"problem.positive_class: {watched!r} is no class of the target; found {', '.join(data.schema.classes)}",
-            field="problem.positive_class",
-        )
-    held[learned:] = scores[:, data.schema.classes.index(watched)]
-    return {f"probability.{watched}": held}
+    held = np.full((len(data), *scores.shape[1:]), np.nan)
+    held[len(data) - len(scores) :] = scores
+    return held

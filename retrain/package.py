@@ -3,6 +3,7 @@
     model.onnx         what serves                          estimator.skops   the pipeline itself, without pickle
     schema.json        what records look like               golden.parquet    records with their answers
     reference.parquet  what drift is measured against       report.html       for people
+    reference_outputs.parquet  what its rows were answered, and what turned out to be true
 
 card.json is written at registration, which gives the version its name.
 """
@@ -22,12 +23,12 @@ import pandas as pd
 import skops.io
 from sklearn.pipeline import Pipeline
 
-from record.artifact import REFERENCE_TIME
 from record.contract.arrays import Arrays
 from record.contract.columns import MISSING
 from record.contract.decoder import Decoder
 from record.contract.schema import Schema
 from record.versions.model import OnnxScorer
+from record.versions.reference_outputs import REFERENCE, REFERENCE_OUTPUTS, write_reference_outputs
 from retrain.data.dataset import Dataset
 from retrain.export.graph import to_onnx
 from retrain.gate import Parity
@@ -71,7 +72,7 @@ TRUSTED = (
 )
 
 
-def package(stage: Path, pipeline: Pipeline, data: Dataset, answers: dict[str, Floats], seed: int) -> bytes:
+def package(stage: Path, pipeline: Pipeline, data: Dataset, answers: Floats, seed: int) -> bytes:
     """Writes all files but report.html and card.json; the bytes of model.onnx.
 
     `data` is what the pipeline was fitted on. `answers`: see `write_reference`.
@@ -80,7 +81,7 @@ def package(stage: Path, pipeline: Pipeline, data: Dataset, answers: dict[str, F
     (stage / "model.onnx").write_bytes(model)
     (stage / "estimator.skops").write_bytes(skops.io.dumps(pipeline, compression=ZIP_DEFLATED))
     (stage / "schema.json").write_text(data.schema.to_json(), encoding="utf-8")
-    write_reference(stage / "reference.parquet", data, answers, seed)
+    write_reference(stage, data, answers, seed)
     write_golden(stage / "golden.parquet", pipeline, data, seed)
     return model
 
@@ -115,12 +116,12 @@ def measure_latency_ms(model: bytes, row: Arrays, repeats: int = 51) -> float:
     return float(np.median(times)) / 1e6
 
 
-def write_reference(path: Path, data: Dataset, answers: dict[str, Floats], seed: int) -> None:
-    """A sample of the features as records would carry them, in learning order, beside the columns of `answers`.
+def write_reference(stage: Path, data: Dataset, answers: Floats, seed: int) -> None:
+    """A sample of the features as records would carry them, in learning order; their outputs in a file beside it.
 
-    The target stands under its own name, the row's time as REFERENCE_TIME (negative where it has none): from them
-    is learned how quiet days differ. Answers on rows that a model was fitted on are surer than later ones can be: a
-    row without an honest answer has NaN there.
+    `answers` has one number for each row, or one probability for each class. Answers on rows that a model was fitted
+    on are surer than later ones can be: a row without an honest answer has NaN there. From the rows' times (negative
+    where unknown) is learned how quiet days differ.
     """
     places = np.arange(len(data))
     if len(data) > REFERENCE_ROWS:
@@ -138,12 +139,11 @@ def write_reference(path: Path, data: Dataset, answers: dict[str, Floats], seed:
         else:
             times = [record.get(column.name) for record in Decoder(problem).frame_records(rows.frame[[column.name]])]
             columns[column.name] = pd.array(times, dtype="str")
-    target = rows.target if rows.classes == 0 else [str(rows.schema.classes[code]) for code in rows.target.tolist()]
-    columns.setdefault(problem.target, target)
-    columns.setdefault(REFERENCE_TIME, rows.times)
-    for name, values in answers.items():
-        columns.setdefault(name, values[places])
-    pd.DataFrame(columns).to_parquet(path, index=False)
+    pd.DataFrame(columns, index=range(len(places))).to_parquet(stage / REFERENCE, index=False)
+    target = rows.target
+    if rows.classes:
+        target = np.array([str(rows.schema.classes[code]) for code in rows.target.tolist()], dtype=object)
+    write_reference_outputs(stage / REFERENCE_OUTPUTS, answers[places], target, rows.times)
 
 
 def write_golden(path: Path, pipeline: Pipeline, data: Dataset, seed: int) -> None:

@@ -45,11 +45,9 @@ def enter(settings: Settings, record: Record) -> str:
     final = recipe.make(data)
     stage = record.artifacts.stage()
     try:
-        late = data.schema.classes.index(str(data.schema.problem.positive_class))
-        answers = np.full(len(data), np.nan)
-        answers[len(learn) :] = judged.candidate.scores[:, late]
-        name = f"probability.{data.schema.problem.positive_class}"
-        model = package(stage, final, data, {name: answers}, settings.retrain.seed)
+        answers = np.full((len(data), data.classes), np.nan)
+        answers[len(learn) :] = judged.candidate.scores
+        model = package(stage, final, data, answers, settings.retrain.seed)
         parity = prove_parity(model, final, holdout, judged.target_sd)
         champion = record.registry.roles().champion
         card = write_card(

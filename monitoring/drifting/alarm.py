@@ -16,11 +16,12 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-Kind = Literal["feature", "output"]
+from monitoring.windows import PREDICTION, TARGET, ColumnKey, Kind
+
 Line = tuple[Kind, str]
 
 QUARTER = timedelta(days=91)
@@ -42,7 +43,6 @@ RELEASE = 0.5
 
 # The parts of the budget: what comes in, what is answered, and what turns out to be true.
 FEATURES_SHARE, PREDICTION_SHARE, TARGET_SHARE = 0.7, 0.15, 0.15
-PREDICTION, TARGET = "prediction", "target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +191,26 @@ def _importance(name: str, importances: Mapping[str, float]) -> float:
         return float(importances[name])
     column = name.rpartition(".")[0]
     return float(importances.get(column, 0.0))
+
+
+def line_of(column: ColumnKey) -> Line:
+    """Whose evidence a column is: a feature's own, or that of the answers or the target."""
+    kind, name = column
+    if kind == "feature" or name == TARGET:
+        return kind, name
+    return kind, PREDICTION
+
+
+def display_names(lines: Collection[Line]) -> dict[Line, str]:
+    """The name under which each is shown: an output's own, unless a feature has it; then `output:` stands before it."""
+    features = {name for kind, name in lines if kind == "feature"}
+    shown: dict[Line, str] = {}
+    for kind, name in lines:
+        text = name
+        while kind == "output" and text in features:
+            text = f"output:{text}"
+        shown[kind, name] = text
+    return shown
 
 
 def line_name(line: Line) -> str:

@@ -8,32 +8,25 @@ found at √(b² + s²).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from monitoring.drifting.alarm import NOTHING
-from monitoring.drifting.calibration import Grid, Null, effective_size, jensen_shannon_null, wasserstein_null
-from monitoring.drifting.day_effect import PRIOR_CARRY, PRIOR_DAYS, BlockEffects, DayEffect, block_effects, most_days
-from monitoring.windows import Window
-from record.clock import MICROSECOND
+from monitoring.drifting.day_effect import PRIOR_CARRY, PRIOR_DAYS, BlockEffects, DayEffect, moderated
+from monitoring.drifting.reference_column import Method, ReferenceColumn, Score
+from monitoring.windows import ColumnKey, Window
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Method = Literal["wasserstein", "jensenshannon", "missing_share"]
-Statistic = tuple[str, Method]
+Statistic = tuple[ColumnKey, Method]
 
 # The smallest shifts worth hearing of: .1 standard deviations, .1 of Jensen-Shannon's distance (both are Evidently's
 # thresholds), one value in twenty missing more or less than before.
 EFFECTS: Mapping[Method, float] = {"wasserstein": 0.1, "jensenshannon": 0.1, "missing_share": 0.05}
-
-_MANY = 1024  # rows, at which the mean square of noise is taken: the n-th part of one row's
-_NO_COUNTS: Ints = np.zeros(0, dtype=np.int64)
 
 # The noise is summed up over so many equally likely values of its law.
 _LEVELS = (np.arange(100) + 0.5) / 100
@@ -59,17 +52,20 @@ class Judged:
     square: float
 
 
+FEWEST_VALUES = 30  # present values, in either window, below which a column says nothing
+
+
 @dataclass(frozen=True, slots=True)
-class _Column:
-    grid: Grid | None  # of numbers
-    counts: Ints  # of categories
-    rows: int
-    present: int
-    blocks: Mapping[Method, BlockEffects]
+class Found:
+    """A statistic of a window, and what it is worth."""
+
+    statistic: Statistic
+    score: float
+    judged: Judged
 
 
 class Chance:
-    """The laws of chance of one reference, for windows of `length`. Works each out once, when it is asked.
+    """The laws of chance of one reference, for windows of `length`. Works all of them out once, when first asked.
 
     `parts`: the chance of windows of which `length` holds so many; what it knows is believed until blocks of
     `length` say otherwise.
@@ -82,124 +78,116 @@ class Chance:
         self._seed = seed
         self._length = length
         self._parts = parts
-        self._columns: dict[str, _Column] = {}
-        self._nulls: dict[tuple[str, int], Null] = {}
+        self._columns: dict[ColumnKey, ReferenceColumn] = {}
+        self._effects: dict[tuple[Statistic, bool], BlockEffects] = {}
 
-    def judge(self, statistic: Statistic, score: float, rows: int, quiet: Quiet, use: float = 1.0) -> Judged:
-        """`score` was found on `rows` rows: values present, or for missing_share all.
+    def judge_window(
+        self, window: Window, quiet: Callable[[Statistic], Quiet], uses: Mapping[str, float]
+    ) -> Iterator[Found]:
+        """Every statistic of the columns that both windows hold, against what its kinds of time make expected.
 
-        The p-value of a shift too small to hear of is at least NOTHING, so that it never speaks for an alarm. What
-        the model hardly uses (`use` below 1) has to shift further by as much.
+        `uses` are the features' (1 where none is named).
         """
-        name, method = statistic
-        column = self._column(name)
-        if method == "missing_share":
-            squares, beyond, square = _missing_noise(column, score, rows)
-        else:
-            squares, beyond, square = self._noise(name, column, method, score, rows)
-        effect = self.day_effect(statistic, quiet.squares)
-        left = np.sqrt(np.maximum(score**2 - squares, 0.0))
-        p = float(np.where(left > 0, effect.exceeded(left, quiet.carried), 1.0).mean()) + beyond
-        p = min(1.0, max(p, NOTHING)) if score * use <= EFFECTS[method] else min(1.0, p)
-        return Judged(p, score**2 - square)
+        columns = window.columns
+        for key, column in self._all().items():
+            values = columns.get(key)
+            if values is None or min(column.rows, len(values)) < FEWEST_VALUES:
+                continue
+            for method, score in column.scores(values, window.times_of(key)).items():
+                if method != "missing_share" and min(column.present, score.rows) < FEWEST_VALUES:
+                    continue
+                statistic: Statistic = (key, method)
+                use = uses.get(key[1], 1.0) if key[0] == "feature" else 1.0
+                judged = self._judge(statistic, score, quiet(statistic), use, kinds_known=True)
+                yield Found(statistic, score.value, judged)
 
-    def day_effect(self, statistic: Statistic, quiet: Sequence[float] = ()) -> DayEffect:
-        """How windows differ where nothing drifts, as reference and quiet days show it."""
-        name, method = statistic
-        blocks = self._column(name).blocks[method]
+    def judge(
+        self, statistic: Statistic | tuple[str, Method], score: float, rows: int, quiet: Quiet, use: float = 1.0
+    ) -> Judged:
+        """`score` was found on `rows` rows (values present, or for missing_share all), against the whole reference."""
+        full = _full(statistic)
+        column = self._all()[full[0]]
+        known = column.rows if full[1] == "missing_share" else column.present
+        return self._judge(full, Score(score, rows, known), quiet, use, kinds_known=False)
+
+    def day_effect(
+        self,
+        statistic: Statistic | tuple[str, Method],
+        quiet: Sequence[float] = (),
+        *,
+        kinds_known: bool = False,
+    ) -> DayEffect:
+        """How windows differ where nothing drifts, as reference and quiet days show it.
+
+        `kinds_known`: when they are compared with what their kinds of time make expected.
+        """
+        full = _full(statistic)
+        self._all()
+        blocks = self._effects[full, kinds_known]
         if self._parts is not None:
             chance, number = self._parts
-            return blocks.day_effect(chance.day_effect(statistic).of_mean(number), quiet, fading=False)
-        return blocks.day_effect(DayEffect(EFFECTS[method] / 2, PRIOR_CARRY, PRIOR_DAYS), quiet)
+            believed = chance.day_effect(full, kinds_known=kinds_known).of_mean(number)
+            return blocks.day_effect(believed, quiet, fading=False)
+        return blocks.day_effect(DayEffect(EFFECTS[full[1]] / 2, PRIOR_CARRY, PRIOR_DAYS), quiet)
 
-    def null(self, name: str, present: int) -> Null:
-        """The law of the distance of `present` independent rows from the reference."""
-        column = self._column(name)
-        size = effective_size(column.present, present)
-        held = self._nulls.get((name, size))
-        if held is None:
-            rng = np.random.default_rng([self._seed, size])
-            if column.grid is not None:
-                held = wasserstein_null(column.grid, size, rng)
-            else:
-                held = jensen_shannon_null(column.counts, size, rng)
-            self._nulls[name, size] = held
-        return held
+    def _judge(self, statistic: Statistic, score: Score, quiet: Quiet, use: float, *, kinds_known: bool) -> Judged:
+        """The p-value of a shift too small to hear of is at least NOTHING, so that it never speaks for an alarm.
 
-    def _noise(
-        self, name: str, column: _Column, method: Method, score: float, rows: int
-    ) -> tuple[Floats, float, float]:
-        """Squares of the noise in order, how often it alone is beyond the score, and its mean square."""
-        null = self.null(name, rows)
-        squares = null.quantiles(_LEVELS) ** 2
-        beyond = null.exceeded(score) if score**2 > squares[-1] else 0.0
-        return squares, beyond, null.square
+        What the model hardly uses (`use` below 1) has to shift further by as much.
+        """
+        key, method = statistic
+        column = self._all()[key]
+        if method == "missing_share":
+            squares, beyond, square = _missing_noise(column, score)
+        else:
+            squares, beyond, square = _noise(column, score)
+        effect = self.day_effect(statistic, quiet.squares, kinds_known=kinds_known)
+        left = np.sqrt(np.maximum(score.value**2 - squares, 0.0))
+        p = float(np.where(left > 0, effect.exceeded(left, quiet.carried), 1.0).mean()) + beyond
+        p = min(1.0, max(p, NOTHING)) if score.value * use <= EFFECTS[method] else min(1.0, p)
+        return Judged(p, score.value**2 - square)
 
-    def _column(self, name: str) -> _Column:
-        held = self._columns.get(name)
-        if held is None:
-            held = self._numbers(name) if name in self._reference.numbers else self._categories(name)
-            self._columns[name] = held
-        return held
+    def _all(self) -> Mapping[ColumnKey, ReferenceColumn]:
+        """Every column; what one knows of its days depends on what all know."""
+        if not self._columns:
+            for key, values in self._reference.columns.items():
+                times = self._reference.times_of(key)
+                self._columns[key] = ReferenceColumn(values, times, self._length, self._seed)
+            for kinds_known in (False, True):
+                for method in EFFECTS:
+                    self._moderate(method, kinds_known)
+        return self._columns
 
-    def _numbers(self, name: str) -> _Column:
-        values = self._reference.numbers[name]
-        missing = np.isnan(values)
-        known, blocks = values[~missing], self._blocks_of(name, len(values))
-        if len(known) == 0:
-            return _Column(None, _NO_COUNTS, len(values), 0, _gaps(missing, blocks) | {"wasserstein": BlockEffects()})
-        grid, effects = Grid.of(known), BlockEffects()
-        if blocks is not None:
-            noise = _one_row(wasserstein_null(grid, _MANY, np.random.default_rng(self._seed)))
-            effects = block_effects(grid.cells(values), blocks, grid.widths, noise)
-        effects = replace(effects, most_days=most_days(known))
-        return _Column(grid, _NO_COUNTS, len(values), len(known), _gaps(missing, blocks) | {"wasserstein": effects})
-
-    def _categories(self, name: str) -> _Column:
-        texts = self._reference.categories[name]
-        missing = np.array([text is None for text in texts.tolist()], dtype=bool)
-        levels, places, counts = np.unique(texts[~missing].astype(str), return_inverse=True, return_counts=True)
-        blocks, effects = self._blocks_of(name, len(texts)), BlockEffects()
-        if blocks is not None and len(levels) > 0:
-            cells = np.full(len(texts), -1, dtype=np.int64)
-            cells[~missing] = places
-            noise = _one_row(jensen_shannon_null(counts, _MANY, np.random.default_rng(self._seed)))
-            effects = block_effects(cells, blocks, np.ones(len(levels)), noise, shares=True)
-        known = len(texts) - int(missing.sum())
-        return _Column(
-            None, counts.astype(np.int64), len(texts), known, _gaps(missing, blocks) | {"jensenshannon": effects}
-        )
-
-    def _blocks_of(self, name: str, rows: int) -> Ints | None:
-        """The block of time that each value of the column lies in; −1 for one without a time."""
-        times = self._reference.times.get(name)
-        if times is None or len(times) != rows:
-            return None
-        return np.where(times < 0, -1, times // (self._length // MICROSECOND))
+    def _moderate(self, method: Method, kinds_known: bool) -> None:
+        laws = {key: column.laws[method] for key, column in self._columns.items() if method in column.laws}
+        own = [law.known if kinds_known else law.plain for law in laws.values()]
+        for key, effects in zip(laws, moderated(own, EFFECTS[method] / 8), strict=True):
+            self._effects[(key, method), kinds_known] = effects
 
 
-def _one_row(null: Null) -> float:
-    """The mean square of the statistic at one row, of which n rows have the n-th part."""
-    return null.square * _MANY
+def _full(statistic: Statistic | tuple[str, Method]) -> Statistic:
+    """A name alone is a feature's."""
+    name, method = statistic
+    return (("feature", name) if isinstance(name, str) else name, method)
 
 
-def _gaps(missing: npt.NDArray[np.bool_], blocks: Ints | None) -> dict[Method, BlockEffects]:
-    """The day effects of the share of missing values."""
-    if blocks is None:
-        return {"missing_share": BlockEffects()}
-    share = float(missing.mean())
-    present = (~missing).astype(np.int64)
-    return {"missing_share": block_effects(present, blocks, np.array([1.0, 0.0]), share * (1 - share))}
+def _noise(column: ReferenceColumn, score: Score) -> tuple[Floats, float, float]:
+    """Squares of the noise in order, how often it alone is beyond the score, and its mean square."""
+    null = column.null(score.reference_rows, score.rows)
+    squares = null.quantiles(_LEVELS) ** 2
+    beyond = null.exceeded(score.value) if score.value**2 > squares[-1] else 0.0
+    return squares, beyond, null.square
 
 
-def _missing_noise(column: _Column, score: float, rows: int) -> tuple[Floats, float, float]:
-    """As `Chance._noise`: the difference of two shares is normal, but for counts being whole."""
+def _missing_noise(column: ReferenceColumn, score: Score) -> tuple[Floats, float, float]:
+    """As `_noise`: the difference of two shares is normal, but for counts being whole."""
+    before, rows, value = score.reference_rows, score.rows, score.value
     share = 1 - column.present / column.rows
-    share = min(1.0, max(0.0, (share * column.rows + (share + score) * rows) / (column.rows + rows)))
-    part = 1 / column.rows + 1 / rows
+    share = min(1.0, max(0.0, (share * before + (share + value) * rows) / (before + rows)))
+    part = 1 / before + 1 / rows
     spread = math.sqrt(share * (1 - share) * part)
     squares = (ndtri((1 + _LEVELS) / 2) * spread + part / 2) ** 2
     beyond = 0.0
-    if score**2 > squares[-1] and spread > 0:
-        beyond = 2 * float(ndtr(-(score - part / 2) / spread))
+    if value**2 > squares[-1] and spread > 0:
+        beyond = 2 * float(ndtr(-(value - part / 2) / spread))
     return squares, beyond, spread**2

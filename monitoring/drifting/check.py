@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html
-from monitoring.drifting.alarm import AlarmDecision
+from monitoring.drifting.alarm import AlarmDecision, Line, display_names
 from monitoring.drifting.evidence import DriftEvidence, Evidence
 from monitoring.inputs.check import DataCheck, DataFacts
 from monitoring.inputs.finding import DataQualityReport
@@ -22,6 +22,7 @@ from record.log.window import LogSpan, log_span
 from record.record import Record
 from record.registry import ModelVersion
 from record.settings import Settings
+from record.versions.reference_outputs import REFERENCE, REFERENCE_OUTPUTS
 from record.work.leases import Fence
 
 ACTOR = "watcher"
@@ -94,8 +95,9 @@ class DriftCheck:
         if held is None:
             files = self._record.registry.open(version.version)
             schema = Schema.from_json(files.read("schema.json"))
-            reference = reference_window(files.read("reference.parquet"), schema)
-            statistics = 2 * (len(reference.numbers) + len(reference.categories))
+            outputs = files.read(REFERENCE_OUTPUTS) if REFERENCE_OUTPUTS in files.files else None
+            reference = reference_window(files.read(REFERENCE), schema, outputs)
+            statistics = 2 * len(reference.columns)
             drift = self._settings.drift
             level = alarm_level(drift.false_alarms_per_quarter, drift.decide_every, statistics)
             meter = DriftMeter(reference, level=level)
@@ -120,8 +122,9 @@ class DriftCheck:
             "model_version": version.version,
         }
         if decision is not None and decision.alarm:
-            facts["drifted"] = [name for _, name in decision.drifted]
-            facts["report"] = self._page(version, looked, data, facts["drifted"], as_of)
+            names = display_names(decision.evidence)
+            facts["drifted"] = [names[line] for line in decision.drifted]
+            facts["report"] = self._page(version, looked, data, decision.drifted, facts["drifted"], as_of)
         with self._record.events.writing() as connection:
             if fence is not None:
                 fence.check(connection)
@@ -175,6 +178,7 @@ class DriftCheck:
         version: ModelVersion,
         looked: _Look | None,
         data: DataFacts | None,
+        lines: Sequence[Line],
         drifted: Sequence[str],
         as_of: datetime,
     ) -> str | None:
@@ -184,7 +188,7 @@ class DriftCheck:
             return str(last.data["report"])
         if looked is None or data is None:
             return None
-        drawn = looked.report.worst(drifted, DRAWN_COLUMNS)
+        drawn = looked.report.worst(lines, DRAWN_COLUMNS)
         if not drawn.columns:
             return None
         html = evidently_html(self._watch(version).meter.reference, looked.current, drawn)

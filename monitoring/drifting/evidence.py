@@ -14,21 +14,20 @@ import numpy as np
 
 from monitoring.drift import DriftMeter
 from monitoring.drifting.alarm import (
-    PREDICTION,
     SPANS,
-    TARGET,
     AlarmDecision,
     AlarmState,
     Line,
     decide,
     decisions_per_alarm,
     line_name,
+    line_of,
     line_weights,
     uses,
 )
-from monitoring.drifting.chance import Chance, Judged, Quiet, Statistic
-from monitoring.windows import Window, current_window, with_targets
-from record.clock import EPOCH, MICROSECOND
+from monitoring.drifting.chance import Chance, Found, Quiet, Statistic
+from monitoring.windows import TARGET, Numbers, Texts, Window, current_window, is_text, with_targets
+from record.clock import MICROSECOND
 from record.contract.schema import Schema
 from record.event_log import RecordedEvent
 from record.events import DriftChecked
@@ -151,10 +150,10 @@ class DriftEvidence:
         since = read.until if read is not None else until - span * drift.decide_every
         if until - since < span * drift.decide_every - MICROSECOND:
             return
-        told = matured_labels(self._record.database, since, until, horizon)
+        times, told = matured_labels(self._record.database, since, until, horizon)
         if len(told) < drift.min_rows:
             return
-        window = with_targets(Window(since, until, len(told), {}, {}), told, self._schema)
+        window = with_targets(Window(since, until, len(told), {}, {}), times, told, self._schema)
         held.readings[_place("labels", span)] = Reading(since, until, len(told))
         self._judge(held, span, window, past, contiguous=read is not None and self._follows(read, until, span))
 
@@ -165,18 +164,18 @@ class DriftEvidence:
     def _judge(
         self, held: _Gathered, span: int, window: Window, past: Sequence[RecordedEvent], *, contiguous: bool
     ) -> None:
-        for column in self._meter.measure(window, window.until or EPOCH).columns:
-            line = line_of(column.feature)
+        def quiet(statistic: Statistic) -> Quiet:
+            return _quiet(past, span, statistic, contiguous=contiguous)
+
+        for found in self._chances[span].judge_window(window, quiet, self._uses):
+            key, method = found.statistic
+            line = line_of(key)
             if line not in self._weights:
                 continue
-            statistic: Statistic = (column.feature, column.method)
-            quiet = _quiet(past, span, line, column.method, contiguous=contiguous)
-            rows, use = _rows(window, statistic), self._uses.get(column.feature, 1.0)
-            judged = self._chances[span].judge(statistic, column.score, rows, quiet, use)
             # The numbers are used as the event tells them, so that they can be used again.
-            told = _told(column.score, judged)
+            told = _told(found)
             held.p_values.setdefault(span, {}).setdefault(line, []).append(told["p"])
-            held.judged.setdefault(str(span), {}).setdefault(line_name(line), {})[column.method] = told
+            held.judged.setdefault(str(span), {}).setdefault(line_name(key), {})[method] = told
 
     def _numbers(self, held: _Gathered, past: Sequence[RecordedEvent], decision: AlarmDecision) -> Mapping[str, Any]:
         """What an event keeps of it, so that the next decision can be made, and this one made again."""
@@ -194,22 +193,25 @@ class DriftEvidence:
         }
 
 
-def line_of(column: str) -> Line:
-    return ("output", column) if column in (PREDICTION, TARGET) else ("feature", column)
-
-
 def _weights(reference: Window, version: ModelVersion) -> dict[Line, float]:
-    columns = (*reference.numbers, *reference.categories)
-    features = [name for name in columns if line_of(name)[0] == "feature"]
-    weights = line_weights(features, _importances(version), [name for name in columns if line_of(name)[0] == "output"])
+    lines = list(dict.fromkeys(line_of(key) for key in reference.columns))
+    features = [name for kind, name in lines if kind == "feature"]
+    weights = line_weights(features, _importances(version), [name for kind, name in lines if kind == "output"])
     # As the event tells them: what is computed again from it is the same.
     return {line: round(weight, 6) for line, weight in weights.items()}
 
 
 def _constant(reference: Window) -> set[str]:
-    """The columns of which training saw one value, or none."""
-    numbers = {name for name, held in reference.numbers.items() if len(np.unique(held[~np.isnan(held)])) < 2}
-    return numbers | {name for name, held in reference.categories.items() if len(set(held.tolist()) - {None}) < 2}
+    """The features of which training saw one value, or none."""
+    columns = {name: values for (kind, name), values in reference.columns.items() if kind == "feature"}
+    return {name for name, values in columns.items() if _distinct(values) < 2}
+
+
+def _distinct(values: Numbers | Texts) -> int:
+    if is_text(values):
+        return len(set(values.tolist()) - {None})
+    numbers = values.astype(np.float64)
+    return len(np.unique(numbers[~np.isnan(numbers)]))
 
 
 def _importances(version: ModelVersion) -> Mapping[str, float]:
@@ -217,13 +219,15 @@ def _importances(version: ModelVersion) -> Mapping[str, float]:
     return version.card.get("importances") or {}
 
 
-def _quiet(past: Sequence[RecordedEvent], span: int, line: Line, method: str, *, contiguous: bool) -> Quiet:
+def _quiet(past: Sequence[RecordedEvent], span: int, statistic: Statistic, *, contiguous: bool) -> Quiet:
     """What the service's own days say: all squares of quiet decisions, and the last one's effect."""
     squares: list[float] = []
     last: float | None = None
+    key, method = statistic
+    name = line_name(key)
     for event in past:
         numbers = event.data["numbers"]
-        kept = numbers["judged"].get(str(span), {}).get(line_name(line), {}).get(method)
+        kept = numbers["judged"].get(str(span), {}).get(name, {}).get(method)
         if kept is None:
             continue
         last = float(kept["square"])
@@ -231,15 +235,6 @@ def _quiet(past: Sequence[RecordedEvent], span: int, line: Line, method: str, *,
             squares.append(last)
     carried = max(last, 0.0) ** 0.5 if contiguous and last is not None else None
     return Quiet(tuple(squares), carried)
-
-
-def _rows(window: Window, statistic: Statistic) -> int:
-    name, method = statistic
-    if name in window.numbers:
-        numbers = window.numbers[name]
-        return len(numbers) if method == "missing_share" else int((~np.isnan(numbers)).sum())
-    texts = window.categories[name].tolist()
-    return len(texts) if method == "missing_share" else sum(text is not None for text in texts)
 
 
 def _place(source: Source, span: int) -> str:
@@ -259,8 +254,8 @@ def _reading(held: Mapping[str, Any]) -> Reading:
     return Reading(datetime.fromisoformat(held["since"]), datetime.fromisoformat(held["until"]), int(held["rows"]))
 
 
-def _told(score: float, judged: Judged) -> dict[str, float]:
-    return {"score": _short(score), "p": _short(judged.p), "square": _short(judged.square)}
+def _told(found: Found) -> dict[str, float]:
+    return {"score": _short(found.score), "p": _short(found.judged.p), "square": _short(found.judged.square)}
 
 
 def _short(value: float) -> float:

@@ -69,7 +69,7 @@ def test_contributions_are_those_of_the_estimator_behind(tmp_path: Path, family:
     pipeline = fit(build(configured(family), data.schema.problem.task, 0), data.arrays, data.target)
     store = ArtifactStore(tmp_path / "artifacts")
     stage = store.stage()
-    package(stage, pipeline, data, {}, 0)
+    package(stage, pipeline, data, np.full((len(data), max(1, data.classes)), np.nan).squeeze(), 0)
     (stage / "card.json").write_text(json.dumps({"target_sd": float(np.std(data.target)) if not data.classes else 1.0}))
     digest = store.seal(stage)
     directory = store.publish(stage, "v1")

@@ -12,9 +12,10 @@ import skops.io
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from record.artifact import REFERENCE_TIME, ArtifactStore
+from record.artifact import ArtifactStore
 from record.contract.decoder import Decoder
 from record.versions.model import ServedModel
+from record.versions.reference_outputs import REFERENCE_OUTPUTS, read_reference_outputs
 from retrain.data.dataset import Dataset
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
@@ -57,7 +58,7 @@ def test_a_package_is_served_as_it_was_judged(tmp_path: Path, family: Family, ki
     pipeline = fitted(data, family)
     store = ArtifactStore(tmp_path / "artifacts")
     stage = store.stage()
-    model = package(stage, pipeline, data, {}, 0)
+    model = package(stage, pipeline, data, unknown(data), 0)
     (stage / "card.json").write_text(json.dumps({"target_sd": float(np.std(data.target))}))
     digest = store.seal(stage)
     served = ServedModel.load(store.publish(stage, "v1"), "v1", digest)
@@ -73,10 +74,15 @@ def test_an_estimator_is_read_by_a_fixed_list_of_types(tmp_path: Path, family: F
     """And answers as before, to the bit."""
     data = learnable(tmp_path, kind)
     pipeline = fitted(data, family)
-    package(tmp_path, pipeline, data, {}, 0)
+    package(tmp_path, pipeline, data, unknown(data), 0)
     read = read_estimator((tmp_path / "estimator.skops").read_bytes())
     before, after = (predict(held, data.arrays, data.classes) for held in (pipeline, read))
     np.testing.assert_array_equal(before, after)
+
+
+def unknown(data: Dataset) -> np.ndarray:
+    """No row has an honest answer."""
+    return np.full((len(data), data.classes) if data.classes else len(data), np.nan)
 
 
 def test_anything_beyond_the_list_is_refused() -> None:
@@ -88,7 +94,7 @@ def test_anything_beyond_the_list_is_refused() -> None:
 def test_a_model_that_answers_otherwise_shows(tmp_path: Path) -> None:
     """The proof is of the bytes that are served."""
     data = learnable(tmp_path, "binary")
-    package(tmp_path, fitted(data), data, {}, 0)
+    package(tmp_path, fitted(data), data, unknown(data), 0)
     other = fit(build(Configuration("linear", {}), "classification", 0), data.arrays, data.target)
     parity = prove_parity((tmp_path / "model.onnx").read_bytes(), other, data, None)
     assert parity.max_difference > PARITY_TOLERANCE
@@ -98,7 +104,7 @@ def test_a_model_that_answers_otherwise_shows(tmp_path: Path) -> None:
 def test_golden_records_hold_nobodys_name(tmp_path: Path) -> None:
     """Carried columns are null in them; missing features too, and what is there is whole."""
     data = learnable(tmp_path, "binary")
-    package(tmp_path, fitted(data), data, {}, 0)
+    package(tmp_path, fitted(data), data, unknown(data), 0)
     golden = pd.read_parquet(tmp_path / "golden.parquet")
     records = [json.loads(text) for text in golden["record"]]
     assert len(records) == 64
@@ -110,22 +116,25 @@ def test_golden_records_hold_nobodys_name(tmp_path: Path) -> None:
 def test_the_reference_is_what_records_say(tmp_path: Path) -> None:
     """It decodes to the very arrays, and answers stand only where they are honest."""
     data = learnable(tmp_path, "binary")
-    answers = np.full(300, np.nan)
-    answers[240:] = 0.25
-    package(tmp_path, fitted(data), data, {"probability.on_time": answers}, 0)
+    answers = unknown(data)
+    answers[240:] = [0.75, 0.25]
+    package(tmp_path, fitted(data), data, answers, 0)
     reference = pd.read_parquet(tmp_path / "reference.parquet")
     features = ["distance", "seats", "carrier", "gate"]
-    assert list(reference.columns) == [*features, data.schema.problem.target, REFERENCE_TIME, "probability.on_time"]
-    assert (reference[data.schema.problem.target] == np.array(data.schema.classes)[data.target]).all()
-    np.testing.assert_array_equal(reference[REFERENCE_TIME], data.times)
+    assert list(reference.columns) == features
+    outputs = read_reference_outputs((tmp_path / REFERENCE_OUTPUTS).read_bytes(), reference, data.schema)
+    assert outputs.target is not None
+    assert (outputs.target == np.array(data.schema.classes)[data.target]).all()
+    np.testing.assert_array_equal(outputs.times, data.times)
     arrays = Decoder(data.schema).decode_frame(reference)
     np.testing.assert_array_equal(arrays.numbers, data.arrays.numbers)
     np.testing.assert_array_equal(arrays.categories, data.arrays.categories)
-    assert reference["probability.on_time"].notna().sum() == 60
+    assert outputs.answered.sum() == 60
+    assert outputs.shares[-1].tolist() == [0.75, 0.25]
 
 
 def test_one_record_takes_microseconds(tmp_path: Path) -> None:
     """A bound with room for a busy machine."""
     data = learnable(tmp_path, "binary")
-    model = package(tmp_path, fitted(data), data, {}, 0)
+    model = package(tmp_path, fitted(data), data, unknown(data), 0)
     assert measure_latency_ms(model, data.arrays.rows(0, 1)) < 2.0

@@ -76,7 +76,7 @@ def far_out(streams: int) -> float:
 def test_quiet_days_of_a_skewed_column_go_further(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its days go up further than down. With the law of a normal column's days they would be improbable too often."""
     assert far_out(20) < 0.005
-    monkeypatch.setattr("monitoring.drifting.chance.most_days", lambda _: MOST_DAYS)
+    monkeypatch.setattr("monitoring.drifting.reference_column.most_days", lambda _: MOST_DAYS)
     assert far_out(20) > 0.01
 
 

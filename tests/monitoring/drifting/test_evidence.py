@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from monitoring.drifting.alarm import AlarmState, decide, line_weights
+from monitoring.drifting.alarm import AlarmState, Line, decide, display_names, line_name
 from monitoring.drifting.check import DriftCheck
-from monitoring.drifting.evidence import line_of
 from monitoring.watcher import Watcher
 from record.artifact import REFERENCE_TIME
 from record.clock import to_micros
@@ -26,6 +27,12 @@ from tests.monitoring.watch_house import WatchHouse
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 REFERENCE_DAYS = 40
+# Every name that our own code gives to a column, and how it is written in events.
+OWN_NAMES = (
+    "prediction", "target", "time", "number", "share.0", "probability.yes", "probability", "prediction.yes",
+    "ringside.time", "output:prediction", "output:output:prediction", "output:target", "feature:x", "feature", "output",
+    "label", "id", "index", "__index_level_0__", "x.hour",
+)  # fmt: skip
 
 
 class Lived(WatchHouse):
@@ -183,15 +190,20 @@ def test_matured_labels_are_those_that_came_in_time(house: Lived) -> None:
     house.arena.tell([(first.at + 3 * HOUR, first.id, "no")], correct=True)
     house.arena.tell([(third.at + HOUR / 2, third.id, "no")])
     database = house.record.database
-    assert matured_labels(database, START - HOUR, START + DAY, HOUR) == ['"yes"', '"no"']
-    assert matured_labels(database, START, START + DAY, HOUR) == ['"no"']
+    assert matured_labels(database, START - HOUR, START + DAY, HOUR)[1] == ['"yes"', '"no"']
+    assert matured_labels(database, START, START + DAY, HOUR)[1] == ['"no"']
 
 
-def test_outputs_are_told_from_features_by_name() -> None:
-    assert line_of("prediction") == ("output", "prediction")
-    assert line_of("target") == ("output", "target")
-    assert line_of("distance") == ("feature", "distance")
-    assert set(line_weights([], {}, ["prediction"])) == {("output", "prediction")}
+@given(st.sets(st.sampled_from(OWN_NAMES) | st.text(max_size=20), max_size=8))
+def test_no_name_of_a_feature_meets_one_of_an_output(names: set[str]) -> None:
+    """Whatever features are called: every line has a name of its own, in events and on pages."""
+    lines: list[Line] = [("feature", name) for name in sorted(names)]
+    lines += [("output", "prediction"), ("output", "target"), ("output", "prediction.yes")]
+    shown = display_names(lines)
+    assert len(set(shown.values())) == len(lines)
+    assert all(shown["feature", name] == name for name in names)
+    assert len({line_name(line) for line in lines}) == len(lines)
+    assert all(_line(line_name(line)) == line for line in lines)
 
 
 def _line(name: str) -> tuple[str, str]:
