@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from record.clock import machine_now
 from record.contract.refused_records import RefusedRecords
+from record.db.work import Work
 from record.errors import SettingsError
 from record.events import AccessRefused, RecordsRefused
 from record.log_lines import log_line, write_json_lines
@@ -49,12 +50,18 @@ class Deadlines:
         self._seconds = seconds
         self._under_way: dict[Endable, float] = {}
         self._ended: set[Endable] = set()
+        self._work: dict[Endable, Work] = {}
+
+    def entrust(self, task: Endable, work: Work) -> None:
+        """Work in a thread, which is given up with its request; until it can be, the request waits for it."""
+        self._work[task] = work
 
     def begin(self, task: Endable) -> None:
         self._under_way[task] = time.monotonic() + self._seconds
 
     def end(self, task: Endable) -> None:
         self._under_way.pop(task, None)
+        self._work.pop(task, None)
         self._ended.discard(task)
 
     def ended(self, task: Endable) -> bool:
@@ -64,7 +71,8 @@ class Deadlines:
     def sweep(self) -> None:
         now = time.monotonic()
         for task, deadline in list(self._under_way.items()):
-            if deadline < now:
+            work = self._work.get(task)
+            if deadline < now and (work is None or work.give_up()):
                 del self._under_way[task]
                 self._ended.add(task)
                 task.cancel()

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from record.db.file_lock import FileLock
 from record.db.tables import SCHEMA
+from record.db.work import begin_work, check_work, committing
 from record.errors import SettingsError
 
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -79,6 +80,7 @@ class Database:
                 f"store.database: {parsed.get_backend_name()!r} is not supported; expected sqlite or postgresql",
                 field="store.database",
             )
+        sa.event.listen(self.engine, "before_cursor_execute", lambda *_: check_work())
 
     def _open_sqlite(self, timeout: float) -> sqlite3.Connection:
         """Without making the file: an empty record in the place of one that is gone would hide the loss."""
@@ -127,10 +129,12 @@ class Database:
             yield joining
             return
         with self.exclusive(), self.engine.connect() as connection:
+            begin_work()  # the lock may have been waited for
             if self.dialect == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
-            connection.commit()  # an exception passes this line, and closing rolls back
+            with committing():
+                connection.commit()  # an exception passes this line, and closing rolls back
 
     def exclusive(self, *, wait: bool = True) -> AbstractContextManager[None]:
         """On SQLite, the file lock that makes writers of every process queue; elsewhere nothing.

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from record.db.work import CURRENT_WORK, Work
 from record.errors import Overloaded, RingsideError
 from service.http.admission import Admission
 from service.http.asgi import App, Message, Receive, Scope, Send
@@ -143,6 +144,10 @@ class Front:
             assert rule.handler is not None
             return rule.handler(self._worker, Call(actor="", query=scope[QUERY]))
         scope[PASSED] = True
+        work, task = Work(), asyncio.current_task()
+        assert task is not None
+        CURRENT_WORK.set(work)
+        self._worker.deadlines.entrust(task, work)
         await self._behind(scope, receive, exchange.send)
         return None
 

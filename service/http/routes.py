@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from record.db.work import check_work
 from record.errors import InvalidRecord, LogUnavailable, NotFound, Overloaded, RingsideError
 from record.log_lines import log_line
 from service.http import endpoints, inference_protocol
@@ -241,6 +242,7 @@ def _parse(worker: Worker, body: bytes) -> Any:
 def answer(worker: Worker, handler: Handler, request: Request, body: bytes | None) -> Reply:
     """The handler's reply, or the reply to what it raised. The one place where slow routes' faults end."""
     try:
+        check_work()  # it may have waited for a thread
         value = None
         if body is not None:
             value = _parse(worker, body)
