@@ -16,6 +16,7 @@ from typing import IO, Any
 import psutil
 
 from monitoring.supervision.identity import run_identity
+from monitoring.supervision.log_files import LogFiles
 from monitoring.supervision.processes import MARK, count_descendants, end_processes, marked_processes, send_signal
 
 SHORTEST_LIFE_SECONDS = 10.0  # a program that lived for less is restarted later and later
@@ -77,7 +78,7 @@ class Supervisor:
         self._places = [_Place(program) for program in programs]
         self._folder = folder
         self._report = report
-        self._log_folder = log_folder
+        self._logs = LogFiles(log_folder) if log_folder is not None else None
         self._shared_output = output
         self._patience = patience_seconds
         self._lock: IO[bytes] | None = None
@@ -122,6 +123,8 @@ class Supervisor:
         if self._guard is not None and self._guard.poll() is not None:
             self._start_guard()
         for place in self._places:
+            if self._logs is not None:
+                self._logs.rotate(place.program.name)
             if place.process is None:
                 if now >= place.next_start:
                     self._start(place, now)
@@ -153,7 +156,7 @@ class Supervisor:
 
     def _start(self, place: _Place, now: float) -> None:
         program = place.program
-        log = self._log(program)
+        log = self._logs.open(program.name) if self._logs is not None else None
         output = (log, log) if log is not None else self._shared_output or (None, None)
         try:
             place.process = subprocess.Popen(
@@ -170,12 +173,6 @@ class Supervisor:
                 log.close()
         place.started, place.missing_since = now, None
         self._report("program started", {"program": program.name, "pid": place.process.pid})
-
-    def _log(self, program: Program) -> IO[bytes] | None:
-        if self._log_folder is None:
-            return None
-        self._log_folder.mkdir(parents=True, exist_ok=True)
-        return (self._log_folder / f"{program.name}.log").open("ab")
 
     def _died(self, place: _Place, code: int, now: float) -> None:
         lived = now - place.started
