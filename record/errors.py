@@ -142,7 +142,13 @@ class LogUnavailable(Unavailable):
 
 
 class SettingsError(RingsideError):
+    """`faults` are the sentences of a message that names several."""
+
     code = "invalid_settings"
+
+    def __init__(self, message: str, *, field: str | None = None, faults: Sequence[str] = ()) -> None:
+        super().__init__(message, field=field)
+        self.faults = tuple(faults)
 
 
 class DataError(RingsideError):

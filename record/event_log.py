@@ -24,6 +24,7 @@ from record.db.tables import chain_head, events
 from record.db.upsert import insert
 from record.errors import InvalidRecord
 from record.events import KINDS, Event
+from record.redaction import redact_values
 
 GENESIS = "0" * 64  # what the first event has for a predecessor
 LONGEST_PAGE = 1000
@@ -99,7 +100,7 @@ class EventLog:
     ) -> RecordedEvent:
         """The event as recorded; with `connection`, it stands or falls with that transaction."""
         when = at or self._clock.now()
-        data, actor = event.data(), clean_text(actor)
+        data, actor = redact_values(event.data()), clean_text(actor)
         with self._database.write(connection) as joined:
             seq, previous = _lock_head(joined)
             digest = event_digest(seq + 1, when, event.kind, actor, event.model_version, data, previous)

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from record.printable import printable_json
+from record.redaction import redact, redact_values
+
 _LOGGER = logging.getLogger("ringside")
 
 
@@ -55,7 +58,9 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return printable_json(
+            json.dumps(redact_values(line), ensure_ascii=False, default=lambda held: redact(str(held)))
+        )
 
 
 def write_json_lines() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from record.artifact import ArtifactStore
 from record.bouts.bouts import Bouts
 from record.clock import Clock, SystemClock
 from record.db.database import Database
+from record.db.database_url import database_fault
 from record.event_log import EventLog
 from record.log.archive import LogArchive
 from record.log.requests_clock import RequestsClock
@@ -58,10 +61,14 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
     if migrate:
         from record.migrations.run import upgrade  # Alembic takes 0.2 s to import, and only a migration needs it
 
-        upgrade(database, archive.adopt)
-        if database.dialect == "postgresql":
-            with database.write() as connection:
-                rebase(connection.exec_driver_sql)
+        try:
+            upgrade(database, archive.adopt)
+            if database.dialect == "postgresql":
+                with database.write() as connection:
+                    rebase(connection.exec_driver_sql)
+        except sa.exc.DBAPIError as error:
+            database.close()
+            raise database_fault(error, database.url) from None
     follows_requests = settings.clock.source == "requests"
     clock: Clock = RequestsClock(database) if follows_requests else SystemClock()
     events = EventLog(database, clock)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -45,6 +46,7 @@ from record.configuration.sections import (
 from record.contract.columns import Column
 from record.contract.schema import ProblemSchema, canonical_class
 from record.errors import SettingsError
+from record.redaction import remember, secrets_of
 
 __all__ = [
     "ClockSettings",
@@ -155,6 +157,15 @@ class Settings(BaseSettings):
         if found is not None:
             raise ValueError(found)
         return self
+
+    def model_post_init(self, _context: Any) -> None:
+        """What is secret here is masked from now on wherever this process shows, logs or records it."""
+        addresses = (self.store.database, self.tracking.mlflow_uri or "", *self.notify.urls)
+        source = self.data.source or ""
+        if "://" in source:
+            addresses += (source,)
+        remember({secret for address in addresses for secret in secrets_of(address)})
+        remember(part for url in self.notify.urls for part in re.split(r"[/?&=#@:]+", url) if len(part) >= 12)
 
     def problem_schema(self) -> ProblemSchema | None:
         """The schema that [columns] writes down; None where it is left to the first training."""

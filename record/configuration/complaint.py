@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from record.configuration.sections import ColumnSettings, Token
 from record.configuration.setting_types import Section
 from record.errors import SettingsError
+from record.redaction import redact
 
 Root = type[BaseModel]
 
@@ -29,7 +30,8 @@ def settings_error(error: ValidationError, root: Root, file_name: str, environme
         key = ".".join(place[: 3 if place[0] == "columns" else 2]) if place else sentence.partition(":")[0]
         variable = variable_name(key)
         lines.setdefault(key, f"{variable if variable in environment else file_name}: {sentence}")
-    return SettingsError("\n".join(lines.values()), field=next(iter(lines)))
+    faults = [redact(line) for line in lines.values()]
+    return SettingsError("\n".join(faults), field=next(iter(lines)), faults=faults)
 
 
 def variable_name(key: str) -> str:
@@ -46,7 +48,7 @@ def _sentence(detail: ErrorDetails, place: tuple[str, ...], root: Root) -> str:
     described = _described(place, root)
     if detail["type"] == "missing":
         return f"{key}: missing; expected {described or 'a value'}"
-    value = "the value" if key.startswith(SECRET) else _shown(detail["input"])
+    value = "the value" if _may_be_secret(key) else _shown(detail["input"])
     return f"{key}: {value} is not accepted; expected {_expected(detail)}" + (f" ({described})" if described else "")
 
 
@@ -59,8 +61,13 @@ def _expected(detail: ErrorDetails) -> str:
     return words.partition(", unable to")[0]
 
 
+def _may_be_secret(key: str) -> bool:
+    """Whether a value at this key, or what was written in the place of its section, may hold a secret."""
+    return any(f"{key}.".startswith(f"{secret}.") or secret.startswith(f"{key}.") for secret in SECRET)
+
+
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = redact(repr(value))
     return text if len(text) <= 60 else text[:57] + "…"
 
 

@@ -16,12 +16,15 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from record.db.database_url import create_engine, parse_database_url
 from record.db.file_lock import FileLock
 from record.db.tables import SCHEMA
 from record.db.work import begin_work, check_work, committing
 from record.errors import SettingsError
+from record.redaction import describe_address
 
 BUSY_TIMEOUT_SECONDS = 30.0
+CONNECT_TIMEOUT_SECONDS = 10
 
 
 class Database:
@@ -37,22 +40,15 @@ class Database:
         self.url = url
         self.durability = durability
         self._raw: list[Any] = []
-        try:
-            parsed = sa.engine.make_url(url)
-        except sa.exc.ArgumentError as error:
-            raise SettingsError(
-                f"store.database: {url!r} is no database URL; expected sqlite:////absolute/path.db or "
-                "postgresql://user@host/name",
-                field="store.database",
-            ) from error
+        parsed = parse_database_url(url, "store.database")
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.dialect: Literal["sqlite", "postgresql"]
         if parsed.get_backend_name() == "sqlite":
             if not parsed.database or parsed.database == ":memory:":
                 raise SettingsError(
-                    f"store.database: {url!r} lives in memory only, and several processes must share the record; "
-                    "expected a file, as in sqlite:////absolute/path.db",
+                    f"store.database: {describe_address(url)} lives in memory only, and several processes must share "
+                    "the record; expected a file, as in sqlite:////absolute/path.db",
                     field="store.database",
                 )
             self.dialect = "sqlite"
@@ -68,11 +64,14 @@ class Database:
             self.dialect = "postgresql"
             self.path = None
             self._lock = None
-            self.engine = sa.create_engine(
+            # A server that takes the connection and then says nothing would be waited for without end. Where one does
+            # not know its own encoding, its text would arrive as bytes.
+            patience = {} if "connect_timeout" in parsed.query else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+            self.engine = create_engine(
                 parsed,
+                "store.database",
                 pool_pre_ping=True,
-                # Where the server does not know its own encoding, its text would arrive as bytes.
-                connect_args={"client_encoding": "utf8"},
+                connect_args={"client_encoding": "utf8", **patience},
                 execution_options={"schema_translate_map": {None: SCHEMA}},
             )
         else:

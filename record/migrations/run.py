@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from record.db.database import Database
 from record.db.tables import SCHEMA, metadata
 from record.errors import SettingsError
+from record.redaction import describe_address
 
 # Beside this module, so that an installed wheel or a Bento finds its own.
 SCRIPTS = Path(__file__).resolve().parent
@@ -134,4 +135,4 @@ def _expect_no_tables(connection: sa.Connection, database: Database) -> None:
 
 
 def _shown(database: Database) -> str:
-    return database.engine.url.render_as_string()
+    return describe_address(database.url)

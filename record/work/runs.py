@@ -27,6 +27,7 @@ from record.events import (
     RetrainSucceeded,
 )
 from record.failpoint import fail_point
+from record.redaction import redact
 from record.work.leases import Fence, check_fence
 from record.work.run import Run, RunState
 from record.work.unchanged import Unchanged
@@ -75,7 +76,7 @@ class Runs:
             "active": 1,
             "trigger": trigger,
             "actor": clean_text(actor),
-            "reason": clean_text(reason),
+            "reason": clean_text(redact(reason)),
             "requested_at": at,
         }
         with self._events.writing(connection) as joined:
@@ -212,7 +213,7 @@ class Runs:
         at = self._clock.now()
         with self._events.writing() as connection:
             check_fence(lease, connection)
-            values = self._ending("declined", at) | {"outcome": {"reason": clean_text(reason)}}
+            values = self._ending("declined", at) | {"outcome": {"reason": clean_text(redact(reason))}}
             run = _change(connection, run_id, ("requested",), values)
             event = RetrainDeclined(
                 run_id=run_id, trigger=run.trigger, reason=clean_text(reason), numbers=numbers or {}
@@ -298,11 +299,15 @@ class Runs:
         at: datetime,
         findings: Sequence[Mapping[str, Any]] = (),
     ) -> Run:
-        outcome = {"error": clean_text(error)} | ({"findings": plain(findings)} if findings else {})
+        outcome = {"error": clean_text(redact(error))} | ({"findings": plain(findings)} if findings else {})
         values = self._ending("failed", at) | {"outcome": outcome}
         run = _change(connection, run_id, ("requested", "running"), values)
         event = RetrainFailed(
-            run_id=run_id, trigger=run.trigger, error=clean_text(error), seconds=run.seconds, findings=plain(findings)
+            run_id=run_id,
+            trigger=run.trigger,
+            error=clean_text(error),
+            seconds=run.seconds,
+            findings=plain(findings),
         )
         self._events.append(event, actor=actor, at=at, connection=connection)
         return run

@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 
 from record.contract.columns import Column
+from record.db.database_url import create_engine, parse_database_url
 from record.errors import DataError
+from record.redaction import describe_address, redact
 
 # What stands for a missing number in a CSV file. In every other column only an empty field is missing: "NA" may be
 # North America.
@@ -136,10 +138,7 @@ def _query(url: str, query: str, span: Span = EVER) -> pd.DataFrame:
     if unknown is not None:
         raise DataError(f"data.query: no value for :{unknown}; expected :since or :until", field="data.query")
     try:
-        parsed = sa.engine.make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = sa.create_engine(parsed)
+        engine = create_engine(parse_database_url(url, "data.source"), "data.source")
         try:
             with engine.connect() as connection:
                 frame: pd.DataFrame = pd.read_sql(asked, connection, params={name: times[name] for name in named})
@@ -148,11 +147,5 @@ def _query(url: str, query: str, span: Span = EVER) -> pd.DataFrame:
             engine.dispose()
     except (sa.exc.SQLAlchemyError, pd.errors.DatabaseError, ImportError) as error:
         cause = error.__cause__ if isinstance(error, pd.errors.DatabaseError) else error
-        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0][:200]
-        raise DataError(f"data.source: {_named(url)} cannot be read: {reason}") from error
-
-
-def _named(url: str) -> str:
-    """The URL without its user and password."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+        reason = redact(str(getattr(cause, "orig", None) or cause).splitlines()[0][:200])
+        raise DataError(f"data.source: {describe_address(url)} cannot be read: {reason}") from error

@@ -23,6 +23,7 @@ from record.errors import (
     UnsupportedMedia,
 )
 from record.log_lines import log_line
+from record.redaction import redact
 
 Header = tuple[bytes, bytes]
 JSON: Final[Header] = (b"content-type", b"application/json")
@@ -124,6 +125,7 @@ def speaks_protocol(path: str) -> bool:
 
 def _error(code: str, message: str, field: str | None, path: str) -> dict[str, Any]:
     """{"error": {code, message, field}}; the protocol's {"error": message} with code and field beside it."""
+    message = redact(message)
     if speaks_protocol(path):
         return {"error": message, "code": code, "field": field}
     return {"error": {"code": code, "message": message, "field": field}}
