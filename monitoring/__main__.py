@@ -21,6 +21,7 @@ from monitoring.scheduler import Cron, Ticker
 from monitoring.watcher import Watcher, tick_every
 from record.errors import RingsideError
 from record.log_lines import log_line, write_json_lines
+from record.printable import guard_terminal, print_error
 from record.process import begin_process, restart_without_telemetry
 from record.record import Record, open_record
 from record.settings import Settings, load_settings
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record = open_record(settings)
         watcher = compose(settings, record)
     except RingsideError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        print_error(error, "error")
         return 2
     if given.once:
         return 0 if watch_once(watcher, stopped) else 1
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     restart_without_telemetry()
     begin_process()
+    guard_terminal()
     code = main()
     sys.stderr.flush()
     os._exit(code)  # a tick that hangs, or Evidently's import under way, would be waited for

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 from record.clock import machine_now
 from record.errors import Conflict, NotFound, RingsideError, SettingsError, StaleLease
 from record.log_lines import log_line, write_json_lines
+from record.printable import guard_terminal, print_error, print_json
 from record.priority import lower_thread, yield_session
 from record.process import begin_process, restart_without_telemetry
 from record.record import Record, open_record
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(given.config)
         record = open_record(settings, migrate=given.run is None)
     except SettingsError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        print_error(error, "error")
         return USAGE
     try:
         if given.run is None:
@@ -73,7 +73,7 @@ def _by_hand(settings: Settings, record: Record, reason: str) -> int:
     try:
         run_id = record.runs.request("command", _actor(), reason).run_id
     except Conflict as active:
-        print(f"error: {active.message}", file=sys.stderr)
+        print_error(active, "error")
         return NO
     return _supervised(settings, record, run_id)
 
@@ -88,9 +88,7 @@ def _supervised(settings: Settings, record: Record, run_id: str) -> int:
     """Shows the run's progress, and prints how it ended as one JSON object; the exit code."""
     with progress_shown() as show:
         ended = run_supervised(settings, record, run_id, show)
-    print(
-        json.dumps({"run_id": ended.run_id, "state": ended.state, "version": ended.version, "outcome": ended.outcome})
-    )
+    print_json({"run_id": ended.run_id, "state": ended.state, "version": ended.version, "outcome": ended.outcome})
     return DONE if ended.version is not None else NO
 
 
@@ -106,7 +104,7 @@ def _as_child(settings: Settings, record: Record, run_id: str, fence: Fence | No
         if run.state == "requested":
             run = record.runs.start(run_id, record.clock.now(), os.getpid(), actor="retrain", lease=fence)
     except (NotFound, Conflict, StaleLease) as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        print_error(error, "error")
         return USAGE
     _keep_beating(record, run)
     with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
@@ -200,4 +198,5 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     restart_without_telemetry()
     begin_process()
+    guard_terminal()
     sys.exit(main())

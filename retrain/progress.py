@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from record.printable import print_line, printable, raw_stream
+
 Show = Callable[[Mapping[str, Any]], None]
 
 LINE_SECONDS = 30.0  # into a file: often enough to see that it lives, rarely enough to read
@@ -17,8 +19,9 @@ LINE_SECONDS = 30.0  # into a file: often enough to see that it lives, rarely en
 def progress_shown() -> Iterator[Show]:
     """Shows a run's progress on standard error for as long as the block lasts: a live bar, or lines into a file."""
     from rich.console import Console
+    from rich.markup import escape
 
-    console = Console(stderr=True)
+    console = Console(file=raw_stream(sys.stderr))  # it draws with control characters of its own
     if not console.is_terminal:
         yield _lines_of_progress()
         return
@@ -32,7 +35,7 @@ def progress_shown() -> Iterator[Show]:
             done, total = progress.get("done"), progress.get("total")
             bar.update(
                 task,
-                description=str(progress.get("stage", "running")),
+                description=escape(printable(str(progress.get("stage", "running")))),
                 completed=done if isinstance(done, int | float) else None,
                 total=total if isinstance(total, int | float) else None,
                 facts=progress_facts(progress),
@@ -50,9 +53,7 @@ def _lines_of_progress() -> Show:
         if progress.get("stage") == told["stage"] and now - told["at"] < LINE_SECONDS:
             return
         told.update(stage=progress.get("stage"), at=now)
-        print(
-            f"{progress.get('stage', 'running')}: {progress_facts(progress)}".rstrip(": "), file=sys.stderr, flush=True
-        )
+        print_line(f"{progress.get('stage', 'running')}: {progress_facts(progress)}".rstrip(": "), file=sys.stderr)
 
     return show
 

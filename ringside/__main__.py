@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from record.printable import guard_terminal
 from record.process import begin_process, restart_without_telemetry
 
 
@@ -9,6 +10,7 @@ def run() -> None:
     """Run the command line as a process of its own."""
     restart_without_telemetry()
     begin_process()
+    guard_terminal()
     from ringside.commands import main  # typer takes a tenth of a second: after the restart, not before it too
 
     main()

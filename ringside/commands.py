@@ -6,7 +6,6 @@ runs, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from typing import Annotated
 import typer
 
 from record.errors import Absent, DataError, InputError, RingsideError, SettingsError
+from record.printable import print_error, print_json, print_line
 from record.standard_streams import open_standard_streams
 from retrain.progress import progress_shown
 from ringside.terminal.bout_commands import bouts
@@ -50,13 +50,30 @@ def main() -> None:
     try:
         app(prog_name="ringside")
     except RingsideError as error:
-        print(f"ringside: {error.message}", file=sys.stderr)
+        print_error(error, "ringside")
         sys.exit(USAGE if isinstance(error, SettingsError | InputError | DataError | Absent) else NO)
     except BrokenPipeError:  # `ringside events | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        fault = _database_fault(error)
+        if fault is None:
+            raise
+        print_error(fault, "ringside")
+        sys.exit(USAGE)
+
+
+def _database_fault(error: Exception) -> RingsideError | None:
+    """One sentence for a database that went away while a command worked; None for any other fault."""
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from sqlalchemy.exc import DBAPIError
+
+    from record.db.database_url import database_fault
+
+    return database_fault(error) if isinstance(error, DBAPIError) else None
 
 
 @app.command()
@@ -100,10 +117,10 @@ def init(
     inspection = inspect(data, target)
     source = str(data) if data.is_absolute() else os.path.relpath(data.absolute(), output.absolute().parent)
     output.write_text(render_toml(inspection, source), encoding="utf-8")
-    print(f"{inspection.rows} rows, {len(inspection.columns)} columns, {inspection.task} of {target!r}")
+    print_line(f"{inspection.rows} rows, {len(inspection.columns)} columns, {inspection.task} of {target!r}")
     for finding in inspection.findings:
-        print(f"note: {finding.column}: {finding.message}")
-    print(f"wrote {output}; look it over, then: ringside train")
+        print_line(f"note: {finding.column}: {finding.message}")
+    print_line(f"wrote {output}; look it over, then: ringside train")
 
 
 @app.command()
@@ -117,7 +134,7 @@ def train(config: ConfigOption = None, reason: ReasonOption = "asked for", as_js
     settings, record = opened(config)
     run = run_for_command(settings, record, operator_name(), reason)
     if run.state == "running":
-        print(f"goes on with {run.run_id}, whose process is gone", file=sys.stderr)
+        print_line(f"goes on with {run.run_id}, whose process is gone", file=sys.stderr)
     with ending_in_order(), progress_shown() as show:
         run_supervised(settings, record, run.run_id, show)
     ended = record.runs.get(run.run_id)
@@ -143,10 +160,10 @@ def profile(
     output.write_text(found.page, encoding="utf-8")
     findings = [finding.to_json() for finding in found.findings]
     if as_json:
-        print(json.dumps({"page": str(output), "rows": found.profile.rows, "findings": findings}))
+        print_json({"page": str(output), "rows": found.profile.rows, "findings": findings})
     else:
         tell_findings(findings)
-        print(f"{found.profile.rows} rows; wrote {output}")
+        print_line(f"{found.profile.rows} rows; wrote {output}")
     raise typer.Exit(NO if any(finding["severity"] == "error" for finding in findings) else DONE)
 
 
@@ -223,8 +240,8 @@ def tokens(
         list_tokens(config, as_json)
         return
     for file in make_tokens(folder.absolute(), anew=anew, keep=None if keep is None else read_duration(keep)):
-        print(file)
-    print(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
+        print_line(file)
+    print_line(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 
 
 for command in (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from record.printable import print_json, print_line
 from ringside.terminal.options import ConfigOption, JsonOption, opened
 from ringside.terminal.output import tell_table
 
@@ -39,10 +39,10 @@ def bouts(
     story = bout_story(held, facts, said)
     if as_json:
         told = [{"seq": e.seq, "at": e.at.isoformat(), "kind": e.kind, "actor": e.actor, "data": e.data} for e in said]
-        print(json.dumps({**facts, "design": held.design, "look": held.look, "story": story, "events": told}))
+        print_json({**facts, "design": held.design, "look": held.look, "story": story, "events": told})
         return
     for sentence in story:
-        print(sentence)
+        print_line(sentence)
 
 
 def events_of(record: Record, bout: Bout) -> list[RecordedEvent]:
@@ -84,7 +84,7 @@ def _tell_all(record: Record, as_json: bool) -> None:
 
     listed = [_facts(record, bout) for bout in record.bouts.all()]
     if as_json:
-        print(json.dumps(listed))
+        print_json(listed)
         return
     rows = [
         [

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from record.printable import print_json, print_line
 from ringside.terminal.output import short, tell, tell_table
 
 BAR = 24  # characters of the largest contribution
@@ -21,7 +21,7 @@ _HOW = {
 def tell_explanation(told: Mapping[str, Any], as_json: bool) -> None:
     """The facts one under the other, and then each feature's contribution as a bar; or the whole as JSON."""
     if as_json:
-        print(json.dumps(told))
+        print_json(told)
         return
     champion, label = told["champion"], told["label"]
     tell(
@@ -41,7 +41,7 @@ def tell_explanation(told: Mapping[str, Any], as_json: bool) -> None:
         False,
     )
     if told["attribution"] is not None:
-        print()
+        print_line()
         _tell_attribution(told["attribution"])
 
 
@@ -84,7 +84,7 @@ def _tell_attribution(found: Mapping[str, Any]) -> None:
         ]
         for each in moved
     ]
-    print(f"what moved {of}: {found['base']:.5f} on average, {found['prediction']:.5f} here")
+    print_line(f"what moved {of}: {found['base']:.5f} on average, {found['prediction']:.5f} here")
     tell_table(["feature", "value", "contribution", "error", ""], rows)
     notes = [
         found["method"] + (", exact" if found["exact"] else ", by sampled orders"),
@@ -93,4 +93,4 @@ def _tell_attribution(found: Mapping[str, Any]) -> None:
     ]
     if not found["complete"]:
         notes.append("cut short by time")
-    print("; ".join(notes))
+    print_line("; ".join(notes))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from record.printable import print_json, print_line, printable
 
 if TYPE_CHECKING:
     from record.versions.model_version import ModelVersion
@@ -14,21 +15,22 @@ if TYPE_CHECKING:
 def tell(facts: Mapping[str, Any], as_json: bool) -> None:
     """One line for each fact, further ones beneath it where it holds several; or the whole as one JSON object."""
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
         return
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         first, *further = lines(value) or ["-"]
-        print(f"{name:<{width}}  {first}")
+        print_line(f"{name:<{width}}  {first}")
         for line in further:
-            print(f"{'':<{width}}  {line}")
+            print_line(f"{'':<{width}}  {line}")
 
 
 def tell_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell, the last one free."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max([len(head), *(len(row[place]) for row in rows)]) for place, head in enumerate(heads)]
     for row in [heads, *rows]:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        print_line("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def tell_run(run: Run, made: ModelVersion | None, as_json: bool) -> None:
@@ -50,7 +52,7 @@ def tell_run(run: Run, made: ModelVersion | None, as_json: bool) -> None:
         tell_table(["metric", f"{made.version} (95 % interval)", *others], rows)
     tell_findings(outcome.get("findings", []))
     for check in outcome.get("gate", {}).get("checks", []):
-        print(f"gate: {'passed ' if check['passed'] else 'REFUSED'}  {check['reason']}")
+        print_line(f"gate: {'passed ' if check['passed'] else 'REFUSED'}  {check['reason']}")
 
 
 def tell_findings(findings: Sequence[Mapping[str, Any]]) -> None:
@@ -58,7 +60,7 @@ def tell_findings(findings: Sequence[Mapping[str, Any]]) -> None:
     for finding in findings:
         about = "" if finding["column"] is None else f"{finding['column']}: "
         said = "ERROR  " if finding["severity"] == "error" else "warning"
-        print(f"data: {said}  {finding['check']}: {about}{finding['message']}")
+        print_line(f"data: {said}  {finding['check']}: {about}{finding['message']}")
 
 
 def _metric_row(name: str, own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from record.printable import print_json, print_line
 from ringside.terminal.options import DONE, NO, ConfigOption, JsonOption, ReasonOption, opened, operator_name
 from ringside.terminal.output import short, tell, tell_table
 from ringside.terminal.sentences import event_line
@@ -55,7 +55,7 @@ def models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         for version in record.registry.versions()
     ]
     if as_json:
-        print(json.dumps(listed))
+        print_json(listed)
         return
     tell_table(
         ["version", "role", "standing", "family", "registered", "metrics"],
@@ -160,7 +160,7 @@ def events(
             cursor=cursor,
         )
         for event in page:
-            print(event_line(event, as_json))
+            print_line(event_line(event, as_json))
         told += len(page)
         if cursor is None:
             break

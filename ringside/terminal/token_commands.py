@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from record.errors import InputError
+from record.printable import print_json, print_line
 from ringside.terminal.options import opened
 from ringside.terminal.output import tell_table
 
@@ -37,11 +37,11 @@ def list_tokens(config: Path | None, as_json: bool) -> None:
             }
         )
     if as_json:
-        print(json.dumps(found))
+        print_json(found)
     elif found:
         tell_table(["name", "key", "roles", "expires", "last used"], [_row(each) for each in found])
     else:
-        print("no tokens: the service answers everybody on this machine, and nobody else")
+        print_line("no tokens: the service answers everybody on this machine, and nobody else")
 
 
 def _row(token: dict[str, Any]) -> list[str]:
