@@ -41,8 +41,6 @@ class Database:
         self.durability = durability
         self._raw: list[Any] = []
         parsed = parse_database_url(url, "store.database")
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
         self.dialect: Literal["sqlite", "postgresql"]
         if parsed.get_backend_name() == "sqlite":
             if not parsed.database or parsed.database == ":memory:":
@@ -55,8 +53,10 @@ class Database:
             self.path: Path | None = Path(parsed.database).absolute()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock: FileLock | None = FileLock(self.path.with_name(self.path.name + ".lock"))
-            self.engine = sa.create_engine(
-                parsed.set(database=str(self.path)), creator=lambda: self._open_sqlite(BUSY_TIMEOUT_SECONDS)
+            self.engine = create_engine(
+                parsed.set(database=str(self.path)),
+                "store.database",
+                creator=lambda: self._open_sqlite(BUSY_TIMEOUT_SECONDS),
             )
             sa.event.listen(self.engine, "connect", self._prepare_sqlite)
             sa.event.listen(self.engine, "checkout", self._expect_same_file)

@@ -38,8 +38,9 @@ def create_engine(url: sa.URL, key: str, **options: Any) -> sa.Engine:
             warnings.simplefilter("error", sa.exc.SAWarning)  # of options that the driver would pass over
             return sa.create_engine(url, **options)
     except (sa.exc.ArgumentError, sa.exc.SAWarning, ImportError, TypeError, ValueError) as error:
-        reason = redact(str(error).splitlines()[0][:200])
-        raise SettingsError(f"{key}: {url.drivername!r} cannot be used: {reason}; {_EXPECTED}", field=key) from None
+        named = isinstance(error, ImportError | sa.exc.NoSuchModuleError)
+        fault = redact(str(error).splitlines()[0][:200]) if named else "its driver does not take such a URL"
+        raise SettingsError(f"{key}: {url.drivername!r} cannot be used: {fault}; {_EXPECTED}", field=key) from None
 
 
 def database_fault(error: Exception, url: str | None = None) -> SettingsError:
