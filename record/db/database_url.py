@@ -20,7 +20,7 @@ def parse_database_url(url: str, key: str) -> sa.URL:
         parsed = sa.engine.make_url(url)
     except (sa.exc.ArgumentError, ValueError) as error:
         number = isinstance(error, ValueError)
-        fault = "the port in the URL is not a number" if number else "the value is not a database URL"
+        fault = "the port in the URL is not a number" if number else "the value is no database URL"
         raise SettingsError(f"{key}: {fault}; {_EXPECTED}; {_ENCODED}", field=key) from None
     if "@" in (parsed.host or "") or "@" in str(parsed.port or ""):
         raise SettingsError(f"{key}: the URL has two @; {_EXPECTED}; {_ENCODED}", field=key)
