@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from logging import ERROR
 
+from record.clock import machine_now
 from record.log_lines import log_line
 from record.record import Record
 from record.settings import Settings
+from record.trail_audit import audit_trail, note_head
 
 CHAIN_VALID = "ringside_audit_chain_valid"
 KEPT_PAGES = 50  # of Evidently's, 4 MB each; as many of the data's
@@ -26,7 +29,13 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
     record.reports.forget("drift", KEPT_PAGES)
     record.reports.forget("data", KEPT_PAGES)
     record.reports.forget("quality", KEPT_QUALITY_PAGES)
-    chain = record.events.verify()
-    if not chain.valid:
-        log_line("audit trail is broken", broken_at=chain.broken_at)
-    record.samples.put([(CHAIN_VALID, {}, float(chain.valid))], as_of)
+    anchor_file = settings.audit.anchor_file
+    report = audit_trail(record.database, record.events, record.artifacts, anchor_file=anchor_file)
+    if report.valid:
+        # Whoever keeps these lines can show that nothing was cut off, or written anew, behind them.
+        log_line("audit trail is whole", events=report.events, head=report.head)
+        if anchor_file is not None:
+            note_head(anchor_file, machine_now().isoformat(), report.events, report.head)
+    else:
+        log_line("audit trail is broken", level=ERROR, broken_at=report.broken_at, problems=report.problems)
+    record.samples.put([(CHAIN_VALID, {}, float(report.valid))], as_of)

@@ -7,6 +7,7 @@ digest also stands in `/status` and in every model card.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +21,10 @@ from record.canonical import canonical_json, clean_text
 from record.clock import Clock, machine_now, to_micros
 from record.contract.preview import nearest
 from record.db.database import Database
-from record.db.tables import chain_head, events
+from record.db.tables import chain_head, event_signatures, events
 from record.db.upsert import insert
 from record.errors import InvalidRecord
-from record.events import KINDS, Event
+from record.events import KINDS, Event, SigningStarted
 from record.redaction import redact_values
 
 GENESIS = "0" * 64  # what the first event has for a predecessor
@@ -46,18 +47,30 @@ class RecordedEvent:
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """`broken_at` is the first sequence number where the trail is not what was written; None when it is whole."""
+    """`broken_at` is the first sequence number where the trail is not what was written; None when it is whole.
+
+    `signed_from` is the first event with a signature that the signing key confirms; None without a key.
+    """
 
     valid: bool
     events: int
     broken_at: int | None
     head: str
+    signed_from: int | None = None
 
 
 def event_digest(
-    seq: int, at: datetime, kind: str, actor: str, model_version: str | None, data: dict[str, Any], previous: str
+    seq: int,
+    at: datetime,
+    kind: str,
+    actor: str,
+    model_version: str | None,
+    data: dict[str, Any],
+    previous: str,
+    recorded_at: datetime | None = None,
 ) -> str:
-    facts = {
+    """The digest that seals an event; without `recorded_at`, as releases before the second format made it."""
+    facts: dict[str, Any] = {
         "seq": seq,
         "at": to_micros(at),
         "kind": kind,
@@ -66,15 +79,18 @@ def event_digest(
         "data": data,
         "previous": previous,
     }
+    if recorded_at is not None:
+        facts |= {"format": 2, "recorded_at": to_micros(recorded_at)}
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 
 class EventLog:
     """The way to the trail. Safe to share between threads."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, signing_key: bytes | None = None) -> None:
         self._database = database
         self._clock = clock
+        self._signing_key = signing_key
         self._before: int | None = None
 
     def before(self, seq: int) -> EventLog:
@@ -103,11 +119,13 @@ class EventLog:
         data, actor = redact_values(event.data()), clean_text(actor)
         with self._database.write(connection) as joined:
             seq, previous = _lock_head(joined)
-            digest = event_digest(seq + 1, when, event.kind, actor, event.model_version, data, previous)
-            recorded = RecordedEvent(
-                seq + 1, when, machine_now(), event.kind, actor, event.model_version, data, previous, digest
-            )
+            now = machine_now()
+            digest = event_digest(seq + 1, when, event.kind, actor, event.model_version, data, previous, now)
+            recorded = RecordedEvent(seq + 1, when, now, event.kind, actor, event.model_version, data, previous, digest)
             joined.execute(sa.insert(events).values(asdict(recorded)))
+            if self._signing_key is not None:
+                signature = _signature(self._signing_key, digest)
+                joined.execute(sa.insert(event_signatures).values(seq=seq + 1, signature=signature))
             joined.execute(sa.update(chain_head).where(chain_head.c.id == 1).values(seq=seq + 1, digest=digest))
         return recorded
 
@@ -177,17 +195,46 @@ class EventLog:
             return _head(connection)[1]
 
     def verify(self) -> ChainReport:
-        """Recomputes every digest, and holds the last against the head. Reads the whole trail, in one snapshot."""
+        """Recomputes every digest, and compares the last with the head. Reads the whole trail, in one snapshot.
+
+        With a signing key, every event from the first signed one on has to carry its signature, the newest too.
+        """
+        signed_from: int | None = None
+        format = 1  # grows along the trail, and never falls back
         with self._database.read() as connection:
             head_seq, head = _head(connection)
             seq, previous = 0, GENESIS
             for row in _raw_events(connection):
-                if not _follows(row, seq, previous) or (row.seq == head_seq and row.digest != head):
-                    return ChainReport(False, seq, seq + 1, head)
+                format = _format(row, seq, previous, format)
+                if not format or (row.seq == head_seq and row.digest != head):
+                    return ChainReport(False, seq, seq + 1, head, signed_from)
+                if self._signing_key is not None:
+                    confirmed = self._confirms(row)
+                    if not confirmed and (signed_from is not None or row.signature is not None):
+                        return ChainReport(False, seq, seq + 1, head, signed_from)
+                    signed_from = signed_from or (row.seq if confirmed else None)
                 seq, previous = row.seq, row.digest
         if seq != head_seq:
-            return ChainReport(False, seq, min(seq, head_seq) + 1, head)
-        return ChainReport(True, seq, None, head)
+            return ChainReport(False, seq, min(seq, head_seq) + 1, head, signed_from)
+        if self._signing_key is not None and seq and signed_from is None:
+            return ChainReport(False, seq, seq, head, None)
+        return ChainReport(True, seq, None, head, signed_from)
+
+    def begin_signing(self) -> None:
+        """Appends an event that is signed, where a signing key is set and the newest event has no signature."""
+        if self._signing_key is None:
+            return
+        with self._database.read() as connection:
+            seq = _head(connection)[0]
+            held = sa.select(event_signatures.c.seq).where(event_signatures.c.seq == seq)
+            signed = connection.execute(held).scalar() is not None
+        if not signed:
+            key = _signature(self._signing_key, "the key's name")[:16]
+            self.append(SigningStarted(key=key), actor="service")
+
+    def _confirms(self, row: sa.Row[Any]) -> bool:
+        assert self._signing_key is not None
+        return hmac.compare_digest(str(row.signature or ""), _signature(self._signing_key, row.digest))
 
 
 def _lock_head(connection: sa.Connection) -> tuple[int, str]:
@@ -209,25 +256,34 @@ def _head(connection: sa.Connection) -> tuple[int, str]:
 def _raw_events(connection: sa.Connection) -> Iterator[sa.Row[Any]]:
     """Every event, its data as the text that is stored: `{"a":1,"a":2}` must not pass for `{"a":2}`."""
     columns = [sa.type_coerce(c, sa.Text).label("data") if c.name == "data" else c for c in events.c]
+    signed = events.outerjoin(event_signatures, event_signatures.c.seq == events.c.seq)
     seq: int | None = None
     while True:
-        query = sa.select(*columns).order_by(events.c.seq).limit(VERIFY_CHUNK)
-        rows = connection.execute(query if seq is None else query.where(events.c.seq > seq)).all()
+        query = sa.select(*columns, event_signatures.c.signature).select_from(signed)
+        query = query.order_by(events.c.seq).limit(VERIFY_CHUNK)
+        rows: list[Any] = list(connection.execute(query if seq is None else query.where(events.c.seq > seq)))
         yield from rows
         if len(rows) < VERIFY_CHUNK:
             return
         seq = rows[-1].seq
 
 
-def _follows(row: sa.Row[Any], seq: int, previous: str) -> bool:
+def _format(row: sa.Row[Any], seq: int, previous: str, least: int) -> int:
+    """The format of the event's digest, where it follows the one before and is of that format at least; else 0."""
     try:
         data = json.loads(row.data)
         if row.seq != seq + 1 or row.previous != previous or canonical_json(data) != row.data:
-            return False
-        digest = event_digest(row.seq, row.at, row.kind, row.actor, row.model_version, data, previous)
+            return 0
+        facts = (row.seq, row.at, row.kind, row.actor, row.model_version, data, previous)
+        if event_digest(*facts, row.recorded_at) == row.digest:
+            return 2
+        return 1 if least == 1 and event_digest(*facts) == row.digest else 0
     except (ValueError, TypeError, OverflowError):  # overwritten with what was never written here
-        return False
-    return digest == str(row.digest)
+        return 0
+
+
+def _signature(key: bytes, digest: str) -> str:
+    return hmac.new(key, digest.encode(), hashlib.sha256).hexdigest()
 
 
 def _mentions(text: str) -> sa.ColumnElement[bool]:

@@ -197,6 +197,7 @@ class ModelRegistered(Event):
     digest: str
     read_until_seq: int
     data_until: datetime | None
+    card: str | None = None  # SHA-256 of the card's canonical JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +366,14 @@ class SettingsChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SigningStarted(Event):
+    """Events are signed from here on; `key` names the signing key, and does not tell it."""
+
+    kind: ClassVar[str] = "signing_started"
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokensChanged(Event):
     """Who may call. `changed` holds "name key" → [before, after]: roles and expiry, None where there is none.
 
@@ -427,6 +436,7 @@ KnownEvent = (
     | ModelRolledBack
     | AlertReceived
     | SettingsChanged
+    | SigningStarted
     | TokensChanged
     | AccessRefused
     | RecordsRefused

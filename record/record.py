@@ -71,11 +71,12 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
             raise database_fault(error, database.url) from None
     follows_requests = settings.clock.source == "requests"
     clock: Clock = RequestsClock(database) if follows_requests else SystemClock()
-    events = EventLog(database, clock)
+    events = EventLog(database, clock, settings.audit.read_signing_key())
     artifacts = ArtifactStore(settings.store.artifacts)
     registry = Registry(database, artifacts, events, clock)
     if migrate:
         registry.artifact_orphans()
+        events.begin_signing()
     return Record(
         database=database,
         clock=clock,

@@ -6,6 +6,7 @@ champion's role from the same state one wins, and the other hears of it as a Rol
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -311,6 +312,7 @@ class Registry:
             digest=row.digest,
             read_until_seq=row.read_until_seq,
             data_until=row.data_until,
+            card=hashlib.sha256(canonical_json(row.card).encode()).hexdigest(),
             model_version=row.version,
         )
         self._events.append(event, actor=actor, at=row.registered_at, connection=connection)

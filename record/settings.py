@@ -33,6 +33,7 @@ from record.configuration.loop_sections import (
     WatchSettings,
 )
 from record.configuration.sections import (
+    AuditSettings,
     ClockSettings,
     ColumnSettings,
     DataSettings,
@@ -49,6 +50,7 @@ from record.errors import SettingsError
 from record.redaction import remember, secrets_of
 
 __all__ = [
+    "AuditSettings",
     "ClockSettings",
     "ColumnSettings",
     "DataSettings",
@@ -89,6 +91,7 @@ class Settings(BaseSettings):
     columns: dict[str, ColumnSettings] = Field({}, description="Empty: the first training infers them.")
     data: DataSettings = DataSettings()
     store: StoreSettings = StoreSettings()
+    audit: AuditSettings = AuditSettings()
     clock: ClockSettings = ClockSettings()
     serve: ServeSettings = ServeSettings()
     log: LogSettings = LogSettings()
@@ -128,6 +131,13 @@ class Settings(BaseSettings):
         if slashes and scheme.startswith("sqlite") and file and not file.startswith((":memory:", "file:")):
             database = f"{scheme}:///{folder / file}"
         return store.model_copy(update={"database": database, "artifacts": folder / store.artifacts})
+
+    @field_validator("audit")
+    @classmethod
+    def _place_audit(cls, audit: AuditSettings, info: ValidationInfo) -> AuditSettings:
+        folder: Path = info.data["folder"]
+        files = {name: getattr(audit, name) for name in type(audit).model_fields}
+        return audit.model_copy(update={name: folder / file for name, file in files.items() if file is not None})
 
     @field_validator("serve")
     @classmethod

@@ -51,6 +51,8 @@ def compose(
     lines = [f"{event.at:%Y-%m-%d %H:%M} UTC: {sentence(event)}" for event in news[-SHOWN_EVENTS:]]
     if len(news) > SHOWN_EVENTS:
         lines.insert(0, f"The last {SHOWN_EVENTS} of {len(news)}; all of them are in the audit trail.")
+    # Mail and chats outlive the database: whoever keeps them can show that nothing behind this was written anew.
+    lines.append(f"Audit trail at event {events[-1].seq}: {events[-1].digest}")
     title = headline(news[0]) if len(news) == 1 else f"{len(news)} events"
     fresh = {key: at for key, at in seen.items() if told.get(key) != at}
     return Message(f"{problem}: {title}", "\n".join(lines), fresh), len(events) - len(news)

@@ -214,7 +214,12 @@ class Tracker:
         if server.model_aliases(self._name) is None:
             server.create_model(self._name)
         if self._tracked_as(server).get(version.version) is None:
-            tags = {VERSION_TAG: version.version, "ringside.digest": version.digest, RUN_TAG: version.run_id or ""}
+            tags = {
+                VERSION_TAG: version.version,
+                "ringside.digest": version.digest,
+                "ringside.chain_head": self._record.events.head(),
+                RUN_TAG: version.run_id or "",
+            }
             server.create_version(self._name, run, MODEL_FOLDER, tags, _description(version))
 
     def _tracked_as(self, server: MlflowServer) -> dict[str, str]:

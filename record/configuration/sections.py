@@ -18,6 +18,8 @@ from record.configuration.units import PositiveDuration
 from record.contract.columns import ColumnType, Role
 from record.errors import SettingsError
 
+SHORTEST_KEY_BYTES = 32
+
 TokenRole = Literal["predict", "label", "alert", "read", "operate"]
 
 
@@ -76,6 +78,42 @@ class StoreSettings(Section):
 
     database: str = Field("sqlite:///.ringside/record.db", description="SQLAlchemy URL: SQLite or PostgreSQL.")
     artifacts: Path = Field(Path(".ringside/artifacts"), description="The folder of model versions and reports.")
+
+
+class AuditSettings(Section):
+    """What makes the audit trail provable to somebody who does not trust the database."""
+
+    anchor_file: Path | None = Field(
+        None,
+        examples=["/var/log/ringside/heads.jsonl"],
+        description="The trail's head is appended to this file each hour; best on another machine or a medium that "
+        "only grows.",
+    )
+    signing_key_file: Path | None = Field(
+        None,
+        examples=["/etc/ringside/signing.key"],
+        description="Events are signed with this secret (HMAC-SHA256), at least 32 bytes that the database's "
+        "administrators cannot read.",
+    )
+
+    def read_signing_key(self) -> bytes | None:
+        """None where no file is set; SettingsError where it holds no key."""
+        if self.signing_key_file is None:
+            return None
+        try:
+            key = self.signing_key_file.read_bytes().strip()
+        except OSError as error:
+            reason = error.strerror or "cannot be read"
+            raise SettingsError(
+                f"audit.signing_key_file: {self.signing_key_file}: {reason}", field="audit.signing_key_file"
+            ) from error
+        if len(key) < SHORTEST_KEY_BYTES:
+            raise SettingsError(
+                f"audit.signing_key_file: {self.signing_key_file} holds {len(key)} bytes; expected at least "
+                f"{SHORTEST_KEY_BYTES}, as from `openssl rand -hex 32`",
+                field="audit.signing_key_file",
+            )
+        return key
 
 
 class ClockSettings(Section):

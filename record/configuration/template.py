@@ -23,6 +23,7 @@ from record.configuration.loop_sections import (
     WatchSettings,
 )
 from record.configuration.sections import (
+    AuditSettings,
     ClockSettings,
     DataSettings,
     LogSettings,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSettings,
     "store": StoreSettings,
+    "audit": AuditSettings,
     "clock": ClockSettings,
     "serve": ServeSettings,
     "log": LogSettings,

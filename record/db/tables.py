@@ -255,6 +255,13 @@ events = sa.Table(
     sa.Index("events_kind", "kind", "seq"),
 )
 
+event_signatures = sa.Table(
+    "event_signatures",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("signature", sa.Text, nullable=False),  # HMAC-SHA256 of the event's digest
+)
+
 chain_head = sa.Table(
     "chain_head",
     metadata,

@@ -134,16 +134,32 @@ def events(
     until: Annotated[datetime | None, typer.Option(help="Before this time, UTC.")] = None,
     q: Annotated[str | None, typer.Option("--search", "-q", help="Holding this text.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many at most; all if not given.")] = None,
-    verify: Annotated[bool, typer.Option(help="Check the hash chain. Exit code 1: it is broken.")] = False,
+    verify: Annotated[
+        bool, typer.Option(help="Check the chain, and versions, roles and bouts against it. Exit code 1: not whole.")
+    ] = False,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(help="With --verify: a head noted earlier, which has to be in the trail. May be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the audit trail, oldest first; with --json, one event on each line.
 
     Example: ringside events --kind model_promoted --since 2026-01-01
     """
-    _, record = opened(config)
+    if expect and not verify:
+        raise typer.BadParameter("needs --verify", param_hint="--expect")
+    settings, record = opened(config)
     if verify:
-        report = record.events.verify()
+        from record.trail_audit import audit_trail
+
+        report = audit_trail(
+            record.database,
+            record.events,
+            record.artifacts,
+            expected=expect or (),
+            anchor_file=settings.audit.anchor_file,
+        )
         tell(asdict(report), as_json)
         raise typer.Exit(DONE if report.valid else NO)
     told = 0

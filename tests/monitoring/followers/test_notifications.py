@@ -72,7 +72,8 @@ def test_who_has_the_last_word_is_told_once_with_the_command_to_run() -> None:
     assert message.body == (
         "2013-03-01 00:00 UTC: v2 won bout b1 against v1 and awaits your approval: evidence reached 50; 400 pairs; "
         'lead +0.08. Approve: ringside promote v2 --reason "…"; refuse: ringside reject v2 --reason "…". '
-        "It is waited for until 2013-03-04 00:00 UTC."
+        "It is waited for until 2013-03-04 00:00 UTC.\n"
+        f"Audit trail at event {events[-1].seq}: {events[-1].digest}"
     )
     assert suppressed == 0
     reminded = ApprovalReminded(**about, **commands, approvers=(), requested_at=START, expires_at=None)
