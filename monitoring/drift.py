@@ -31,6 +31,7 @@ from monitoring.drifting.calibration import (
 from monitoring.drifting.chance import FEWEST_VALUES
 from monitoring.drifting.reference_column import missing_values
 from monitoring.windows import ColumnKey, Numbers, Texts, Window, is_text
+from record.contract.category_counts import count_categories
 from record.process import silence_telemetry
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class DriftMeter:
             if method == "wasserstein":
                 null = wasserstein_null(Grid.of(known.astype(np.float64)), size, rng)
             else:
-                null = jensen_shannon_null(np.unique(known.astype(str), return_counts=True)[1], size, rng)
+                null = jensen_shannon_null(count_categories(known.tolist()).counts, size, rng)
             self._nulls[name, size] = null
         return null.quantile(self.level)
 

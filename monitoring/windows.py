@@ -17,6 +17,9 @@ from record.contract.columns import MISSING, TIME_PARTS
 from record.contract.decoder import Decoder
 from record.contract.schema import Schema, canonical_class
 from record.db.database import Database
+from record.contract.category_counts import abbreviate
+from record.contract.refused_records import WHOLE_RECORD
+from record.log.readable import is_scalar, readable_chunk
 from record.log.columns import Failures, RecordColumns
 from record.log.window import LogChunk, LogSpan, sample_span
 from record.versions.reference_outputs import read_reference_outputs
@@ -124,7 +127,10 @@ def current_window(database: Database, span: LogSpan, schema: Schema, version: s
     times: list[int] = []
     own_times: list[int] = []
     answers: list[dict[str, Numbers | Texts]] = []
-    for chunk in sample_span(database, span, SAMPLED_ROWS):
+    numeric, unreadable = schema.problem.task == "regression", 0
+    for held in sample_span(database, span, SAMPLED_ROWS):
+        chunk, left_out = readable_chunk(held, numeric=numeric, job="window")
+        unreadable += left_out
         columns.add(chunk.records)
         ids.extend(chunk.ids)
         times.extend(chunk.requested_at)
@@ -143,7 +149,7 @@ def current_window(database: Database, span: LogSpan, schema: Schema, version: s
         numbers,
         categories,
         tuple(ids),
-        columns.failures,
+        columns.failures | ({WHOLE_RECORD: Failures(unreadable)} if unreadable else {}),
         times=dict.fromkeys((*numbers, *categories), at),
         outputs=outputs,
         output_times=dict.fromkeys(outputs, own_at),
@@ -174,7 +180,7 @@ def _of_arrays(arrays: Arrays, schema: Schema) -> tuple[dict[str, Numbers], dict
     categories: dict[str, Texts] = {}
     for place, name in enumerate(schema.category_names):
         column = arrays.categories[:, place].copy()
-        column[column == MISSING] = None
+        column[:] = [None if text == MISSING else abbreviate(text) for text in column.tolist()]
         categories[name] = column
     return numbers, categories
 
@@ -218,7 +224,10 @@ def _answers(chunk: LogChunk, own: Sequence[int], schema: Schema) -> dict[str, N
 
 def with_targets(window: Window, times: Sequence[int], labels: Sequence[str], schema: Schema) -> Window:
     """The window, and beside it what turned out to be true of other, matured requests: their times, JSON scalars."""
-    told = [msgspec.json.decode(label) for label in labels]
+    numeric = schema.problem.task == "regression"
+    readable = [place for place, label in enumerate(labels) if is_scalar(label, numeric)]
+    times = [times[place] for place in readable]
+    told = [msgspec.json.decode(labels[place]) for place in readable]
     target: Numbers | Texts
     if schema.problem.task == "regression":
         target = np.array(told, dtype=np.float64)

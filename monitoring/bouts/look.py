@@ -21,6 +21,7 @@ from monitoring.promotion import Guardrail, Look
 from monitoring.quality.loss import WORST, Loss
 from record.bouts.bout import Bout, ShadowScore
 from record.clock import MICROSECOND
+from record.log.readable import readable_rows
 from record.logged import MaturedRow
 from record.record import Record
 
@@ -101,12 +102,13 @@ def _harvest(record: Record, bout: Bout, design: Design, as_of: datetime) -> Har
         if unscored is not None:
             rows = [row for row in rows if row.requested_at < unscored]
             page_end = unscored - MICROSECOND
+        readable = {row.seq for row in readable_rows(rows, numeric=judge.name == "absolute", job="bout")}
         for row in rows:
             score = scores[row.seq]
             if score.outcome == "sampled_out":
                 continue
             matured += 1
-            if row.label is not None:
+            if row.label is not None and row.seq in readable:
                 labelled += 1
                 pairs.append((row.seq, _difference(judge, row, row.label, score)))
         until = page_end if until is None else max(until, page_end)

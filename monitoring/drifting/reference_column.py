@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from monitoring.drifting.calibration import (
 from monitoring.drifting.day_effect import BlockEffects, BlockTable, most_days
 from monitoring.drifting.time_kinds import partitions, time_kinds
 from monitoring.windows import Numbers, Texts, Times, is_text
+from record.contract.category_counts import count_categories
 from record.clock import MICROSECOND
 
 Floats = npt.NDArray[np.float64]
@@ -75,7 +77,7 @@ class ReferenceColumn:
         self.rows, self.present = len(values), int((~missing).sum())
         known = values[~missing]
         self._grid = None if self._text or not len(known) else Grid.of(known.astype(np.float64))
-        self._levels = np.unique(known.astype(str)) if self._text else np.zeros(0, dtype=str)
+        self._levels = _texts(count_categories(known.tolist()).names if self._text else [])
         self._spread = max(float(np.std(known)), SMALLEST_SPREAD) if self._grid is not None else 1.0
         self._nulls: dict[int, Null] = {}
         cells = np.full(len(values), -1, dtype=np.int64)
@@ -133,7 +135,7 @@ class ReferenceColumn:
     def _cells(self, known: Numbers | Texts) -> Ints:
         if self._grid is not None:
             return self._grid.cells(known.astype(np.float64))
-        return np.searchsorted(self._levels, known.astype(str)).astype(np.int64)
+        return np.searchsorted(self._levels, _texts(known.tolist())).astype(np.int64)
 
     def _law(
         self, cells: Ints, widths: Floats, noise: float, times: Times | None, values: Numbers | Texts
@@ -168,12 +170,19 @@ class ReferenceColumn:
 
     def _shares_apart(self, known: Numbers | Texts, expected: Floats) -> float:
         """The Jensen-Shannon distance; a level that the reference does not hold has no share there."""
-        levels, counts = np.unique(known.astype(str), return_counts=True)
+        held = count_categories(known.tolist())
+        levels, counts = _texts(held.names), held.counts
         every = np.union1d(self._levels, levels)
         before, now = np.zeros(len(every)), np.zeros(len(every))
         before[np.searchsorted(every, self._levels)] = expected
         now[np.searchsorted(every, levels)] = counts / len(known)
         return float(jensen_shannon(before, now))
+
+
+def _texts(values: Sequence[Any]) -> Texts:
+    texts: Texts = np.empty(len(values), dtype=object)
+    texts[:] = [str(value) for value in values]
+    return texts
 
 
 def missing_values(values: Numbers | Texts) -> npt.NDArray[np.bool_]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from record.contract.category_counts import count_categories
+
 FEWEST_VALUES = 100
 LOOKED_AT = 2_000  # values of each side: distances to within .05
 MOST_SUSPECTS = 40  # those furthest from their own reference; each pair of them takes .1 ms
@@ -63,14 +65,14 @@ def _comes_back(name: str, found: Mapping[str, Swap]) -> bool:
 def _thinned(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if len(values) > LOOKED_AT:
         values = values[np.linspace(0, len(values) - 1, LOOKED_AT).round().astype(int)]
-    return values.astype(str) if values.dtype == object else np.sort(values)
+    return values if values.dtype == object else np.sort(values)
 
 
 def _distance(before: npt.NDArray[Any], now: npt.NDArray[Any]) -> float:
-    if before.dtype.kind == "U":
-        both, codes = np.unique(np.concatenate([before, now]), return_inverse=True)
-        left = np.bincount(codes[: len(before)], minlength=len(both)) / len(before)
-        right = np.bincount(codes[len(before) :], minlength=len(both)) / len(now)
+    if before.dtype == object:
+        both = count_categories([*before.tolist(), *now.tolist()])
+        left = np.bincount(both.codes[: len(before)], minlength=len(both.names)) / len(before)
+        right = np.bincount(both.codes[len(before) :], minlength=len(both.names)) / len(now)
         return float(np.abs(left - right).sum() / 2)
     grid = np.concatenate([before, now])
     left = np.searchsorted(before, grid, side="right") / len(before)
@@ -81,6 +83,6 @@ def _distance(before: npt.NDArray[Any], now: npt.NDArray[Any]) -> float:
 def _noise(before: npt.NDArray[Any], now: npt.NDArray[Any]) -> float:
     """What chance reaches: Kolmogorov's 99.9 % for numbers; for categories, their number counts too."""
     size = 1 / len(before) + 1 / len(now)
-    if before.dtype.kind == "U":
-        return float(np.sqrt(len(np.unique(before)) * size / 2))
+    if before.dtype == object:
+        return float(np.sqrt(len(set(before.tolist())) * size / 2))
     return 1.95 * float(np.sqrt(size))

@@ -20,6 +20,7 @@ from monitoring.inputs.finding import WHOLE_ROW, Check, DataFinding, DataQuality
 from monitoring.inputs.share_rise import ALPHA, ShareRise
 from monitoring.inputs.unit_slip import day_wander, find_slip
 from monitoring.windows import Numbers, Texts, Window
+from record.contract.category_counts import abbreviate, count_categories
 from record.contract.schema import Schema
 
 CAUSES: tuple[Check, ...] = ("unit_slip", "column_swap", "type_failure")  # what explains other findings comes first
@@ -117,7 +118,7 @@ class _Look:
             seen = self._schema.seen.get(name)
             if seen is None or seen.categories is None:
                 continue
-            known = set(seen.categories)
+            known = {abbreviate(text) for text in seen.categories}
             strange = np.array([text is not None and text not in known for text in now.tolist()], dtype=bool)
             once = sum(count == 1 for text, count in Counter(before.tolist()).items() if text is not None)
             rise = ShareRise(once, len(before), int(strange.sum()), len(now))
@@ -147,7 +148,8 @@ class _Look:
             before, now = _present(before), _present(now)
             if min(len(before), len(now)) < FEWEST_ROWS or bool((now[1:] != now[:-1]).any()):
                 continue
-            _, codes, counts = np.unique(before.astype(str), return_inverse=True, return_counts=True)
+            held = count_categories(before.tolist())
+            codes, counts = held.codes, held.counts
             # Three standard errors more than the commonest value was seen.
             most = counts.max() / len(before)
             most += 3 * np.sqrt(most * (1 - most) / len(before)) + 3 / len(before)

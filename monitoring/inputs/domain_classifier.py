@@ -19,6 +19,7 @@ from scipy.stats import t as student
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from monitoring.windows import Texts, Window
+from record.contract.category_counts import count_categories
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -199,8 +200,7 @@ def _matrix(reference: Window, current: Window, side: int, names: list[str], cou
 
 def _codes(known: Texts, texts: Texts) -> Floats:
     """Commonest first; rare and new ones together, missing apart."""
-    values, counts = np.unique([text for text in known.tolist() if text is not None], return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:_CATEGORIES]
-    codes: dict[str | None, float] = {str(values[place]): float(rank) for rank, place in enumerate(order)}
+    frequent = count_categories(text for text in known.tolist() if text is not None).most_frequent(_CATEGORIES)
+    codes: dict[str | None, float] = {text: float(rank) for rank, text in enumerate(frequent)}
     codes[None] = np.nan
     return np.array([codes.get(text, float(_CATEGORIES)) for text in texts.tolist()], dtype=np.float64)

@@ -18,6 +18,7 @@ from record.contract.columns import MISSING
 from record.contract.losses import bout_losses
 from record.contract.schema import Schema, canonical_class
 from record.log.columns import RecordColumns
+from record.log.readable import readable_rows
 from record.logged import LoggedRow, MaturedRow
 from record.prediction_log import PredictionLog
 
@@ -99,7 +100,8 @@ _ROWS = ("seqs", "times", "labelled", "labels", "delays", "answers", "shares", "
 
 
 def cohort_of(rows: Sequence[LoggedRow], schema: Schema, carried: Sequence[str] = ()) -> Cohort:
-    """The rows as columns; those that are no `MaturedRow` have no label."""
+    """The rows as columns; those that are no `MaturedRow` have no label. What cannot be read is left out."""
+    rows = readable_rows(rows, numeric=schema.problem.task == "regression", job="quality")
     given = [row.label if isinstance(row, MaturedRow) else None for row in rows]
     came = [row.label_received_at if isinstance(row, MaturedRow) else None for row in rows]
     times = np.array([to_micros(row.requested_at) for row in rows], dtype=np.int64)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.quality.cohort import Cohort
+from record.contract.category_counts import count_categories
 from record.contract.columns import TIME_PARTS
 
 Floats = npt.NDArray[np.float64]
@@ -32,9 +33,8 @@ class MatrixCoder:
         for column in cohort.schema.problem.features:
             if column.type == "category":
                 values = [value for value in cohort.features[column.name].tolist() if value is not None]
-                names, counts = np.unique(np.array(values, dtype=object).astype(str), return_counts=True)
-                frequent = names[np.argsort(-counts, kind="stable")][:LEVELS]
-                found[column.name] = {str(name): place for place, name in enumerate(frequent)}
+                frequent = count_categories(values).most_frequent(LEVELS)
+                found[column.name] = {name: place for place, name in enumerate(frequent)}
         return cls(found)
 
     def matrix(self, cohort: Cohort) -> Floats:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from record.contract.category_counts import count_categories
+
 Flags = npt.NDArray[np.bool_]
 
 FIFTHS = 5
@@ -43,10 +45,12 @@ def column_slices(name: str, values: npt.NDArray[Any] | None) -> Iterator[tuple[
 
 
 def _by_value(name: str, values: npt.NDArray[Any]) -> Iterator[tuple[str, Flags]]:
-    gone = np.array([value is None for value in values.tolist()])
+    gone = np.array([value is None for value in values.tolist()], dtype=np.bool_)
     if gone.any():
         yield f"{name} missing", gone
-    known = np.where(gone, "", values).astype(str)
-    names, counts = np.unique(known[~gone], return_counts=True)
-    for value in names[np.argsort(-counts, kind="stable")][:MOST_VALUES]:
-        yield f"{name} = {value[:_SHOWN_CHARACTERS]}", (known == value) & ~gone
+    known = np.flatnonzero(~gone)
+    held = count_categories(values[known].tolist())
+    for place in np.argsort(-held.counts, kind="stable")[:MOST_VALUES].tolist():
+        within = np.zeros(len(values), dtype=np.bool_)
+        within[known[held.codes == place]] = True
+        yield f"{name} = {held.names[place][:_SHOWN_CHARACTERS]}", within

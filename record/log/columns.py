@@ -16,7 +16,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from record.contract.category_counts import SHORT_CATEGORY, abbreviate
 from record.contract.columns import FLOAT32_MAX, MISSING, READERS, TIME_PARTS, BadValue, Column, time_parts
+from record.contract.preview import preview
 
 SHOWN_FAILURES = 20  # of one column are kept with their values
 _SHOWN_CHARACTERS = 40
@@ -60,7 +62,10 @@ class RecordColumns:
         self.rows += len(held)
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """A number as float32 [n] (missing is NaN), a category as str [n] (missing is None), a time as [n, parts]."""
+        """A number as float32 [n] (missing is NaN), a category as str [n] (missing is None), a time as [n, parts].
+
+        Long categories are abbreviated.
+        """
         parts = self._parts[name]
         if parts:
             return np.concatenate(parts)
@@ -106,11 +111,11 @@ def _plain_numbers(values: list[Any]) -> npt.NDArray[np.float32] | None:
 
 def _texts(values: list[Any]) -> npt.NDArray[np.object_]:
     texts: npt.NDArray[np.object_] = np.empty(len(values), dtype=object)
-    texts[:] = values
+    texts[:] = [text if text is None or len(text) <= SHORT_CATEGORY else abbreviate(text) for text in values]
     texts[texts == MISSING] = None
     return texts
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = preview(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

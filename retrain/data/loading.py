@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,10 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from record.clock import to_micros
-from record.contract.columns import Column
+from record.contract.columns import READERS, BadValue, Column
 from record.contract.decoder import Decoder
 from record.contract.schema import ProblemSchema, Schema, seen_columns
 from record.errors import DataError
+from record.log.readable import readable_rows, tell_left_out
 from record.prediction_log import MaturedRow
 from record.settings import Settings
 from retrain.data.dataset import UNKNOWN, Dataset
@@ -41,7 +42,7 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
         targets.append(source[1])
         times.append(source[2])
         seqs.append(np.zeros(len(source[1]), dtype=np.int64))
-    known = [row for row in logged if row.label is not None]
+    known = _usable_rows([row for row in logged if row.label is not None], problem)
     if known:
         frames.append(_log_frame(known, problem.columns))
         targets.append([json.loads(str(row.label)) for row in known])
@@ -135,6 +136,25 @@ def _by_time(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, npt.NDArray[
     micros = dates.dt.tz_localize(None).dt.as_unit("us").to_numpy().astype(np.int64)
     order = np.argsort(micros, kind="stable")
     return frame.iloc[order], micros[order]
+
+
+def _usable_rows(rows: Sequence[MaturedRow], problem: ProblemSchema) -> Sequence[MaturedRow]:
+    """Those that can be read and whose values their columns take; the others are left out and counted."""
+    readable = readable_rows(rows, numeric=problem.task == "regression", job="retrain")
+    features = [(column.name, READERS[column.type]) for column in problem.features]
+    kept = [row for row in readable if _fits(json.loads(row.record), features)]
+    if len(kept) < len(readable):
+        tell_left_out("retrain", len(readable) - len(kept), len(rows))
+    return kept
+
+
+def _fits(record: Mapping[str, Any], features: Sequence[tuple[str, Callable[[Any], Any]]]) -> bool:
+    try:
+        for name, read in features:
+            read(record.get(name))
+    except BadValue:
+        return False
+    return True
 
 
 def _log_frame(rows: Sequence[MaturedRow], columns: Sequence[Column]) -> pd.DataFrame:

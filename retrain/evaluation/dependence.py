@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from record.contract.arrays import Arrays
+from record.contract.category_counts import count_categories
 from record.contract.columns import MISSING
 from record.contract.feature_places import FeaturePlaces, feature_places
 from retrain.data.dataset import Dataset
@@ -88,8 +89,7 @@ def _grid(rows: Dataset, places: FeaturePlaces, kind: str) -> tuple[Any, list[An
     """The values to ask for as they are shown, and as the model's inputs."""
     if kind == "category":
         texts = rows.arrays.categories[:, places.categories[0]]
-        held, counts = np.unique(texts.astype(str), return_counts=True)
-        frequent = held[np.argsort(-counts, kind="stable")][:MOST_VALUES].tolist()
+        frequent = count_categories(texts.tolist()).most_frequent(MOST_VALUES)
         return ["missing" if text == MISSING else text for text in frequent], frequent
     inputs = rows.arrays.numbers[:, list(places.numbers)].astype(np.float64)
     known = inputs[~np.isnan(inputs[:, 0])]
