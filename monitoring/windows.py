@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from record.contract.arrays import Arrays
+from record.contract.category_counts import abbreviate
 from record.contract.columns import MISSING, TIME_PARTS
 from record.contract.decoder import Decoder
+from record.contract.refused_records import WHOLE_RECORD
 from record.contract.schema import Schema, canonical_class
 from record.db.database import Database
-from record.contract.category_counts import abbreviate
-from record.contract.refused_records import WHOLE_RECORD
-from record.log.readable import is_scalar, readable_chunk
 from record.log.columns import Failures, RecordColumns
+from record.log.readable import is_scalar, readable_chunk
 from record.log.window import LogChunk, LogSpan, sample_span
 from record.versions.reference_outputs import read_reference_outputs
 

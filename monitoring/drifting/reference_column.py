@@ -21,8 +21,8 @@ from monitoring.drifting.calibration import (
 from monitoring.drifting.day_effect import BlockEffects, BlockTable, most_days
 from monitoring.drifting.time_kinds import partitions, time_kinds
 from monitoring.windows import Numbers, Texts, Times, is_text
-from record.contract.category_counts import count_categories
 from record.clock import MICROSECOND
+from record.contract.category_counts import count_categories
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
