@@ -6,15 +6,19 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENTS := .venv-clients
 CLIENTS_STAMP := $(CLIENTS)/.installed
+PROXIES := .venv-proxies
+PROXIES_STAMP := $(PROXIES)/.installed
 MLFLOW := .venv-mlflow
 MLFLOW_STAMP := $(MLFLOW)/.installed
 DATA ?=
+# What the hostile tests want from Debian besides.
+HOSTILE_PACKAGES := nginx-light haproxy apache2-utils openjdk-17-jdk-headless
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --quiet
 # What the integration tests want from Debian; without root or apt, those tests skip and say so.
 PACKAGES := prometheus prometheus-alertmanager postgresql chromium strace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients mlflow packages demo test test-faults test-data test-docker check format serve lock boards pictures stack pin bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
+.PHONY: help setup clients mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards pictures stack pin bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +43,24 @@ $(CLIENTS_STAMP): requirements-clients.lock | $(STAMP)
 	test -x $(CLIENTS)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(CLIENTS)
 	$(BIN)/uv pip sync --quiet --python $(CLIENTS)/bin/python --require-hashes requirements-clients.lock
 	@touch $(CLIENTS_STAMP)
+
+proxies: $(PROXIES_STAMP)
+
+# Proxies, and Go, that are published as Python packages: the hostile tests put them before the service.
+$(PROXIES_STAMP): requirements-proxies.lock | $(STAMP)
+	test -x $(PROXIES)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(PROXIES)
+	$(BIN)/uv pip sync --quiet --python $(PROXIES)/bin/python --require-hashes requirements-proxies.lock
+	@touch $(PROXIES_STAMP)
+
+# Installed without being started: they are programs for the tests, not services of this machine.
+hostile-packages:
+	@if { PATH="$$PATH:/usr/sbin"; command -v nginx && command -v haproxy && command -v ab && command -v javac; } >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $(HOSTILE_PACKAGES) >/dev/null; \
+	else \
+		echo "Not root, or no apt-get: tests that want $(HOSTILE_PACKAGES) will skip."; \
+	fi
 
 mlflow: $(MLFLOW_STAMP)
 
@@ -67,6 +89,9 @@ demo: setup  ## Run the whole loop live on a year of New York flights (about six
 
 test: setup clients mlflow packages  ## Run the tests
 	$(BIN)/pytest -n 2 --dist loadfile -m "not data and not docker and not hostile and not faults" $(ARGS)
+
+test-hostile: setup proxies packages hostile-packages  ## Attack a running service: framings through five proxies, floods (five minutes)
+	$(BIN)/pytest -m hostile tests/hostile $(ARGS)
 
 test-faults: setup packages  ## Run the tests of the machine's faults: full disks, clocks, restores, signals (minutes)
 	$(BIN)/pytest -m faults tests/faults $(ARGS)
@@ -129,4 +154,5 @@ lock:  ## Resolve the dependencies anew: everything, what the image runs, what o
 	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-serve.lock
 	$(COMPILE) --upgrade --group clients -o requirements-clients.lock
 	$(COMPILE) --upgrade --group mlflow -o requirements-mlflow.lock
+	$(COMPILE) --upgrade --group proxies -o requirements-proxies.lock
 	@! grep -nE '://|^ringside' requirements*.lock
