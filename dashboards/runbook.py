@@ -13,6 +13,8 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from record.pages.policy import policy_tag
+
 ROOT: Final = Path(__file__).parents[1]
 SOURCE: Final = ROOT / "docs" / "operations.md"
 PAGE: Final = ROOT / "dashboards" / "prometheus" / "consoles" / "operations.html"
@@ -40,7 +42,7 @@ def render_runbook(markdown: str) -> str:
             token.children = _within_the_page(token.children)
     body = reader.renderer.render(tokens, reader.options, {})
     body = body.replace("{{", '{{"{{"}}')  # it is a template
-    head = f'<meta charset="utf-8"><title>Ringside: alerts</title><style>{_STYLE}</style>'
+    head = f'<meta charset="utf-8">{policy_tag()}<title>Ringside: alerts</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
 
 

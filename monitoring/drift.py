@@ -29,6 +29,7 @@ from monitoring.drifting.calibration import (
     wasserstein_null,
 )
 from monitoring.drifting.chance import FEWEST_VALUES
+from monitoring.drifting.evidently_page import contain
 from monitoring.drifting.reference_column import missing_values
 from monitoring.windows import ColumnKey, Numbers, Texts, Window, is_text
 from record.contract.category_counts import count_categories
@@ -215,7 +216,7 @@ def evidently_html(reference: Window, current: Window, report: DriftReport) -> s
             door["Dataset"].from_pandas(_frame(current, numbers, categories), data_definition=definition),
             door["Dataset"].from_pandas(_frame(reference, numbers, categories), data_definition=definition),
         )
-        return str(snapshot.get_html_str(as_iframe=False))
+        return contain(str(snapshot.get_html_str(as_iframe=False)))
 
 
 def _frame(window: Window, numbers: list[str], categories: list[str]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from matplotlib import pyplot
 
 from examples.flights.scoring import POLICIES, Judged, Policy
 from examples.flights.summary import HEADS, NAMES, Summary
+from record.pages.policy import policy_tag
 
 MONTHS = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 COLOURS: dict[Policy, str] = {"live": "#c2185b", "frozen": "#78909c", "promote_all": "#ffb300"}
@@ -59,7 +60,7 @@ def write_page(summary: Summary, picture: Path, path: Path) -> None:
     stories = [[story.version, story.what, "; ".join(story.fate)] for story in summary.stories]
     path.write_text(
         f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Ringside: a year of flights</title>
+<html lang="en"><meta charset="utf-8">{policy_tag()}<title>Ringside: a year of flights</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }}
 table {{ border-collapse: collapse; margin: 1rem 0; }}

@@ -18,6 +18,7 @@ from monitoring.inputs.finding import WHOLE_ROW, DataFinding, DataQualityReport
 from monitoring.windows import Numbers, Texts, Window
 from record.pages.charts import bars
 from record.pages.page import STYLE
+from record.pages.policy import policy_tag
 
 BINS = 32
 SHOWN_CATEGORIES = 8
@@ -64,7 +65,8 @@ def render_page(
         _domain(domain),
     ]
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"{policy_tag()}<title>{escape(title)}</title>"
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}{OWN_STYLE}</style></head>'
         f"<body>{''.join(parts)}</body></html>"
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from record.pages.policy import policy_tag
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2330; --dim: #697386; --line: #d9dee7; --mark: #2f6fdb; --page: #fff;
   --c0: #2f6fdb; --c1: #d9622b; --c2: #2b9a66; --c3: #8a4fc7;
@@ -63,7 +65,8 @@ details { margin: 1rem 0; } summary { cursor: pointer; color: var(--mark); }
 
 def render_page(title: str, sections: Sequence[str]) -> str:
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"{policy_tag()}<title>{escape(title)}</title>"
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
         f"<body>{''.join(sections)}</body></html>"
     )
