@@ -18,7 +18,7 @@ from monitoring.quality.groups import protected_groups
 from monitoring.quality.measures import standard_error
 from monitoring.quality.observed import QualityReport, observed_quality
 from monitoring.quality.page import QualityFindings, render_quality
-from monitoring.quality.rise import DaySums, accumulate, merge, sum_days
+from monitoring.quality.rise import DaySums, accumulate, believed_variance, merge, sum_days
 from monitoring.quality.samples import show_quality
 from monitoring.quality.shadow import shadow_reports
 from monitoring.quality.slices import quality_slices
@@ -102,7 +102,7 @@ class QualityCheck:
         self, basis: Basis, subject: Subject, promise: Promise, added: QualityState, rows: Cohort, losses: Floats
     ) -> DeclineDecision:
         held: dict[int, DaySums] = merge([getattr(subject.state, basis), getattr(added, basis)])
-        variance = subject.version.card.get("reference_day_variance")
+        variance = believed_variance(promise.expected, subject.version.card.get("reference_day_variance"))
         recent = float(losses.mean()) if len(losses) else math.nan
         error, _ = standard_error(losses, rows.days)
         return decide_decline(

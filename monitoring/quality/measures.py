@@ -18,6 +18,7 @@ from scipy.special import stdtrit
 from monitoring.quality.cohort import UNSEEN, Cohort
 from monitoring.quality.loss import Loss
 from record.contract.losses import SMALLEST
+from record.dependence import standard_error as clustered_error
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -61,17 +62,17 @@ def half_width(influence: Floats, days: Integers | None, level: float = LEVEL) -
     return float(stdtrit(freedom, (1 + level) / 2)) * error if freedom else 0.0
 
 
-def standard_error(influence: Floats, days: Integers | None) -> tuple[float, int]:
-    """The standard error of a mean, and its degrees of freedom (0: a single row says nothing)."""
+def standard_error(influence: Floats, days: Integers | None) -> tuple[float, float]:
+    """The standard error of a mean, and its degrees of freedom (0: a single row says nothing).
+
+    By days where there are FEWEST_DAYS of them, with what neighbouring days share counted in (`record.dependence`).
+    """
     count = len(influence)
     if count < 2:
         return 0.0, 0
     centred = influence - influence.mean()
-    if days is not None:
-        _, day = np.unique(days, return_inverse=True)
-        sums = np.bincount(day, weights=centred)
-        if len(sums) >= FEWEST_DAYS:
-            return math.sqrt(float((sums**2).sum()) * len(sums) / (len(sums) - 1)) / count, len(sums) - 1
+    if days is not None and len(np.unique(days)) >= FEWEST_DAYS:
+        return clustered_error(influence, days)
     return math.sqrt(float((centred**2).sum()) / (count - 1) / count), count - 1
 
 

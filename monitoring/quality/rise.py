@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.evidence import BETS, LARGEST_LOG
+from record.dependence import effective_days, long_run_variance
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -29,6 +30,10 @@ DIGITS = 10  # of a logarithm, in the record
 # A variance between days that is known beforehand counts as so many days; below three, own days say nothing.
 PRIOR_DAYS = 8
 FEWEST_DAYS = 3
+FEWEST_BATCHES = 6
+# Before days are seen: each day's loss is believed to be a fifth more or less than the last days' and half of that to
+# carry over, which makes the long-run variance three times as large.
+BELIEVED_DAY, BELIEVED_CARRY = 0.2, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +123,29 @@ def accumulate(days: Days, day_variance: float | None = None) -> Rise:
     return Rise(float(values[-1]), float(values.max()), sum(s.rows for s in held), float(effects[-1]))
 
 
+def believed_variance(expected: float, known: float | None) -> float:
+    """The long-run variance between days to begin with: what a holdout knows, and at least what is believed."""
+    believed = (BELIEVED_DAY * expected) ** 2 / effective_days(1.0, BELIEVED_CARRY)
+    return max(believed, known or 0.0)
+
+
 def mean_excess(days: Days) -> float:
     rows = sum(sums.rows for sums in days.values())
     return sum(sums.total for sums in days.values()) / rows if rows else math.nan
 
 
 def between_days(days: Days) -> float | None:
-    """The variance of days' means beyond what their rows explain; None of fewer than FEWEST_DAYS.
+    """The variance between days beyond what their rows explain, with what neighbours share counted in.
 
-    By von Neumann's ratio, from neighbouring days: a rise that stays counts once, not on every day after it.
+    None of fewer than FEWEST_DAYS. The long-run variance of days' means, by differences of neighbouring batches of up
+    to sixteen days: slow weather counts as weather, and a rise that stays counts once, not on every day after it.
     """
     held = [days[day] for day in sorted(days) if days[day].rows >= 2]
     if len(held) < FEWEST_DAYS:
         return None
     means = np.array([sums.total / sums.rows for sums in held])
     inner = np.array([_within(sums) / sums.rows for sums in held])
-    return max(0.0, float((np.diff(means) ** 2).mean()) / 2 - float(inner.mean()))
+    return max(0.0, long_run_variance(means, fewest=FEWEST_BATCHES).variance - float(inner.mean()))
 
 
 def _design_effects(held: Sequence[DaySums], known: float | None) -> Floats:

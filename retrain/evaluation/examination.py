@@ -15,6 +15,7 @@ from record.contract.columns import TIME_PARTS
 from record.contract.decoder import Decoder
 from record.contract.losses import LossName, bout_losses, expected_loss
 from record.contract.operating_point import OperatingPoint
+from record.dependence import long_run_variance, standard_error
 from record.errors import RingsideError
 from record.log_lines import log_line
 from record.record import Record
@@ -151,10 +152,10 @@ def reference_loss(
     rows = np.bincount(place).astype(np.float64)
     centred = losses[dated] - losses.mean()
     sums = np.bincount(place, weights=centred)
-    error = max(error, math.sqrt(float((sums**2).sum()) * len(days) / (len(days) - 1)) / count)
+    error = max(error, standard_error(losses[dated], place)[0])
     inner = np.bincount(place, weights=centred**2) / rows - (sums / rows) ** 2
-    # Neighbouring days (von Neumann), so that a slow change is not taken for weather.
-    between = max(0.0, float((np.diff(sums / rows) ** 2).mean()) / 2 - float((inner / rows).mean()))
+    # By differences of neighbours, so that a slow change is not taken for weather; with what neighbours share.
+    between = max(0.0, long_run_variance(sums / rows).variance - float((inner / rows).mean()))
     return ReferenceLoss(float(losses.mean()), error, between, expected)
 
 
@@ -211,7 +212,7 @@ def _against(
     own = replace(rule, point=champions_point(champion, rows))
     return (
         fresh,
-        compare(name, ours, theirs, rows.target, loss, scale, points=(rule.point, own.point)),
+        compare(name, ours, theirs, rows.target, loss, scale, points=(rule.point, own.point), times=rows.times),
         evaluate(theirs, rows.target, rows.classes, seed, own),
         evaluate(ours, rows.target, rows.classes, seed, rule),
     )

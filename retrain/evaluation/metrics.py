@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from record.contract.losses import LossName, bout_losses, brier_losses, log_losses
 from record.contract.operating_point import OperatingPoint
+from record.dependence import DAY_MICROS, standard_error
 from retrain.models.threshold import MOST_PROBABLE, Rule
 
 Floats = npt.NDArray[np.float64]
 Metrics = Mapping[str, "Interval"]
 
 RESAMPLES = 200
+FEWEST_DAYS = 8  # fewer say nothing about how days differ
 # Beyond so many rows an interval is narrower than anybody acts on, and resampling takes seconds.
 RESAMPLED_ROWS = 10_000
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "cost_per_1000", "mae", "rmse"})
@@ -98,14 +101,30 @@ def compare(
     scale: float,
     fewest_rows: int = 30,
     points: tuple[OperatingPoint | None, OperatingPoint | None] = (None, None),
+    times: npt.NDArray[np.int64] | None = None,
 ) -> Comparison:
-    """Both models on the same rows; the interval of the mean paired difference is the normal one, 95 %."""
+    """Both models on the same rows, with the 95 % interval of the mean paired difference.
+
+    `times` (microseconds since 1970, negative where unknown): rows of one day share its weather, and count by day.
+    """
     ours, theirs = (
         bout_losses(loss, scores, y, scale, point) for scores, point in zip((candidate, opponent), points, strict=True)
     )
     if len(y) < max(2, fewest_rows):
         return Comparison(other, len(y), _mean(ours), _mean(theirs), None)
-    return Comparison(other, len(y), _mean(ours), _mean(theirs), normal_interval(ours - theirs))
+    return Comparison(other, len(y), _mean(ours), _mean(theirs), _paired_interval(ours - theirs, times))
+
+
+def _paired_interval(differences: Floats, times: npt.NDArray[np.int64] | None) -> Interval:
+    """Of the mean, 95 %: by days where all rows are dated and over FEWEST_DAYS of them."""
+    if times is None or (times < 0).any():
+        return normal_interval(differences)
+    days = times // DAY_MICROS
+    if len(np.unique(days)) < FEWEST_DAYS:
+        return normal_interval(differences)
+    error, freedom = standard_error(differences, days)
+    mean, half = float(differences.mean()), float(stdtrit(freedom, 0.975)) * error
+    return Interval(mean, mean - half, mean + half)
 
 
 def normal_interval(values: Floats) -> Interval:

@@ -72,8 +72,11 @@ def test_the_variance_between_days_is_found_and_a_step_is_no_weather() -> None:
     stepped = losses(rng, 500)
     stepped[60:] += 0.05
     assert between_days(summed(calm, 0.1)) == pytest.approx(0.0, abs=2e-5)
-    assert between_days(summed(weather, 0.1)) == pytest.approx(0.02**2, rel=0.5)
-    assert (between_days(summed(stepped, 0.1)) or 0.0) < 5e-5
+    # The largest over batches of days: above the single days' variance by chance, never far.
+    assert 0.5 * 0.02**2 < (between_days(summed(weather, 0.1)) or 0.0) < 2 * 0.02**2
+    assert (
+        between_days(summed(stepped, 0.1)) or 0.0
+    ) < 0.05**2 / 8  # batches that the step cuts in two have some of it
 
 
 def test_nothing_seen_is_no_evidence() -> None:
