@@ -16,7 +16,11 @@ from record.configuration.loop_sections import RetrainSettings
 
 @dataclass(frozen=True, slots=True)
 class Stakes:
-    """`rise` is the lower bound of the loss on a request beyond the highest that was promised; 0 where none is."""
+    """`rise` is the lower bound of the loss on a request beyond the highest that was promised; 0 where none is.
+
+    It is in the unit of `retrain.value_of_loss`: of a regression's absolute error the target's own, which no
+    champion moves; of any other loss the loss itself, from 0 to 1.
+    """
 
     rise: float
     requests_per_day: float
@@ -26,7 +30,8 @@ class Stakes:
         """From the numbers of a quality check: the larger of the observed and the estimated rise."""
         declines = numbers.get("declines") or {}
         rises = [float(held.get("lower") or 0.0) - float(held.get("highest") or 0.0) for held in declines.values()]
-        return cls(max(0.0, *rises) if rises else 0.0, float(numbers.get("requests_per_day") or 0.0))
+        unit = float(numbers.get("loss_unit") or 1.0)  # what a loss of 1 is, in that unit
+        return cls(max(0.0, *rises) * unit if rises else 0.0, float(numbers.get("requests_per_day") or 0.0))
 
 
 @dataclass(frozen=True, slots=True)

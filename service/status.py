@@ -55,7 +55,25 @@ def _quality(samples: Sequence[Sample]) -> dict[str, Any]:
         if sample.name == "ringside_quality" and sample.labels.get("role") == "champion":
             kinds.setdefault(sample.labels["kind"], {})[sample.labels["metric"]] = sample.value
             as_of = max(as_of, sample.at) if as_of else sample.at
-    return {"observed": kinds["observed"], "estimated": kinds["estimated"], "as_of": as_of}
+    return {
+        "observed": kinds["observed"],
+        "estimated": kinds["estimated"],
+        "side_by_side": _side_by_side(samples),
+        "as_of": as_of,
+    }
+
+
+def _side_by_side(samples: Sequence[Sample]) -> dict[str, dict[str, dict[str, float]]]:
+    """By the role beside the champion: both on the same requests, by one loss."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for sample in samples:
+        role, kind = sample.labels.get("role", ""), sample.labels.get("kind")
+        if sample.name != "ringside_quality" or kind != "observed" or role == "champion":
+            continue
+        beside = role.removeprefix("champion_beside_")
+        who = "champion" if role != beside else beside
+        found.setdefault(beside, {}).setdefault(who, {})[sample.labels["metric"]] = sample.value
+    return found
 
 
 def _run(record: Record) -> dict[str, Any] | None:

@@ -45,9 +45,14 @@ EVIDENCE = Row(
         ),
         Panel(
             "Side by side",
-            "Observed metrics of everybody in the ring, on the same requests.",
+            "Observed metrics of the challenger and of the champion beside it: the same requests, one loss.",
             "none",
-            (Query(f'max by (role, metric) (ringside_quality{{kind="observed", {METRIC}}})', "{{role}} {{metric}}"),),
+            (
+                Query(
+                    f'max by (role, metric) (ringside_quality{{kind="observed", role!="champion", {METRIC}}})',
+                    "{{role}} {{metric}}",
+                ),
+            ),
             (Link("Models", "/models"),),
         ),
         Panel(

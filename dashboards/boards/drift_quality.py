@@ -176,12 +176,16 @@ QUALITY = Row(
     (
         Panel(
             "Observed",
-            "Metrics on mature labelled requests, by role, each with its interval.",
+            "The champion's metrics on mature labelled requests, each with its interval.",
             "none",
             (
-                Query(f'max by (role, metric) (ringside_quality{{kind="observed", {METRIC}}})', "{{role}} {{metric}}"),
                 Query(
-                    f'max by (role, metric, bound) (ringside_quality_bound{{kind="observed", {METRIC}}})',
+                    f'max by (role, metric) (ringside_quality{{kind="observed", role="champion", {METRIC}}})',
+                    "{{role}} {{metric}}",
+                ),
+                Query(
+                    "max by (role, metric, bound) "
+                    f'(ringside_quality_bound{{kind="observed", role="champion", {METRIC}}})',
                     "{{role}} {{metric}} {{bound}}",
                 ),
             ),

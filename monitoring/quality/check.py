@@ -20,7 +20,7 @@ from monitoring.quality.observed import QualityReport, observed_quality
 from monitoring.quality.page import QualityFindings, render_quality
 from monitoring.quality.rise import DaySums, accumulate, believed_variance, merge, sum_days
 from monitoring.quality.samples import show_quality
-from monitoring.quality.shadow import shadow_reports
+from monitoring.quality.shadow import side_by_side
 from monitoring.quality.slices import quality_slices
 from monitoring.quality.state import QualityState
 from monitoring.quality.subject import Subject, Subjects
@@ -61,7 +61,11 @@ class QualityCheck:
         page = render_quality(found, cohorts.window, estimator, subject.loss)
         report = self._record.reports.add("quality", page, champion)
         show_quality(self._record.samples, found, as_of)
-        numbers = {"because": because, "requests_per_day": cohorts.requests_per_day(quality.window)}
+        numbers = {
+            "because": because,
+            "requests_per_day": cohorts.requests_per_day(quality.window),
+            "loss_unit": subject.loss.scale,
+        }
         self._say(quality_events(self._settings, subject, found, added, numbers, report), fence, as_of)
         return found.reports["champion"]
 
@@ -74,10 +78,11 @@ class QualityCheck:
         champion = observed_quality(
             window, subject.loss, version=subject.version.version, as_of=as_of, threshold=subject.threshold
         )
-        beside = shadow_reports(self._record, self._settings, self._subjects, known, as_of)
+        beside = side_by_side(self._record, self._subjects, subject, known, as_of)
         delays = report_delays(window)
         return QualityFindings(
-            reports={"champion": champion, **beside},
+            reports={"champion": champion, **beside.reports},
+            differences=beside.differences,
             estimated=estimator.metrics(recent),
             decisions=self._decisions(subject, known, recent, estimator, added),
             gap=self._gap(subject, added),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 import numpy as np
@@ -38,6 +38,7 @@ class QualityFindings:
     delays: DelayReport
     depends: bool  # delays on outcomes
     share: float = 1.0  # of the window's requests that were looked at
+    differences: Mapping[str, Metric] = field(default_factory=dict)  # of losses, by the role beside the champion
 
 
 def render_quality(found: QualityFindings, window: Cohort, estimator: Estimator, loss: Loss) -> str:
@@ -73,8 +74,17 @@ def _metrics(found: QualityFindings) -> str:
         ]
         for name in names
     ]
-    heads = [f"{role} {report.version}, observed" for role, report in found.reports.items()]
-    return table(["", *heads, "champion, estimated for requests without labels"], rows)
+    heads = [
+        f"{role.replace('_', ' ')} {report.version}, observed on {report.labelled:,} requests"
+        for role, report in found.reports.items()
+    ]
+    paired = "".join(
+        f"<p>On the {found.reports[role].labelled:,} requests that both answered, the loss of the {role} "
+        f"{found.reports[role].version} is {_shown(difference)} above the champion's: "
+        f"{'better' if difference.high < 0 else 'worse' if difference.low > 0 else 'no difference beyond chance'}.</p>"
+        for role, difference in found.differences.items()
+    )
+    return paired + table(["", *heads, "champion, estimated for requests without labels"], rows)
 
 
 def _declines(found: QualityFindings) -> str:

@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 
 from monitoring.quality.cohort import Cohort
-from monitoring.quality.observed import QualityReport, loss_of, observed_quality, operating_threshold
-from monitoring.quality.subject import Subjects
+from monitoring.quality.measures import Metric, mean
+from monitoring.quality.observed import QualityReport, observed_quality, operating_threshold
+from monitoring.quality.subject import Subject, Subjects
 from record.bouts.bout import Bout
 from record.record import Record
-from record.settings import Settings
+
+BESIDE = "champion_beside_"  # the champion's role on the requests that the named role answered too
 
 
-def shadow_reports(
-    record: Record, settings: Settings, subjects: Subjects, known: Cohort, as_of: datetime
-) -> dict[str, QualityReport]:
-    """By role: the newest challenger, and the former champion during a probation. `known` is labelled rows."""
-    beside = {"challenger" if bout.kind == "challenge" else "previous": bout for bout in record.bouts.opened()}
-    return {role: _shadowed(record, settings, subjects, bout, known, as_of) for role, bout in beside.items()}
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Reports by role; two versions stand beside each other on the same requests and by the champion's loss.
+
+    For each role beside the champion there is the champion's own report of those requests, under BESIDE and the role,
+    and the mean difference of their losses, that role's minus the champion's: below 0 it is better.
+    """
+
+    reports: Mapping[str, QualityReport] = field(default_factory=dict)
+    differences: Mapping[str, Metric] = field(default_factory=dict)
 
 
-def _shadowed(
-    record: Record, settings: Settings, subjects: Subjects, bout: Bout, known: Cohort, as_of: datetime
-) -> QualityReport:
-    version = record.registry.version(bout.challenger)
+def side_by_side(record: Record, subjects: Subjects, subject: Subject, known: Cohort, as_of: datetime) -> SideBySide:
+    """The newest challenger, and the former champion during a probation. `known` is the champion's labelled rows."""
+    reports: dict[str, QualityReport] = {}
+    differences: dict[str, Metric] = {}
+    for bout in record.bouts.opened():
+        role = "challenger" if bout.kind == "challenge" else "previous"
+        asked, said = _answered(record, subjects, bout, known)
+        threshold = operating_threshold(record.registry.version(bout.challenger).card)
+        reports[role] = observed_quality(said, subject.loss, version=bout.challenger, as_of=as_of, threshold=threshold)
+        reports[BESIDE + role] = observed_quality(
+            asked, subject.loss, version=subject.version.version, as_of=as_of, threshold=subject.threshold
+        )
+        differences.pop(role, None)
+        if len(asked):
+            differences[role] = mean(said.losses(subject.loss) - asked.losses(subject.loss)).metric(asked.days)
+    return SideBySide(reports, differences)
+
+
+def _answered(record: Record, subjects: Subjects, bout: Bout, known: Cohort) -> tuple[Cohort, Cohort]:
+    """The bout's labelled requests that its challenger answered: with the champion's answers, and with its own."""
     asked = known.take(known.seqs > bout.after_seq)
     scores = record.bouts.scores(bout.bout, asked.seqs.tolist())
     answered = [seq in scores and scores[seq].prediction is not None for seq in asked.seqs.tolist()]
     asked = asked.take(np.array(answered, dtype=np.bool_))
     held = [scores[seq] for seq in asked.seqs.tolist()]
-    said = asked.answered(
-        subjects.schema(version), [str(score.prediction) for score in held], [score.probabilities for score in held]
-    )
-    loss, threshold = loss_of(version, settings), operating_threshold(version.card)
-    return observed_quality(said, loss, version=version.version, as_of=as_of, threshold=threshold)
+    schema = subjects.schema(record.registry.version(bout.challenger))
+    said = asked.answered(schema, [str(score.prediction) for score in held], [score.probabilities for score in held])
+    return asked, said

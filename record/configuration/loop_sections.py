@@ -139,7 +139,10 @@ class RetrainSettings(Section):
         None, examples=[5.0], description="What one run costs, in your money; with value_of_loss, runs have to pay."
     )
     value_of_loss: Annotated[Real, Field(ge=0)] | None = Field(
-        None, examples=[0.1], description="What one unit of loss on one request costs, in the same money."
+        None,
+        examples=[0.1],
+        description="What one unit of loss on one request costs, in the same money; "
+        "of a regression, an error of one unit of the target.",
     )
     payback: PositiveDuration = Field(
         timedelta(days=30), description="The requests to come in it are those on which a run has to pay."
