@@ -26,6 +26,9 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
         forgotten = record.log.forget(as_of - settings.log.retention, record.archive if settings.log.archive else None)
         if forgotten:
             log_line("requests forgotten", requests=forgotten, before=as_of - settings.log.retention)
+    keyed = record.log.key_digests()
+    if keyed:
+        log_line("digests keyed", digests=keyed)
     record.reports.forget("drift", KEPT_PAGES)
     record.reports.forget("data", KEPT_PAGES)
     record.reports.forget("quality", KEPT_QUALITY_PAGES)

@@ -40,6 +40,7 @@ from record.logged import (
     new_id,
     new_ids,
 )
+from record.record_key import RecordKey, key_digests
 
 __all__ = [
     "Answer",
@@ -78,8 +79,10 @@ class PredictionLog:
         follows_requests: bool = False,
         *,
         patience_seconds: float = PATIENCE_SECONDS,
+        key: RecordKey | None = None,
     ) -> None:
         self._database = database
+        self._key = key
         self._clock = clock
         self._window = id_window
         self._follows_requests = follows_requests
@@ -89,6 +92,14 @@ class PredictionLog:
         self._appending_now = threading.Lock()
         self._appender_now: Appender | None = None
         self._disk_pace = DiskPace()
+
+    def seal(self, digest: bytes) -> bytes:
+        """A record's digest as a LogEntry carries it: keyed by the record's secret."""
+        return digest if self._key is None else self._key.seal(digest)
+
+    def key_digests(self) -> int:
+        """Keys the digests that earlier releases stored without a key; how many."""
+        return 0 if self._key is None else key_digests(self._database, self._key)
 
     def append(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Logs all of them in one commit, and says for each what to answer, or why it was refused as a whole.
@@ -123,9 +134,7 @@ class PredictionLog:
             return None
         try:
             if self._appender_now is None:
-                self._appender_now = open_appender(
-                    self._database, self._window // MICROSECOND, self._follows_requests, 0
-                )
+                self._appender_now = self._open(0)
             return list(self._appender_now.append(batches, lambda: to_micros(self._clock.now())))
         except BlockingIOError:
             return None
@@ -326,9 +335,13 @@ class PredictionLog:
 
     def _connected(self) -> Appender:
         if self._appender is None:
-            window = self._window // MICROSECOND
-            self._appender = open_appender(self._database, window, self._follows_requests, self._patience_seconds)
+            self._appender = self._open(self._patience_seconds)
         return self._appender
+
+    def _open(self, patience_seconds: float) -> Appender:
+        window = self._window // MICROSECOND
+        known = bytes if self._key is None else self._key.known
+        return open_appender(self._database, window, self._follows_requests, patience_seconds, known)
 
     def _disconnect(self) -> None:
         _close(self._appender)

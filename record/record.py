@@ -16,6 +16,7 @@ from record.log.archive import LogArchive
 from record.log.requests_clock import RequestsClock
 from record.log.transactions import rebase
 from record.prediction_log import PredictionLog
+from record.record_key import RecordKey, open_key
 from record.registry import Registry
 from record.reports import Reports
 from record.samples import Samples
@@ -58,17 +59,13 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
     """
     database = Database(settings.store.database, durability=settings.log.durability)
     archive = LogArchive(settings.store.artifacts, database)
-    if migrate:
-        from record.migrations.run import upgrade  # Alembic takes 0.2 s to import, and only a migration needs it
-
-        try:
-            upgrade(database, archive.adopt)
-            if database.dialect == "postgresql":
-                with database.write() as connection:
-                    rebase(connection.exec_driver_sql)
-        except sa.exc.DBAPIError as error:
-            database.close()
+    try:
+        key = _prepare(database, settings, archive) if migrate else None
+    except BaseException as error:
+        database.close()
+        if isinstance(error, sa.exc.DBAPIError):
             raise database_fault(error, database.url) from None
+        raise
     follows_requests = settings.clock.source == "requests"
     clock: Clock = RequestsClock(database) if follows_requests else SystemClock()
     events = EventLog(database, clock, settings.audit.read_signing_key())
@@ -86,6 +83,7 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
             settings.log.id_window,
             follows_requests,
             patience_seconds=settings.log.patience.total_seconds(),
+            key=key,
         ),
         events=events,
         registry=registry,
@@ -99,3 +97,14 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
         artifacts=artifacts,
         archive=archive,
     )
+
+
+def _prepare(database: Database, settings: Settings, archive: LogArchive) -> RecordKey:
+    """Brings the tables to this code's revision and the transactions to this cluster; the record's key."""
+    from record.migrations.run import upgrade  # Alembic takes 0.2 s to import, and only a migration needs it
+
+    upgrade(database, archive.adopt)
+    if database.dialect == "postgresql":
+        with database.write() as connection:
+            rebase(connection.exec_driver_sql)
+    return open_key(database, settings.store)

@@ -130,7 +130,9 @@ class Settings(BaseSettings):
         scheme, slashes, file = database.partition(":///")
         if slashes and scheme.startswith("sqlite") and file and not file.startswith((":memory:", "file:")):
             database = f"{scheme}:///{folder / file}"
-        return store.model_copy(update={"database": database, "artifacts": folder / store.artifacts})
+        key_file = None if store.key_file is None else folder / store.key_file
+        changed = {"database": database, "artifacts": folder / store.artifacts, "key_file": key_file}
+        return store.model_copy(update=changed)
 
     @field_validator("audit")
     @classmethod

@@ -133,8 +133,11 @@ class _Prepared:
 class _Serving:
     """One version with what its answers need besides."""
 
-    def __init__(self, model: ServedModel, metrics: WorkerMetrics, redact: Sequence[str]) -> None:
+    def __init__(
+        self, model: ServedModel, metrics: WorkerMetrics, redact: Sequence[str], seal: Callable[[bytes], bytes]
+    ) -> None:
         self.model = model
+        self._seal = seal
         self.counts: AnswerMetrics = metrics.answers(model.version, model.schema.classes)
         self._wording = Wording(model.schema, model.point)
         self._redact = {column.name for column in model.schema.problem.columns if column.name in redact}
@@ -164,7 +167,7 @@ class _Serving:
         entries = [
             LogEntry(
                 id,
-                digest,
+                self._seal(digest),
                 _text(self._without_redacted(record)),
                 prediction,
                 probabilities,
@@ -244,6 +247,7 @@ class Predictor:
         max_batch: int,
         longest_text: int,
         redact: Sequence[str],
+        seal: Callable[[bytes], bytes],
         on_failure: Literal["refuse", "serve"],
         threads: Executor | None = None,
     ) -> None:
@@ -255,6 +259,7 @@ class Predictor:
         self._longest_text = longest_text
         self._threads = threads  # for long bodies; None: the loop's own
         self._redact = redact
+        self._seal = seal  # makes of a record's digest what the log keeps
         self._serves_unlogged = on_failure == "serve"
         self._serving: _Serving | None = None
 
@@ -345,7 +350,7 @@ class Predictor:
                 "no champion is loaded; `GET /status` and the service's log say why, `ringside train` makes one"
             )
         if self._serving is None or self._serving.model is not model:
-            self._serving = _Serving(model, self._metrics, self._redact)
+            self._serving = _Serving(model, self._metrics, self._redact, self._seal)
         return self._serving
 
     def _take(self, batch: Batch) -> asyncio.Future[list[Answer]] | None:

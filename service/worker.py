@@ -136,6 +136,7 @@ class Worker:
             longest_text=serve.max_text,
             threads=self._long_bodies,
             redact=settings.log.redact,
+            seal=self.record.log.seal,
             on_failure=settings.log.on_failure,
         )
         self.bodies = BodyReader(serve.max_body_mb * BYTES_PER_MB)

@@ -18,7 +18,7 @@ Root = type[BaseModel]
 
 PREFIX, NESTED = "RINGSIDE_", "__"
 PLACES = ("folder", "path")  # where the file is: said by who loads it, never by the file itself
-SECRET = ("serve.tokens", "notify.urls", "store.database", "data.source", "tracking.mlflow_uri")
+SECRET = ("serve.tokens", "notify.urls", "store.database", "store.key", "data.source", "tracking.mlflow_uri")
 
 
 def settings_error(error: ValidationError, root: Root, file_name: str, environment: Container[str]) -> SettingsError:

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 
 from record.configuration.setting_types import Flag, Name, Origin, Real, Section, Several
 from record.configuration.units import PositiveDuration
@@ -78,6 +78,17 @@ class StoreSettings(Section):
 
     database: str = Field("sqlite:///.ringside/record.db", description="SQLAlchemy URL: SQLite or PostgreSQL.")
     artifacts: Path = Field(Path(".ringside/artifacts"), description="The folder of model versions and reports.")
+    key_file: Path | None = Field(
+        None,
+        examples=["/etc/ringside/record.key"],
+        description="The secret that digests of requests are keyed by, the same on every host; else record.key in the "
+        "artifacts' folder, made at the first start.",
+    )
+    key: SecretStr | None = Field(
+        None,
+        examples=[""],
+        description="That secret itself; give it by the environment: RINGSIDE_STORE__KEY.",
+    )
 
 
 class AuditSettings(Section):

@@ -104,9 +104,17 @@ prediction_ids = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, nullable=False),
-    sa.Column("digest", sa.LargeBinary, nullable=False),  # of the decoded record, before redaction
+    sa.Column("digest", sa.LargeBinary, nullable=False),  # of the decoded record, before redaction, keyed
     sa.Column("requested_at", Instant, nullable=False),
     sqlite_with_rowid=False,
+)
+
+record_key = sa.Table(
+    "record_key",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("check_value", sa.Text, nullable=False),  # of the key, which is kept outside the database
+    sa.Column("unkeyed_digests", sa.Boolean, nullable=False),  # whether `prediction_ids` may have an earlier release's
 )
 
 # What a LoggedRow is made of, in its order.

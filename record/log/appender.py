@@ -44,14 +44,22 @@ class Appender(Protocol):
     def close(self) -> None: ...
 
 
-def open_appender(database: Database, window: int, follows_requests: bool, patience_seconds: float) -> Appender:
+def open_appender(
+    database: Database,
+    window: int,
+    follows_requests: bool,
+    patience_seconds: float,
+    known: Callable[[bytes], bytes] = bytes,
+) -> Appender:
     """Connects. `window` is in microseconds; `patience_seconds` is how long a lock is waited for.
+
+    `known` makes a stored digest comparable with those of entries, whichever release stored it.
 
     With no patience at all, a SQLite append raises BlockingIOError or sqlite3.OperationalError at once where
     anybody else is writing; nor does it wait for the disk: under durability "fsync", `sync` does.
     """
     kind = SqliteAppender if database.dialect == "sqlite" else PostgresAppender
-    return kind(database, window, follows_requests, patience_seconds)
+    return kind(database, window, follows_requests, patience_seconds, known)
 
 
 class SqliteAppender:
@@ -63,8 +71,16 @@ class SqliteAppender:
         FROM prediction_ids i JOIN predictions p ON p.seq = i.seq WHERE i.id IN """
     _LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'predictions'"
 
-    def __init__(self, database: Database, window: int, follows_requests: bool, patience_seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        window: int,
+        follows_requests: bool,
+        patience_seconds: float,
+        known: Callable[[bytes], bytes],
+    ) -> None:
         self._database = database
+        self._known = known
         self._window = window
         self._follows = follows_requests
         self._waits = patience_seconds > 0
@@ -130,7 +146,7 @@ class SqliteAppender:
             chunk += chunk[-1:] * (size - len(chunk))
             rows = self._connection.execute(f"{self._FIND} ({', '.join('?' * size)})", chunk).fetchall()
             for id, digest, at, version, prediction, probabilities, seq in rows:
-                found[id] = Known(digest, at, Answer(id, version, prediction, probabilities, seq, True))
+                found[id] = Known(self._known(digest), at, Answer(id, version, prediction, probabilities, seq, True))
         return found
 
     def close(self) -> None:
@@ -173,8 +189,16 @@ class PostgresAppender:
     _PROBE = f"LOCK TABLE {SCHEMA}.predictions, {SCHEMA}.prediction_ids IN ROW EXCLUSIVE MODE".encode()
     _ATTEMPTS = 3
 
-    def __init__(self, database: Database, window: int, follows_requests: bool, patience_seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        window: int,
+        follows_requests: bool,
+        patience_seconds: float,
+        known: Callable[[bytes], bytes],
+    ) -> None:
         self._database = database
+        self._known = known
         self._window = window
         self._follows = follows_requests
         self._connection: psycopg.Connection[Any] = database.connect_raw(patience_seconds)
@@ -233,7 +257,7 @@ class PostgresAppender:
             answers = self._answers(cursor, [seq for _, _, _, seq in found])
             for id, digest, at, seq in found:
                 if seq in answers:
-                    known[id] = Known(digest, at, Answer(id, *answers[seq], seq, True))
+                    known[id] = Known(self._known(digest), at, Answer(id, *answers[seq], seq, True))
             open_ids = sorted(set(others) - {id for id, _, _, _ in found})  # forgotten between the two statements
         return claimed, known
 

@@ -97,7 +97,7 @@ def test_a_record_of_newer_code_is_refused_untouched(empty_database: Database) -
         schema = f"{SCHEMA}." if empty_database.dialect == "postgresql" else ""
         connection.execute(sa.text(f"UPDATE {schema}alembic_version SET version_num = '9999'"))
     with pytest.raises(
-        SettingsError, match="revision 9999, which this version of Ringside does not know; expected 0005"
+        SettingsError, match="revision 9999, which this version of Ringside does not know; expected 0006"
     ):
         upgrade(empty_database)
 
