@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 from record.configuration.complaint import SECRET
 from record.events import SettingsChanged
 from record.record import Record
+from record.redaction import fingerprint
 from record.settings import Settings
 from record.work.leases import Fence
 
@@ -46,7 +46,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, li
 
 
 def chosen(settings: Settings) -> dict[str, Any]:
-    """Every key that is not at its default, as "section.key". What may hold a secret is eight digits of its hash.
+    """Every key that is not at its default, as "section.key". What may hold a secret is eight digits of a slow hash.
 
     Paths are relative to the settings' folder, where they are in it.
     """
@@ -83,4 +83,4 @@ def _plain_default(section: BaseModel, key: str) -> Any:
 
 
 def _masked(value: Any) -> str:
-    return "#" + hashlib.sha256(repr(value).encode()).hexdigest()[:8]
+    return f"#{fingerprint(repr(value))}"

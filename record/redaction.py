@@ -8,6 +8,7 @@ masking too much.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -77,6 +78,15 @@ def redact_values(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [redact_values(item) for item in value]
     return value
+
+
+@lru_cache(maxsize=1024)
+def fingerprint(secret: str) -> str:
+    """Return eight digits that tell two secrets apart, for a place where others read.
+
+    A guess at the secret costs 50 ms and 16 MB, not the microsecond of a plain hash.
+    """
+    return hashlib.scrypt(secret.encode("utf-8", "surrogatepass"), salt=b"ringside", n=2**14, r=8, p=1, dklen=4).hex()
 
 
 def secrets_of(address: str) -> set[str]:

@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableEnvironment
 
 from record.canonical import canonical_json
-from record.configuration.complaint import NESTED, PLACES, PREFIX, settings_error, unknown_key
+from record.configuration.complaint import NESTED, PLACES, PREFIX, SECRET, settings_error, unknown_key
 from record.configuration.loop_sections import (
     DriftSettings,
     GuardSettings,
@@ -47,7 +47,7 @@ from record.configuration.sections import (
 from record.contract.columns import Column
 from record.contract.schema import ProblemSchema, canonical_class
 from record.errors import SettingsError
-from record.redaction import remember, secrets_of
+from record.redaction import fingerprint, remember, secrets_of
 
 __all__ = [
     "AuditSettings",
@@ -195,8 +195,18 @@ class Settings(BaseSettings):
         )
 
     def digest(self) -> str:
-        """SHA-256 of all settings but the tokens, so that a change of them shows."""
+        """SHA-256 of all settings but the tokens, so that a change of them shows.
+
+        It stands in the audit trail and in cards: an address with a secret goes in as its fingerprint, else one could
+        try passwords against it.
+        """
         held = self.model_dump(mode="json", exclude={"folder": True, "path": True, "serve": {"tokens"}})
+        for key in SECRET:
+            section, name = key.split(".")
+            value = held[section].get(name)
+            for address in value if isinstance(value, list) else [value]:
+                if address and (section == "notify" or secrets_of(address)):
+                    held[section][name] = fingerprint(repr(value))
         return hashlib.sha256(canonical_json(held).encode()).hexdigest()
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,19 +17,17 @@ from record.configuration.sections import ServeSettings, Token
 from record.errors import SettingsError
 from record.event_log import EventLog
 from record.events import TokensChanged
+from record.redaction import fingerprint
 
 ACTOR: Final = "service"
 LAST_USED: Final = (
     "token_last_used"  # a sample that no replica shows among its metrics: names of callers are not for all
 )
-# A guess at a token from what stands in an event costs 50 ms and 16 MB, not the microsecond of a plain hash.
-_SCRYPT: Final[Mapping[str, Any]] = {"n": 2**14, "r": 8, "p": 1, "dklen": 4}
 
 
-@lru_cache(maxsize=1024)
 def token_key(sha256: str) -> str:
     """Eight digits that tell two tokens of one name apart, and from which none can be guessed in bulk."""
-    return hashlib.scrypt(sha256.encode(), salt=b"ringside token", **_SCRYPT).hex()
+    return fingerprint(sha256)
 
 
 class TokenList:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,11 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from monitoring.settings_trail import chosen
 from record import redaction
+from record.canonical import canonical_json
 from record.db.database import Database
 from record.errors import RingsideError
 from record.log_lines import JsonLines
-from record.redaction import MASK, describe_address, redact, redact_values, remember, secrets_of
+from record.redaction import MASK, describe_address, fingerprint, redact, redact_values, remember, secrets_of
 from record.settings import Settings, load_settings
 from retrain.data.source import read_source
 from tests.service.serving import make_settings
@@ -202,3 +205,20 @@ def test_a_log_line_shows_no_secret_in_any_of_its_parts() -> None:
 def test_settings_that_are_made_without_a_secret_make_nothing_known(tmp_path: Path) -> None:
     held: Settings = make_settings(tmp_path)
     assert redact(str(held.store.database)) == held.store.database
+
+
+def test_no_password_can_be_tried_against_what_the_trail_says_of_settings(tmp_path: Path) -> None:
+    """Neither against the digest of all settings nor against a masked value, by anything faster than a slow hash."""
+
+    def made(password: str) -> Settings:
+        address = f"postgresql://alice:{password}@db.example/ring"
+        return make_settings(tmp_path, {"store": {"database": address}, "notify": {"urls": ["json://one.example"]}})
+
+    held = made("correct horse")
+    assert held.digest() == made("correct horse").digest()
+    assert held.digest() != made("another").digest()
+    plain = held.model_dump(mode="json", exclude={"folder": True, "path": True, "serve": {"tokens"}})
+    assert held.digest() != sha256(canonical_json(plain).encode()).hexdigest()
+    masked = chosen(held)["store.database"]
+    assert masked == f"#{fingerprint(repr(held.store.database))}"
+    assert sha256(repr(held.store.database).encode()).hexdigest()[:8] not in masked
