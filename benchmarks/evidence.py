@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.bouts.design import spent_alpha
+from monitoring.bouts.family import spent_alpha
 from monitoring.bouts.look import examine
 from monitoring.evidence import e_values, rate_e_values
 from record.bouts.bout import Bout, ShadowScore

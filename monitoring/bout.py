@@ -16,6 +16,7 @@ from monitoring.bouts.shadow_gauges import show_shadow
 from monitoring.promotion import Look, Outcome, PromotionDecision, decide
 from record.bouts.bout import Bout
 from record.errors import ArtifactError, RoleConflict
+from record.events import QualityChecked
 from record.failpoint import fail_point
 from record.log_lines import log_line
 from record.record import Record
@@ -34,6 +35,7 @@ PAST: dict[Outcome, str] = {
     "inconclusive": "inconclusive",
     "roll_back": "rolled_back",
     "passed": "passed",
+    "unjudged": "unjudged",
 }
 
 
@@ -43,8 +45,10 @@ def settle_bouts(record: Record, settings: Settings, fence: Fence | None, as_of:
     A probation goes first, then the challengers by the strength of their evidence: where two have won, the stronger
     is promoted, and the other's bout is void.
     """
-    examined = [(bout, examine(record, bout, as_of)) for bout in _still_standing(record, fence, as_of)]
-    examined.sort(key=lambda pair: (pair[0].kind != "probation", -pair[1].look.e_max, pair[0].number))
+    delayed = delay_depends_on_outcome(record)
+    standing = _still_standing(record, fence, as_of)
+    examined = [(bout, examine(record, bout, as_of, delay_depends=delayed)) for bout in standing]
+    examined.sort(key=lambda pair: (pair[0].kind != "probation", -pair[1].look.e_value, pair[0].number))
     running = {bout.bout for bout, _ in examined if bout.kind == "probation"}
     decisions = []
     for bout, examination in examined:
@@ -63,11 +67,17 @@ def settle_bouts(record: Record, settings: Settings, fence: Fence | None, as_of:
             continue
         fail_point("bout.looked")
         _act(record, bout, examination.look, decision, approvals, fence, as_of)
-        if decision.outcome == "passed":
+        if decision.outcome in ("passed", "unjudged"):
             running.discard(bout.bout)
         decisions.append(decision)
     show_shadow(record, [(bout, examination.look) for bout, examination in examined], as_of)
     return decisions
+
+
+def delay_depends_on_outcome(record: Record) -> bool:
+    """Whether the last quality check found that how long labels take depends on what they say."""
+    checked = record.events.latest(QualityChecked.kind)
+    return bool(checked is not None and (checked.data.get("numbers") or {}).get("delay_depends_on_outcome"))
 
 
 def _still_standing(record: Record, fence: Fence | None, as_of: datetime) -> list[Bout]:
@@ -132,7 +142,15 @@ def _write_look(
     record: Record, bout: Bout, examination: Examination, decision: PromotionDecision, fence: Fence | None
 ) -> None:
     look = {**examination.look.to_json(), "outcome": decision.outcome, "reasons": list(decision.reasons)}
-    record.bouts.enter_pairs(bout.bout, examination.entered, examination.matured_until, look, fence)
+    record.bouts.enter_pairs(
+        bout.bout,
+        examination.entered,
+        examination.matured_until,
+        look,
+        fence,
+        evidence=examination.state,
+        entities=examination.entities,
+    )
 
 
 def _act(

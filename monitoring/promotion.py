@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from monitoring.bouts.design import Design
 from monitoring.evidence import Interval
 
-Outcome = Literal["promote", "reject", "inconclusive", "wait", "awaiting_approval", "roll_back", "passed"]
+Outcome = Literal["promote", "reject", "inconclusive", "wait", "awaiting_approval", "roll_back", "passed", "unjudged"]
+
+MOMENTS = ("as_of", "opened_at", "matured_until", "first_matured_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,9 @@ class Look:
     pairs: int
     matured: int  # requests that the champion answered, the shadow scored, and whose time for labels is over
     labelled: int
-    e_value: float  # now
-    e_max: float  # the most it ever was: what has crossed stays crossed
-    e_harm_max: float  # the same in the other direction, margin 0
+    e_value: float  # now, or at the end of the last whole cycle: what decides
+    e_max: float  # the most it ever was, before it was divided by the design effect: to show, never to decide
+    e_harm_max: float  # the same in the other direction, beyond what the margin allows
     needed: float
     lead: Interval
     guardrails: Mapping[Literal["failure", "latency"], Guardrail]
@@ -46,6 +48,24 @@ class Look:
     failed: int
     sampled_out: int
     pending: int
+    e_harm: float = 1.0  # now
+    whole_lead: float | None = None  # the mean difference at the end of the last whole cycle; None: that of the lead
+    whole_cycles: int = 0
+    design_effect: float = 1.0  # how many pairs say what one independent pair would
+    scale: float = 1.0  # the bound of differences that bets go by
+    variance: float = 0.0  # of one difference
+    first_matured_at: datetime | None = None  # when the first labelled request had its whole label horizon
+    behind: bool = False  # more requests have matured than one look reads
+    label_rate_e: float = 1.0  # evidence that the rate of labels depends on the answers
+    label_rate_slope: float = 0.0  # how much higher it is, one standard deviation up the champion's answers
+    label_rate_testable: bool = True
+    delay_depends: bool = False  # on the outcome, as the quality check says
+    unlabelled: int = 0
+    unlabelled_lead: float | None = None  # the mean difference of unlabelled requests from which the lead is gone
+    unlabelled_worst: float | None = None  # the smallest mean difference that their answers allow
+    days_to_go: float | None = None  # at the rate of labels so far
+    in_time: bool | None = None  # whether that is before the deadline
+    warnings: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> float:
@@ -54,9 +74,44 @@ class Look:
 
     def to_json(self) -> dict[str, Any]:
         held = asdict(self)
-        for moment in ("as_of", "opened_at", "matured_until"):
+        for moment in MOMENTS:
             held[moment] = None if held[moment] is None else held[moment].isoformat()
-        return {**held, "coverage": self.coverage}
+        return {**held, "warnings": list(self.warnings), "coverage": self.coverage, "sensitivity": self.sensitivity}
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> Look:
+        """The look that `to_json` wrote; what an older one did not know yet has its default."""
+        values = {field.name: held[field.name] for field in fields(cls) if field.name in held}
+        for moment in MOMENTS:
+            if values.get(moment) is not None:
+                values[moment] = datetime.fromisoformat(values[moment])
+        values["lead"] = Interval(**values["lead"])
+        values["guardrails"] = {name: Guardrail(**guardrail) for name, guardrail in values["guardrails"].items()}
+        values["warnings"] = tuple(values.get("warnings", ()))
+        return cls(**values)
+
+    @property
+    def sensitivity(self) -> str | None:
+        """What the missing labels would have to say for the lead to be gone, in words; None where none is missing."""
+        if not self.unlabelled or self.unlabelled_lead is None:
+            return None
+        if self.missing_harmless:
+            return f"the lead stands whatever the {self.unlabelled} missing labels say"
+        if self.unlabelled_lead >= 0:
+            return f"the lead does not stand by itself; {self.unlabelled} labels are missing"
+        return (
+            f"the lead stands unless the challenger is worse by {-self.unlabelled_lead:.4f} on average "
+            f"on the {self.unlabelled} requests without a label"
+        )
+
+    @property
+    def missing_harmless(self) -> bool:
+        """Whether the lead stands whatever the missing labels say."""
+        if not self.unlabelled:
+            return True
+        if self.unlabelled_lead is None or self.unlabelled_worst is None:
+            return False
+        return self.unlabelled_worst > self.unlabelled_lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,44 +131,59 @@ def decide(
 ) -> PromotionDecision:
     """What to do about the bout. `artifact_ok`: the files of the model that would be champion are what was registered.
 
-    Of a challenge: promote, reject, inconclusive, awaiting_approval or wait. Of a probation: roll_back, passed or
-    wait. Harm weighs more than gain: a challenger whose evidence crossed both ways is rejected.
+    Of a challenge: promote, reject, inconclusive, awaiting_approval or wait. Of a probation: roll_back, passed,
+    unjudged or wait. Harm weighs more than gain: a challenger whose evidence stands both ways is rejected. Evidence
+    counts as it stands at this moment: what it once was promotes nobody.
     """
     if design.kind == "probation":
         return _decide_probation(look, design, as_of, artifact_ok)
     harmful = _harm(look, design)
     if harmful:
         return PromotionDecision("reject", harmful)
-    unmet = _unmet(look, design, as_of, artifact_ok)
+    doubts = _label_doubts(look, design)
+    unmet = _unmet(look, design, as_of, artifact_ok) + (doubts if mode == "auto" else ())
     if unmet:
-        if _due(look, design, as_of):
+        if _overdue(look, design, as_of) is not None:
             return PromotionDecision("inconclusive", ("the deadline has passed", *unmet))
         return PromotionDecision("wait", unmet)
-    won = (f"evidence reached {look.e_max:.4g}; {design.needed:.4g} was needed", f"{look.pairs} pairs", _lead(look))
+    won: tuple[str, ...] = (
+        f"evidence is {look.e_value:.4g}; {design.needed:.4g} was needed",
+        f"{look.pairs} pairs",
+        _lead(look),
+    )
+    if look.sensitivity is not None:
+        won = (*won, look.sensitivity)
     if probation_running:
         return PromotionDecision("wait", (*won, "the champion is still on probation"))
     if mode == "approve":
-        return PromotionDecision("awaiting_approval", (*won, "a person has the last word (promotion.mode)"))
+        return PromotionDecision("awaiting_approval", (*won, *doubts, "a person has the last word (promotion.mode)"))
     return PromotionDecision("promote", won)
 
 
 def _decide_probation(look: Look, design: Design, as_of: datetime, artifact_ok: bool) -> PromotionDecision:
-    if look.e_max >= design.needed:
-        harmed = (f"evidence of harm reached {look.e_max:.4g}; {design.needed:.4g} was needed", _lead(look))
+    """Never passed unseen: without enough pairs by twice the deadline it ends, and says that it could not judge."""
+    if look.e_value >= design.needed:
+        harmed = (f"evidence of harm is {look.e_value:.4g}; {design.needed:.4g} was needed", _lead(look))
         if not artifact_ok:
             return PromotionDecision("wait", (*harmed, "the former champion's files are not what was registered"))
         return PromotionDecision("roll_back", harmed)
+    if look.behind:
+        return PromotionDecision("wait", (f"{look.pairs} pairs; more have matured, and are read by the next look",))
     if look.pairs >= design.rollback_watch:
         return PromotionDecision("passed", (f"no evidence of harm in {look.pairs} pairs", _lead(look)))
-    if _due(look, design, as_of):
+    late, enough = _overdue(look, design, as_of), look.pairs >= design.fewest_probation_pairs
+    if late is not None and enough:
         return PromotionDecision("passed", (f"no evidence of harm by the deadline, in {look.pairs} pairs", _lead(look)))
+    if late is not None and late >= timedelta(seconds=design.deadline_seconds):
+        unseen = f"{look.pairs} pairs by twice the deadline; {design.fewest_probation_pairs} are needed to judge"
+        return PromotionDecision("unjudged", (unseen, "whether the new champion does harm is not known"))
     return PromotionDecision("wait", (f"{look.pairs} of {design.rollback_watch} pairs",))
 
 
 def _harm(look: Look, design: Design) -> tuple[str, ...]:
     reasons = []
-    if look.e_harm_max >= design.needed:
-        reasons.append(f"evidence of harm reached {look.e_harm_max:.4g}; {design.needed:.4g} was enough")
+    if look.e_harm >= design.needed_for_harm:
+        reasons.append(f"evidence of harm is {look.e_harm:.4g}; {design.needed_for_harm:.4g} was enough")
         reasons.append(_lead(look))
     for name, guardrail in look.guardrails.items():
         if guardrail.state == "failed":
@@ -123,8 +193,12 @@ def _harm(look: Look, design: Design) -> tuple[str, ...]:
 
 def _unmet(look: Look, design: Design, as_of: datetime, artifact_ok: bool) -> tuple[str, ...]:
     reasons = []
-    if look.e_max < design.needed:
+    if look.e_value < design.needed:
         reasons.append(f"evidence is {look.e_value:.4g}, at most {look.e_max:.4g}; {design.needed:.4g} is needed")
+    elif look.lead.mean <= -design.margin or (look.whole_lead is not None and look.whole_lead <= -design.margin):
+        reasons.append(f"{_lead(look)}: not above {-design.margin:+.4f}, whatever it was before")
+    if look.behind:
+        reasons.append("more requests have matured than were read; the next look goes on")
     if look.pairs < design.min_pairs:
         reasons.append(f"{look.pairs} pairs; {design.min_pairs} are needed")
     if look.coverage < design.min_coverage:
@@ -139,8 +213,36 @@ def _unmet(look: Look, design: Design, as_of: datetime, artifact_ok: bool) -> tu
     return tuple(reasons)
 
 
-def _due(look: Look, design: Design, as_of: datetime) -> bool:
-    return as_of - look.opened_at >= timedelta(seconds=design.deadline_seconds)
+def _label_doubts(look: Look, design: Design) -> tuple[str, ...]:
+    """Why missing labels may have made the lead: a person may know better, an automatic promotion does not."""
+    if look.missing_harmless or design.label_rate_alpha is None:
+        return ()
+    doubts = []
+    if look.label_rate_e >= 1 / design.label_rate_alpha:
+        direction = "higher" if look.label_rate_slope > 0 else "lower"
+        doubts.append(
+            "labels are missing more often beside some answers than beside others "
+            f"(evidence {look.label_rate_e:.4g}; their rate is {abs(look.label_rate_slope):.1%} {direction} "
+            "one standard deviation up the champion's answers): the lead may come of what is missing"
+        )
+    elif not look.label_rate_testable:
+        doubts.append(
+            f"{look.unlabelled} labels are missing, and answers that never differ cannot show whether that depends on "
+            "the outcome"
+        )
+    if design.delay_guard and look.delay_depends:
+        doubts.append("how long labels take depends on what they say (quality check): late ones may be missing")
+    if doubts and look.sensitivity is not None:
+        doubts.append(look.sensitivity)
+    return tuple(doubts)
+
+
+def _overdue(look: Look, design: Design, as_of: datetime) -> timedelta | None:
+    """How long ago the deadline was; None before it. It runs from the first labelled request's maturity on."""
+    earliest = look.opened_at + design.horizon
+    began = earliest if look.first_matured_at is None else max(look.opened_at, look.first_matured_at)
+    late = as_of - began - timedelta(seconds=design.deadline_seconds)
+    return late if late >= timedelta(0) else None
 
 
 def _lead(look: Look) -> str:

@@ -262,6 +262,8 @@ def _disagreements(settings: Settings) -> Iterator[str]:
         yield "log.archive: true without log.retention; nothing ever leaves the log"
     if settings.log.id_window < settings.quality.label_horizon:
         yield "log.id_window: shorter than quality.label_horizon; late labels would find no request"
+    if settings.promotion.deadline <= settings.quality.label_horizon:
+        yield "promotion.deadline: not longer than quality.label_horizon; no bout would ever have a label to judge by"
 
 
 def _of_the_problem(settings: Settings) -> Iterator[str]:
@@ -284,13 +286,23 @@ def _of_the_problem(settings: Settings) -> Iterator[str]:
     for name, column in columns.items():
         if column.type == "text" and column.role == "feature":
             yield f'columns.{name}.role: "feature" with type "text"; expected "carried" (or type "category")'
+    if problem.entity_column == problem.target:
+        yield f"problem.entity_column: {problem.entity_column!r} is the target; expected the column that says who asks"
+    if problem.entity_column is not None and columns and problem.entity_column not in columns:
+        listed = ", ".join(sorted(columns))
+        yield f"problem.entity_column: {problem.entity_column!r} is no column of records; expected one of {listed}"
+    if problem.entity_column is not None and problem.entity_column in settings.log.redact:
+        yield (
+            f"log.redact: {problem.entity_column!r} is problem.entity_column, by which evidence counts each once; "
+            "expected it in the log"
+        )
     never_fed = {problem.id_column: "problem.id_column"} | dict.fromkeys(problem.protected, "problem.protected")
     for never, key in never_fed.items():
         if never in columns and columns[never].role == "feature":
             yield f'columns.{never}.role: "feature" but named by {key}; expected "carried"'
     carried = {name for name, column in columns.items() if column.role == "carried"}
     if not columns:
-        undeclared = (problem.id_column, problem.time_column, *problem.protected)
+        undeclared = (problem.id_column, problem.time_column, problem.entity_column, *problem.protected)
         carried = {name for name in undeclared if name is not None}
     for name in settings.log.redact:
         if name not in carried:

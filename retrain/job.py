@@ -31,6 +31,7 @@ from retrain.data.dataset import Dataset
 from retrain.data.logged_contract import expect_readable_log
 from retrain.data.origin import code_digest, source_digest
 from retrain.data.problem import problem_schema
+from retrain.data.read_until import read_until_seq
 from retrain.data.rows import read_rows
 from retrain.evaluation.examination import Champion, Examination, examine, read_champion
 from retrain.evaluation.insight import Insight, insight_seconds, look_into
@@ -283,7 +284,7 @@ def _packaged(
     plan, found, judged = candidate.plan, candidate.found, candidate.judged
     settings, record = job.settings, job.record
     parent = champion.version.version if champion else None
-    read_until = _read_until(job, data)
+    read_until = read_until_seq(settings, record, data, job.run.as_of or record.clock.now())
     stage = record.artifacts.stage()
     try:
         model = package(stage, final, data, _answers(data, judged), settings.retrain.seed)
@@ -317,7 +318,7 @@ def _packaged(
             parent=parent,
             card=card,
             read_until_seq=read_until,
-            data_until=data.data_until,
+            data_until=data.known_until,
             actor=ACTOR,
             lease=job.fence,
             finish=_ending(job, candidate),
@@ -370,16 +371,6 @@ def _refused(job: _Job, candidate: _Candidate) -> RunResult:
 
 def _plain(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
     return [finding.to_json() for finding in findings]
-
-
-def _read_until(job: _Job, data: Dataset) -> int:
-    """The last request that this run can have learned from; evidence begins behind it.
-
-    Where the log is left out, its requests may still have come back by way of the source.
-    """
-    if job.settings.data.include_labelled_log:
-        return int(data.seqs.max())
-    return job.record.log.last_seq(job.run.as_of)
 
 
 def _answers(data: Dataset, judged: Examination) -> npt.NDArray[np.float64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from record.bouts.bout import Bout
 from record.event_log import EventLog
@@ -76,12 +75,4 @@ def former_champion(versions: Sequence[ModelVersion], roles: Roles, bouts: Seque
     return next(
         (held for held in versions if held.version == roles.previous and held.standing == "eligible"),
         None,
-    )
-
-
-def family_rank(bouts: Sequence[Bout], roles: Roles, at: datetime, window: timedelta) -> int:
-    """Which bout of its family the next one is: the family is all of this champion's within the window."""
-    return 1 + sum(
-        bout.kind == "challenge" and bout.generation == roles.generation and bout.opened_at > at - window
-        for bout in bouts
     )

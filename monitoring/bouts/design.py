@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from datetime import timedelta
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from monitoring.bouts.answer_scores import NO_SCORES, AnswerScores
+from monitoring.bouts.family import FamilyShare
 from monitoring.quality.loss import Loss, LossName
 from record.configuration.loop_sections import PromotionSettings
 
 Kind = Literal["challenge", "probation"]
+
+# Of bouts whose labels are missing at random, the guard of the label rate may hold so many.
+LABEL_RATE_ALPHA = 0.03
+FEWEST_PROBATION_PAIRS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +40,36 @@ class Design:
     latency_limit_ms: float
     rollback_watch: int
     mode: Literal["auto", "approve"]  # as set when the bout was opened; the setting of the day is what counts
+    # Designs of before these were thought of lack them, and are judged as they were.
+    harm_alpha: float | None = None  # for rejection and guardrails; None: `alpha`
+    known_until: str | None = None  # ISO 8601: the newest row that either model has learned from; pairs are later
+    entity: str | None = None  # the column whose every value counts once
+    cycle_seconds: float = 0.0  # evidence is read at whole cycles of this length; 0: at every look
+    design_effect: bool = False  # whether evidence is divided by what neighbours share
+    scaled_bets: bool = False  # whether bets go by the bound that the answers allow
+    label_rate_alpha: float | None = None  # the share of bouts with labels missing at random that the guard may hold
+    delay_guard: bool = False  # whether a delay that depends on the outcome holds an automatic promotion
+    answers: AnswerScores = NO_SCORES
 
     @classmethod
     def of_challenge(
-        cls, promotion: PromotionSettings, *, rank: int, loss: LossName, loss_scale: float, horizon: timedelta
+        cls,
+        promotion: PromotionSettings,
+        *,
+        share: FamilyShare,
+        loss: LossName,
+        loss_scale: float,
+        horizon: timedelta,
+        known_until: datetime | None = None,
+        entity: str | None = None,
+        cycle: timedelta = timedelta(0),
+        answers: AnswerScores = NO_SCORES,
     ) -> Design:
         return cls(
             kind="challenge",
-            alpha=spent_alpha(promotion.alpha, rank),
+            alpha=share.alpha,
             alpha_nominal=promotion.alpha,
-            family_rank=rank,
+            family_rank=share.rank,
             margin=promotion.margin,
             loss=loss,
             loss_scale=loss_scale,
@@ -58,20 +83,49 @@ class Design:
             latency_limit_ms=promotion.latency_limit_ms,
             rollback_watch=promotion.rollback_watch,
             mode=promotion.mode,
+            harm_alpha=promotion.alpha,
+            known_until=None if known_until is None else known_until.isoformat(),
+            entity=entity,
+            cycle_seconds=cycle.total_seconds(),
+            design_effect=True,
+            scaled_bets=True,
+            label_rate_alpha=LABEL_RATE_ALPHA,
+            delay_guard=True,
+            answers=answers,
         )
 
     @classmethod
     def of_probation(
-        cls, promotion: PromotionSettings, *, loss: LossName, loss_scale: float, horizon: timedelta
+        cls,
+        promotion: PromotionSettings,
+        *,
+        loss: LossName,
+        loss_scale: float,
+        horizon: timedelta,
+        known_until: datetime | None = None,
+        entity: str | None = None,
+        answers: AnswerScores = NO_SCORES,
     ) -> Design:
         """The same, with the whole alpha: a harm overlooked is worse than one good champion in twenty sent back."""
-        challenge = cls.of_challenge(promotion, rank=1, loss=loss, loss_scale=loss_scale, horizon=horizon)
-        held = asdict(challenge)
-        return cls(**{**held, "kind": "probation", "alpha": promotion.alpha})
+        whole = FamilyShare(1, promotion.alpha)
+        challenge = cls.of_challenge(
+            promotion,
+            share=whole,
+            loss=loss,
+            loss_scale=loss_scale,
+            horizon=horizon,
+            known_until=known_until,
+            entity=entity,
+            answers=answers,
+        )
+        return replace(challenge, kind="probation")
 
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> Design:
-        return cls(**{field.name: held[field.name] for field in fields(cls)})
+        values = {field.name: held[field.name] for field in fields(cls) if field.name in held}
+        if "answers" in values:
+            values["answers"] = AnswerScores.from_json(values["answers"])
+        return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,16 +136,19 @@ class Design:
         return 1 / self.alpha
 
     @property
+    def needed_for_harm(self) -> float:
+        """The evidence that rejects. Not spent: a challenger that is refused too easily harms nobody."""
+        return 1 / (self.alpha if self.harm_alpha is None else self.harm_alpha)
+
+    @property
+    def fewest_probation_pairs(self) -> int:
+        """A probation passes on fewer pairs at no time: so many find a harm of five points in two of five cases."""
+        return min(self.rollback_watch, FEWEST_PROBATION_PAIRS)
+
+    @property
     def horizon(self) -> timedelta:
         return timedelta(seconds=self.horizon_seconds)
 
     @property
     def judge(self) -> Loss:
         return Loss(self.loss, self.loss_scale)
-
-
-def spent_alpha(alpha: float, rank: int) -> float:
-    """What the bout of that rank in its family may spend: the shares 6/(π² j²) sum to 1 however many there will be."""
-    if rank < 1:
-        raise ValueError(f"rank must be at least 1, not {rank!r}")
-    return alpha * 6 / (math.pi**2 * rank**2)

@@ -7,25 +7,30 @@ entered, or has been declared missing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 
 from monitoring.bouts.design import Design
-from monitoring.bouts.shadow_report import ShadowReport, report_shadow
-from monitoring.evidence import Floats, confidence_sequence, e_values, labels_to_go, rate_e_values
-from monitoring.promotion import Guardrail, Look
-from monitoring.quality.loss import WORST, Loss
-from record.bouts.bout import Bout, ShadowScore
-from record.clock import MICROSECOND
+from monitoring.bouts.evidence_state import EvidenceState, MaturedPairs, Reading
+from monitoring.bouts.matured_rows import MaturedRows
+from monitoring.bouts.repeats import Repeats
+from monitoring.bouts.shadow_report import ShadowReport, ShadowRun, report_shadow
+from monitoring.promotion import Look
+from record.bouts.bout import Bout, EnteredPair
+from record.clock import MICROSECOND, from_micros, to_micros
 from record.log.readable import readable_rows
 from record.logged import MaturedRow
 from record.record import Record
 
 PAGE_ROWS = 5000  # of the log held in memory at one time
+MOST_ROWS = 200_000  # read by one look; the next goes on
+DAY = timedelta(days=1)
+
+Keep = Callable[[Sequence[MaturedRow]], Sequence[MaturedRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,88 +38,212 @@ class Examination:
     """A look, and what has to be written with it: the new pairs, and up to which request time they are complete."""
 
     look: Look
-    entered: Sequence[tuple[int, float]]
+    entered: Sequence[EnteredPair]
     matured_until: datetime
+    entities: Sequence[int]  # those that have asked for the first time in this bout
+    state: dict[str, Any]  # of the evidence, for the next look to go on from
 
 
 @dataclass(frozen=True, slots=True)
 class Harvest:
     """What became of the requests between two watermarks."""
 
-    pairs: list[tuple[int, float]]
+    pairs: list[EnteredPair]
+    entities: list[int]
     matured: int
     labelled: int
     until: datetime
+    behind: bool
 
 
-def examine(record: Record, bout: Bout, as_of: datetime) -> Examination:
+def keep_all(rows: Sequence[MaturedRow]) -> Sequence[MaturedRow]:
+    return rows
+
+
+def examine(
+    record: Record, bout: Bout, as_of: datetime, *, keep: Keep = keep_all, delay_depends: bool = False
+) -> Examination:
     """The look at `as_of`. Reads only; what it says is written by `Bouts.enter_pairs`, in one transaction.
 
-    Depends on the record alone: if that is never written, the next look is the same.
+    Depends on the record alone: if that is never written, the next look is the same. `keep` says which requests are
+    evidence at all; `delay_depends` is what the quality check has found of the labels' delay.
     """
     design = Design.from_json(bout.design)
-    new = _harvest(record, bout, design, as_of)
-    _, earlier = record.bouts.pairs(bout.bout)
-    differences = np.concatenate([earlier, np.array([difference for _, difference in new.pairs])])
-    shadow = report_shadow(record.database, bout)
+    state = resume(record, bout, design)
+    held = bout.evidence or {}
+    repeats = Repeats.from_json(held.get("repeats", {}))
+    shadow = report_shadow(record.database, bout, ShadowRun.from_json(held.get("shadow", {})))
+    new = _harvest(record, bout, design, as_of, state, repeats, keep)
+    state.close_cycles(to_micros(new.until))
     before = bout.look or {}
-    gains, margin = _as_bet(differences, design)
-    running = e_values(gains, margin)
-    look = Look(
-        as_of=as_of,
-        opened_at=bout.opened_at,
-        matured_until=new.until,
-        pairs=len(differences),
+    look = read_look(
+        state.read(design.alpha, design.needed),
+        design,
+        bout,
+        as_of,
         matured=before.get("matured", 0) + new.matured,
         labelled=before.get("labelled", 0) + new.labelled,
-        e_value=float(running[-1]) if len(running) else 1.0,
-        e_max=_highest(running),
-        e_harm_max=_highest(e_values(-differences)),
+        until=new.until,
+        behind=new.behind,
+        shadow=shadow,
+        first_micros=state.first_pair_micros,
+        delay_depends=delay_depends,
+        warnings=() if design.entity is not None else repeats.warnings(),
+    )
+    kept = {"pairs": state.to_json(), "repeats": repeats.to_json(), "shadow": shadow.run.to_json()}
+    return Examination(look, new.pairs, new.until, new.entities, kept)
+
+
+def resume(record: Record, bout: Bout, design: Design) -> EvidenceState:
+    """The state that the last look left; of a bout that is older than such states, made again from its pairs."""
+    if bout.evidence is not None:
+        return EvidenceState.from_json(bout.evidence["pairs"])
+    return replay(record, bout, design)
+
+
+def replay(record: Record, bout: Bout, design: Design) -> EvidenceState:
+    """The state of all pairs that have entered, from the pairs themselves."""
+    state = EvidenceState.start(design)
+    columns = record.bouts.pair_columns(bout.bout)
+    if len(columns.seqs):
+        width = design.answers.width
+        state.add(MaturedPairs.paired(columns.micros, columns.differences, columns.bounds, columns.counts, width))
+    return state
+
+
+def read_look(
+    reading: Reading,
+    design: Design,
+    bout: Bout,
+    as_of: datetime,
+    *,
+    matured: int,
+    labelled: int,
+    until: datetime,
+    behind: bool,
+    shadow: ShadowReport,
+    first_micros: int | None,
+    delay_depends: bool,
+    warnings: tuple[str, ...],
+) -> Look:
+    """The look that a reading of the evidence makes."""
+    first_matured = None if first_micros is None else from_micros(first_micros) + design.horizon
+    to_go, days, in_time = _to_go(reading, design, bout, as_of, first_micros)
+    return Look(
+        as_of=as_of,
+        opened_at=bout.opened_at,
+        matured_until=until,
+        pairs=reading.pairs,
+        matured=matured,
+        labelled=labelled,
+        e_value=reading.e_value,
+        e_max=reading.e_max,
+        e_harm=reading.e_harm,
+        e_harm_max=reading.e_harm_max,
         needed=design.needed,
-        lead=confidence_sequence(differences, design.alpha),
-        guardrails=_guardrails(shadow, design),
-        labels_to_go=labels_to_go(gains, margin, design.needed),
+        lead=reading.lead,
+        whole_lead=reading.whole_lead,
+        whole_cycles=reading.whole_cycles,
+        design_effect=reading.design_effect,
+        scale=reading.scale,
+        variance=reading.variance,
+        guardrails=shadow.guardrails(design),
+        labels_to_go=to_go,
+        days_to_go=days,
+        in_time=in_time,
         lag_seconds=shadow.lag(as_of).total_seconds(),
         scored=shadow.scored,
         failed=shadow.failed,
         sampled_out=shadow.sampled_out,
         pending=shadow.pending,
+        first_matured_at=first_matured,
+        behind=behind,
+        label_rate_e=reading.label_rate_e,
+        label_rate_slope=reading.label_rate_slope,
+        label_rate_testable=reading.label_rate_testable,
+        delay_depends=delay_depends,
+        unlabelled=reading.unlabelled,
+        unlabelled_lead=reading.unlabelled_lead,
+        unlabelled_worst=reading.unlabelled_worst,
+        warnings=warnings,
     )
-    return Examination(look, new.pairs, new.until)
 
 
-def _harvest(record: Record, bout: Bout, design: Design, as_of: datetime) -> Harvest:
+def _to_go(
+    reading: Reading, design: Design, bout: Bout, as_of: datetime, first_micros: int | None
+) -> tuple[int | None, float | None, bool | None]:
+    """Pairs and days until the evidence is there, if the challenger goes on as it did, and whether that is in time."""
+    if not reading.pairs or first_micros is None:
+        return None, None, None
+    if reading.log_missing <= 0:
+        return 0, 0.0, True
+    if reading.growth <= 0:
+        return None, None, None
+    labels = int(np.ceil(reading.log_missing / reading.growth))
+    first = from_micros(first_micros)
+    span = max(as_of - design.horizon - first, timedelta(seconds=1))
+    days = labels / reading.pairs * (span / DAY)
+    deadline = max(bout.opened_at, first + design.horizon) + timedelta(seconds=design.deadline_seconds)
+    return labels, days, days <= (deadline - as_of) / DAY
+
+
+def _harvest(
+    record: Record,
+    bout: Bout,
+    design: Design,
+    as_of: datetime,
+    state: EvidenceState,
+    repeats: Repeats,
+    keep: Keep,
+) -> Harvest:
     """The pairs behind the watermark that have not entered yet.
 
     The watermark is where labels are over, or the first request that the shadow has not scored, whichever is first.
     A request that becomes visible behind a watermark is not looked for: that takes a commit later than the horizon,
     and cannot depend on the outcome.
     """
-    judge = design.judge
-    pairs: list[tuple[int, float]] = []
-    matured = labelled = 0
+    pairs: list[EnteredPair] = []
+    entities: dict[int, None] = {}
+    matured = labelled = read = 0
     until = bout.matured_until
+    if until is None and design.known_until is not None:
+        until = datetime.fromisoformat(design.known_until)
     end = as_of - design.horizon
-    while until is None or until < end:
+    while (until is None or until < end) and read < MOST_ROWS:
         rows, page_end = _page(record, bout, design, as_of, until, end)
+        read += len(rows)
         scores = record.bouts.scores(bout.bout, [row.seq for row in rows])
         unscored = next((row.requested_at for row in rows if row.seq not in scores), None)
         if unscored is not None:
             rows = [row for row in rows if row.requested_at < unscored]
             page_end = unscored - MICROSECOND
-        readable = {row.seq for row in readable_rows(rows, numeric=judge.name == "absolute", job="bout")}
-        for row in rows:
-            score = scores[row.seq]
-            if score.outcome == "sampled_out":
-                continue
-            matured += 1
-            if row.label is not None and row.seq in readable:
-                labelled += 1
-                pairs.append((row.seq, _difference(judge, row, row.label, score)))
+        asked = [row for row in keep(rows) if scores[row.seq].outcome != "sampled_out"]
+        readable = readable_rows(asked, numeric=design.loss == "absolute", job="bout")
+        page = MaturedRows.read(readable, scores, design, _known_entities(record, bout, design, entities))
+        repeats.add(readable)
+        state.add(page.columns)
+        pairs += page.pairs
+        entities |= dict.fromkeys(page.new_entities)
+        matured += len(asked)
+        labelled += int(page.columns.labelled.sum())
         until = page_end if until is None else max(until, page_end)
         if unscored is not None:
             break
-    return Harvest(pairs, matured, labelled, end if until is None else until)
+    behind = read >= MOST_ROWS and until is not None and until < end
+    return Harvest(pairs, list(entities), matured, labelled, end if until is None else until, behind)
+
+
+def _known_entities(
+    record: Record, bout: Bout, design: Design, new: dict[int, None]
+) -> Callable[[Sequence[int]], set[int]]:
+    """Which of some entities have asked in this bout before."""
+
+    def known(asked: Sequence[int]) -> set[int]:
+        if design.entity is None:
+            return set()
+        return record.bouts.known_entities(bout.bout, asked) | {entity for entity in asked if entity in new}
+
+    return known
 
 
 def _page(
@@ -141,46 +270,3 @@ def _page(
         if whole:
             return whole, whole[-1].requested_at
         limit *= 4
-
-
-def _difference(judge: Loss, row: MaturedRow, label: str, score: ShadowScore) -> float:
-    """loss(champion) − loss(challenger). One that failed has the worst loss: failing on hard rows must not pay."""
-    champion = judge(label, row.prediction, row.probabilities)
-    challenger = WORST if score.outcome == "failed" else judge(label, score.prediction, score.probabilities)
-    return champion - challenger
-
-
-def _as_bet(differences: Floats, design: Design) -> tuple[Floats, float]:
-    """What is bet on, and the margin of the bet.
-
-    A challenge asks whether the challenger is better than −margin. A probation asks the reverse of the champion that
-    was promoted on that: whether the former one is better by more than the margin, or it would be sent back for what
-    it was allowed.
-    """
-    if design.kind == "challenge":
-        return differences, design.margin
-    return (differences - design.margin) / (1 + design.margin), 0.0
-
-
-def _highest(running: Floats) -> float:
-    return float(running.max()) if len(running) else 1.0
-
-
-def _guardrails(shadow: ShadowReport, design: Design) -> dict[Literal["failure", "latency"], Guardrail]:
-    slow = shadow.latencies_micros > design.latency_limit_ms * 1000
-    return {
-        "failure": _guardrail(shadow.failures, design),
-        "latency": _guardrail(slow, design),
-    }
-
-
-def _guardrail(wrong: np.ndarray, design: Design) -> Guardrail:
-    """From the first request on: no label is waited for."""
-    cleared = _highest(rate_e_values(wrong, design.max_failure_rate, "cleared"))
-    failed = _highest(rate_e_values(wrong, design.max_failure_rate, "failed"))
-    state: Literal["open", "cleared", "failed"] = "open"
-    if failed >= design.needed:
-        state = "failed"
-    elif cleared >= design.needed:
-        state = "cleared"
-    return Guardrail(state, len(wrong), int(wrong.sum()), cleared, failed)

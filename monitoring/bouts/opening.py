@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
-from monitoring.bouts.contenders import contenders, family_rank, former_champion, read_unbarred
+from monitoring.bouts.contenders import contenders, former_champion, read_unbarred
 from monitoring.bouts.design import Design
-from record.bouts.bout import Bout
+from monitoring.bouts.family import family_share
+from monitoring.bouts.known_rows import KnownRows, known_to
+from monitoring.bouts.traffic import read_traffic
+from record.bouts.bout import Bout, BoutKind
 from record.errors import RoleConflict
 from record.log.label_arrivals import requests_between
 from record.log_lines import log_line
@@ -22,6 +26,7 @@ from record.work.leases import Fence
 ENOUGH_ERRORS = 100
 # The median of so many is known to about a hundredth of their spread; of a month's millions more are never read.
 SAMPLED_REQUESTS = 20_000
+CYCLES = {"none": timedelta(0), "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
 def open_due_bouts(record: Record, settings: Settings, fence: Fence | None, as_of: datetime) -> list[Bout]:
@@ -45,8 +50,8 @@ def open_due_bouts(record: Record, settings: Settings, fence: Fence | None, as_o
             if challenger.version in unbarred:  # what judged it once does not judge it again
                 behind = max(challenger.read_until_seq, unbarred[challenger.version].after_seq)
                 challenger = replace(challenger, read_until_seq=behind)
-            rank = family_rank([*bouts, *opened], roles, as_of, settings.promotion.family_window)
-            opened.append(_open_challenge(record, settings, fence, as_of, roles, champion, challenger, rank))
+            everybody = [*bouts, *opened]
+            opened.append(_open_challenge(record, settings, fence, as_of, roles, champion, challenger, everybody))
     except RoleConflict as conflict:
         log_line("bout not opened", reason=conflict.message)
     return opened
@@ -60,25 +65,25 @@ def _open_challenge(
     roles: Roles,
     champion: ModelVersion,
     challenger: ModelVersion,
-    rank: int,
+    bouts: Sequence[Bout],
 ) -> Bout:
+    promotion = settings.promotion
+    known = known_to(record, challenger, champion)
+    traffic = read_traffic(record, settings, champion, as_of)
     design = Design.of_challenge(
-        settings.promotion,
-        rank=rank,
-        loss=settings.promotion.loss,
-        loss_scale=_loss_scale(record, settings, champion, challenger.read_until_seq, as_of),
+        promotion,
+        share=family_share(
+            bouts, champion.version, challenger.version, as_of, promotion.family_window, promotion.alpha
+        ),
+        loss=promotion.loss,
+        loss_scale=_loss_scale(record, settings, champion, known.seq, as_of),
         horizon=settings.quality.label_horizon,
+        known_until=known.until,
+        entity=settings.problem.entity_column,
+        cycle=CYCLES[promotion.cycle if promotion.cycle != "auto" else traffic.cycle],
+        answers=traffic.answers,
     )
-    return record.bouts.open(
-        "challenge",
-        challenger.version,
-        champion.version,
-        roles.generation,
-        design.to_json(),
-        challenger.read_until_seq,
-        as_of,
-        fence,
-    )
+    return _open(record, "challenge", challenger, champion, roles, design, known, as_of, fence)
 
 
 def _open_probation(
@@ -90,15 +95,38 @@ def _open_probation(
     champion: ModelVersion,
     former: ModelVersion,
 ) -> Bout:
-    after_seq = record.log.last_seq()
+    read = known_to(record, former, champion)
+    known = KnownRows(max(read.seq, record.log.last_seq()), read.until)
     design = Design.of_probation(
         settings.promotion,
         loss=settings.promotion.loss,
-        loss_scale=_loss_scale(record, settings, former, after_seq, as_of),
+        loss_scale=_loss_scale(record, settings, former, known.seq, as_of),
         horizon=settings.quality.label_horizon,
+        known_until=known.until,
+        entity=settings.problem.entity_column,
+        answers=read_traffic(record, settings, former, as_of).answers,
     )
+    return _open(record, "probation", former, champion, roles, design, known, as_of, fence)
+
+
+def _open(
+    record: Record,
+    kind: BoutKind,
+    challenger: ModelVersion,
+    champion: ModelVersion,
+    roles: Roles,
+    design: Design,
+    known: KnownRows,
+    as_of: datetime,
+    fence: Fence | None,
+) -> Bout:
+    """The assertion at opening: nobody is judged on a request that one of the two may have learned from."""
+    for model in (challenger, champion):
+        newest = KnownRows.of(model)
+        if known.seq < newest.seq or newest.after(known):
+            raise ValueError(f"{model.version} has learned from {newest}; its bout may not begin at {known}")
     return record.bouts.open(
-        "probation", former.version, champion.version, roles.generation, design.to_json(), after_seq, as_of, fence
+        kind, challenger.version, champion.version, roles.generation, design.to_json(), known.seq, as_of, fence
     )
 
 

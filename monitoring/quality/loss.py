@@ -42,10 +42,44 @@ class Loss:
         shares: dict[str, float] = json.loads(probabilities)
         return _brier(shares, known) if self.name == "brier" else _log(shares, known)
 
+    def difference_range(
+        self, one: tuple[str | None, str | None], other: tuple[str | None, str | None]
+    ) -> tuple[float, float]:
+        """The smallest and the largest loss(one) − loss(other) over all labels there could be.
+
+        Both answers as their prediction and their probabilities, JSON.
+        """
+        if self.name == "absolute":
+            values = [_number(prediction) for prediction, _ in (one, other)]
+            apart = min(abs(values[0] - values[1]) / self.scale, WORST)
+            return (-apart, apart) if math.isfinite(apart) else (-WORST, WORST)
+        if self.name == "zero_one":
+            told = [
+                None if prediction is None else canonical_class(json.loads(prediction))
+                for prediction, _ in (one, other)
+            ]
+            return (0.0, 0.0) if told[0] == told[1] else (-WORST, WORST)
+        if one[1] is None or other[1] is None:
+            return -WORST, WORST
+        return _range(self.name, json.loads(one[1]), json.loads(other[1]))
+
     def _absolute(self, label: float, prediction: Any) -> float:
         if isinstance(prediction, bool) or not isinstance(prediction, int | float) or not math.isfinite(prediction):
             return WORST
         return min(abs(prediction - label) / self.scale, WORST)
+
+
+def _range(name: LossName, one: Mapping[str, float], other: Mapping[str, float]) -> tuple[float, float]:
+    """Over the classes that either answer names: a label of another class costs both the same share."""
+    loss = _brier if name == "brier" else _log
+    apart = [loss(one, label) - loss(other, label) for label in {*one, *other}]
+    return (min(apart), max(apart)) if apart else (-WORST, WORST)
+
+
+def _number(prediction: str | None) -> float:
+    """NaN where the answer is no number."""
+    value = None if prediction is None else json.loads(prediction)
+    return math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
 
 
 def _brier(shares: Mapping[str, float], label: str) -> float:

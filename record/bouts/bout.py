@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from record.canonical import canonical_json, plain
 from record.logged import Cursor
 
@@ -35,6 +38,7 @@ class Bout:
     matured_until: datetime | None
     look: dict[str, Any] | None
     heartbeat_at: datetime | None
+    evidence: dict[str, Any] | None = None  # the sums that the next look goes on from; None: made from the pairs
 
     @property
     def cursor(self) -> Cursor:
@@ -56,6 +60,28 @@ class ShadowScore:
     prediction: str | None = None
     probabilities: str | None = None
     latency_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnteredPair:
+    """One labelled request as evidence: what a look needs of it, and no feature."""
+
+    seq: int
+    difference: float  # loss(champion) − loss(challenger), in [−1, 1]
+    micros: int  # request time, since 1970
+    bound: float = 1.0  # the largest difference that the two answers allowed
+    counts: bool = True  # whether it is the first request of its entity in this bout
+
+
+@dataclass(frozen=True, slots=True)
+class PairColumns:
+    """A bout's pairs in the order of entering, as columns."""
+
+    seqs: NDArray[np.int64]
+    differences: NDArray[np.float64]
+    micros: NDArray[np.int64]
+    bounds: NDArray[np.float64]
+    counts: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from record.bouts.bout import ScoreCounts, ShadowScore
+from record.bouts.bout import EnteredPair, PairColumns, ScoreCounts, ShadowScore
 from record.canonical import plain
-from record.clock import machine_now
+from record.clock import from_micros, machine_now, to_micros
 from record.db.database import Database
-from record.db.tables import SCHEMA, bouts, pairs, shadow_scores
+from record.db.tables import SCHEMA, bout_entities, bouts, pairs, predictions, shadow_scores
 from record.errors import RoleConflict
 from record.failpoint import fail_point
 from record.logged import Cursor
@@ -88,39 +88,90 @@ class BoutLedger:
     def enter_pairs(
         self,
         bout: str,
-        differences: Sequence[tuple[int, float]],
+        entered: Sequence[EnteredPair | tuple[int, float]],
         matured_until: datetime,
         look: Mapping[str, Any],
         lease: Fence | None = None,
+        *,
+        evidence: Mapping[str, Any] | None = None,
+        entities: Sequence[int] = (),
     ) -> None:
-        """Appends (seq, difference) pairs in the order given, and says up to which request time they are complete.
+        """Appends pairs in the order given, and says up to which request time they are complete.
 
-        Raises ValueError for a difference outside [−1, 1] or NaN, and RoleConflict once the bout is not open. A
-        request can be entered once only: a second time is an IntegrityError, as entries are never rewritten.
+        `evidence` are the sums with these pairs; `entities` have asked for the first time in this bout. Raises
+        ValueError for a difference outside [−1, 1] or NaN and for a request that either model may have learned from,
+        and RoleConflict once the bout is not open. A request can be entered once only: a second time is an
+        IntegrityError, as entries are never rewritten.
         """
-        for seq, difference in differences:
-            if not -1.0 <= difference <= 1.0 or math.isnan(difference):
-                raise ValueError(f"difference of request {seq} is {difference}; expected a number in [−1, 1]")
+        added = [pair if isinstance(pair, EnteredPair) else EnteredPair(pair[0], pair[1], 0) for pair in entered]
+        for pair in added:
+            if not -1.0 <= pair.difference <= 1.0 or math.isnan(pair.difference):
+                raise ValueError(f"difference of request {pair.seq} is {pair.difference}; expected a number in [−1, 1]")
         with self._database.write() as connection:
             check_fence(lease, connection)
             seen = sa.update(bouts).where(bouts.c.bout == bout, bouts.c.state == "open")
-            if connection.execute(seen.values(matured_until=matured_until, look=plain(look))).rowcount == 0:
+            values = {"matured_until": matured_until, "look": plain(look), "evidence": evidence}
+            if connection.execute(seen.values(values)).rowcount == 0:
                 raise RoleConflict(f"bout {bout} is not open; its evidence stays as it was", field="bout")
-            entered = connection.execute(sa.select(sa.func.max(pairs.c.entry)).where(pairs.c.bout == bout)).scalar()
-            rows = [
-                {"bout": bout, "seq": int(seq), "entry": entry, "difference": float(difference)}
-                for entry, (seq, difference) in enumerate(differences, start=1 + (entered or 0))
-            ]
+            self._refuse_known(connection, bout, added)
+            last = connection.execute(sa.select(sa.func.max(pairs.c.entry)).where(pairs.c.bout == bout)).scalar()
+            rows = [_row(bout, pair, entry) for entry, pair in enumerate(added, start=1 + (last or 0))]
             if rows:
                 connection.execute(sa.insert(pairs), rows)
+            if entities:
+                new = [{"bout": bout, "entity": int(entity)} for entity in entities]
+                connection.execute(sa.insert(bout_entities), new)
             fail_point("bout.paired")
+
+    def _refuse_known(self, connection: sa.Connection, bout: str, added: Sequence[EnteredPair]) -> None:
+        """A model is never judged on a request that it may have learned from: by the log's order, and by time."""
+        query = sa.select(bouts.c.after_seq, bouts.c.design).where(bouts.c.bout == bout)
+        row = connection.execute(query).one()
+        known_until = (row.design or {}).get("known_until")
+        latest = to_micros(datetime.fromisoformat(known_until)) if known_until is not None else None
+        for pair in added:
+            if pair.seq <= row.after_seq or (latest is not None and 0 < pair.micros <= latest):
+                raise ValueError(f"request {pair.seq} is no evidence in {bout}: one of its models may have read it")
 
     def pairs(self, bout: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The seqs and the differences, in the order of entering."""
-        query = sa.select(pairs.c.seq, pairs.c.difference).where(pairs.c.bout == bout).order_by(pairs.c.entry)
+        columns = self.pair_columns(bout)
+        return columns.seqs, columns.differences
+
+    def pair_columns(self, bout: str) -> PairColumns:
+        """The pairs in the order of entering; the time of one that was entered without it is the logged request's.
+
+        Where that has left the log, it is the last one known before, or 0.
+        """
+        own = sa.select(
+            pairs.c.seq,
+            pairs.c.difference,
+            sa.func.coalesce(_micros(pairs.c.requested_at), _micros(predictions.c.requested_at)),
+            pairs.c.bound,
+            pairs.c.counts,
+        )
+        joined = own.select_from(pairs.outerjoin(predictions, predictions.c.seq == pairs.c.seq))
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        return np.array([row.seq for row in rows], np.int64), np.array([row.difference for row in rows], np.float64)
+            rows = connection.execute(joined.where(pairs.c.bout == bout).order_by(pairs.c.entry)).all()
+        micros = np.array([row[2] or 0 for row in rows], np.int64)
+        return PairColumns(
+            seqs=np.array([row[0] for row in rows], np.int64),
+            differences=np.array([row[1] for row in rows], np.float64),
+            micros=np.maximum.accumulate(micros) if len(micros) else micros,
+            bounds=np.array([1.0 if row[3] is None else row[3] for row in rows], np.float64),
+            counts=np.array([row[4] is None or bool(row[4]) for row in rows], bool),
+        )
+
+    def known_entities(self, bout: str, asked: Sequence[int]) -> set[int]:
+        """Which of them have asked in this bout before."""
+        found: set[int] = set()
+        with self._database.read() as connection:
+            for start in range(0, len(asked), CHUNK_ROWS):
+                query = sa.select(bout_entities.c.entity).where(
+                    bout_entities.c.bout == bout, bout_entities.c.entity.in_(list(asked[start : start + CHUNK_ROWS]))
+                )
+                found.update(connection.execute(query).scalars())
+        return found
 
     def counts(self, bout: str) -> ScoreCounts:
         query = (
@@ -136,3 +187,19 @@ class BoutLedger:
         """The shadow lives."""
         with self._database.write() as connection:
             connection.execute(sa.update(bouts).where(bouts.c.bout == bout).values(heartbeat_at=self._machine_now()))
+
+
+def _row(bout: str, pair: EnteredPair, entry: int) -> dict[str, Any]:
+    return {
+        "bout": bout,
+        "seq": int(pair.seq),
+        "entry": entry,
+        "difference": float(pair.difference),
+        "requested_at": from_micros(pair.micros) if pair.micros else None,
+        "bound": float(pair.bound),
+        "counts": bool(pair.counts),
+    }
+
+
+def _micros(column: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    return sa.type_coerce(column, sa.BigInteger)

@@ -85,6 +85,7 @@ class Bouts(BoutLedger):
                 matured_until=None,
                 look=None,
                 heartbeat_at=None,
+                evidence=None,
             )
             connection.execute(sa.insert(bouts).values(asdict(row)))
             fail_point("bout.opened")

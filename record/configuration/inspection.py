@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 200_000  # enough to tell what a column is; a few seconds to look at
 _POSITIVE_WORDS = ("yes", "true", "1", "y", "t", "positive", "pos")
 _MOST_CODES = 20
+# Words by which a column says who asks; one that repeats is no row's own id.
+ENTITY_WORDS = frozenset({
+    "id", "ids", "key", "uuid", "guid", "customer", "client", "user", "account", "member", "patient", "person",
+    "household", "machine", "device", "vehicle", "driver", "seller", "merchant", "card", "subscriber", "employee",
+})  # fmt: skip
+FEWEST_ENTITIES = 20
+ENTITY_REPEATS = 1.5  # rows of each, on average
 _NOT_A_CLOCK = re.compile(r"birth|dob|expir|valid_until", re.I)
 
 
@@ -39,6 +46,7 @@ class Inspection:
     positive_class: str | int | bool | None  # as JSON would carry it; two classes only
     time_column: str | None
     id_column: str | None
+    entity_column: str | None  # says who or what a row is about, where one comes again
     columns: tuple[Column, ...]
     findings: tuple[Finding, ...]
     rows: int
@@ -98,6 +106,7 @@ def inspect_frame(
         positive_class=_positive_class(labels) if found_task == "classification" else None,
         time_column=time_column,
         id_column=id_column or (ids[0] if ids else None),
+        entity_column=_find_entity(labelled, columns, {time_column, id_column, *ids, *protected}),
         columns=tuple(Column(c.name, "carried", c.type) if c.name == time_column else c for c in columns),
         findings=tuple(findings),
         rows=len(frame),
@@ -211,6 +220,25 @@ def _positive_class(labels: pd.Series[Any]) -> str | int | bool | None:
         if canonical_class(value).strip().lower() in _POSITIVE_WORDS:
             return value
     return min(counts, key=lambda value: (counts[value], str(value)))
+
+
+def _find_entity(frame: pd.DataFrame, columns: Sequence[Column], taken: Collection[str | None]) -> str | None:
+    """The column that says who or what a row is about, where one comes again: named so, and with values that repeat."""
+    ranked: list[tuple[int, str]] = []
+    for column in columns:
+        if column.name in taken or column.type == "time" or not names_an_entity(column.name):
+            continue
+        values = frame[column.name].dropna()
+        distinct = int(values.nunique())
+        if distinct >= FEWEST_ENTITIES and len(values) >= ENTITY_REPEATS * distinct:
+            ranked.append((distinct, column.name))
+    return max(ranked)[1] if ranked else None
+
+
+def names_an_entity(name: str) -> bool:
+    """Whether a column is named as one that says who or which: customer_id, userId, PATIENT."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(" ", "_").split("_")
+    return bool(ENTITY_WORDS & set(words))
 
 
 def _find_time(frame: pd.DataFrame, columns: Sequence[Column]) -> str | None:

@@ -206,9 +206,16 @@ class PromotionSettings(Section):
     min_pairs: Several = Field(200, description="Labelled requests, at least, before a promotion.")
     min_duration: Duration = Field(timedelta(0), description="A bout's length, at least, before a promotion.")
     min_coverage: Share = Field(0.8, description="Share of mature requests with a label, at least.")
-    deadline: PositiveDuration = Field(timedelta(days=30), description="A bout undecided by then is inconclusive.")
+    deadline: PositiveDuration = Field(
+        timedelta(days=30), description="A bout undecided so long after its first labels matured is inconclusive."
+    )
     family_window: PositiveDuration = Field(
-        timedelta(days=90), description="Bouts in it share alpha; a new champion starts afresh."
+        timedelta(days=90), description="Bouts in it against one champion version share alpha."
+    )
+    cycle: Literal["auto", "none", "day", "week"] = Field(
+        "auto",
+        description='Evidence is read at whole days or weeks only, so that no season decides; "auto": where the log '
+        "shows such a cycle.",
     )
     rollback_watch: Count = Field(5000, description="Labelled requests on which a new champion is on probation.")
     max_challengers: Several = Field(3, description="Open bouts at one time.")

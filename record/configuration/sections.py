@@ -35,6 +35,11 @@ class ProblemSettings(Section):
     id_column: Name | None = Field(
         None, examples=["order_id"], description="Names the source's rows; never fed to a model."
     )
+    entity_column: Name | None = Field(
+        None,
+        examples=["customer"],
+        description="Says who or what a row is about, where one comes again: evidence counts each of them once.",
+    )
     positive_class: str | int | bool | None = Field(
         None, examples=["yes"], description="Of two classes, the one that is looked for."
     )

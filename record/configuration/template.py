@@ -69,6 +69,7 @@ def render_toml(inspection: Inspection, data_path: str | Path, *, name: str | No
         "target": inspection.target,
         "time_column": inspection.time_column,
         "id_column": inspection.id_column,
+        "entity_column": inspection.entity_column,
         "positive_class": inspection.positive_class,
     }
     notes = {finding.column: finding for finding in inspection.findings}

@@ -174,6 +174,7 @@ bouts = sa.Table(
     sa.Column("matured_until", Instant),  # how far pairs have been entered, by request time
     sa.Column("look", Json),  # the latest look at the evidence
     sa.Column("heartbeat_at", Instant),  # the shadow's, on the machine's clock
+    sa.Column("evidence", Json),  # the sums that the next look goes on from
 )
 
 shadow_scores = sa.Table(
@@ -195,6 +196,17 @@ pairs = sa.Table(
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("entry", sa.Integer, nullable=False),  # 1, 2, … in the order of entering
     sa.Column("difference", sa.Double, nullable=False),  # loss(champion) − loss(challenger), in [−1, 1]
+    sa.Column("requested_at", Instant),  # NULL: entered before this was kept
+    sa.Column("bound", sa.Double),  # the largest difference that the two answers allowed
+    sa.Column("counts", sa.Boolean),  # false: not the first request of its entity in this bout
+    sqlite_with_rowid=False,
+)
+
+bout_entities = sa.Table(
+    "bout_entities",
+    metadata,
+    sa.Column("bout", sa.Text, primary_key=True),
+    sa.Column("entity", sa.BigInteger, primary_key=True, autoincrement=False),  # 63 bits of a digest
     sqlite_with_rowid=False,
 )
 

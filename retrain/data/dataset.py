@@ -14,8 +14,9 @@ import pandas as pd
 from record.clock import from_micros, to_micros
 from record.contract.arrays import Arrays
 from record.contract.schema import Schema
+from retrain.data.shared_rows import UNKNOWN, resolution
 
-UNKNOWN = np.iinfo(np.int64).min  # a row without a time of its own
+__all__ = ["UNKNOWN", "Dataset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,18 @@ class Dataset:
         known = self.times[self.times != UNKNOWN]
         return from_micros(int(known.max())) if len(known) else None
 
+    @property
+    def known_until(self) -> datetime | None:
+        """The end of the newest row's time: of a row dated by the day, the end of that day."""
+        known = self.times[self.times != UNKNOWN]
+        if not len(known):
+            return None
+        source = self.times[(self.seqs == 0) & (self.times != UNKNOWN)]
+        ends = [int(self.times[self.seqs > 0].max(initial=UNKNOWN))]
+        if len(source):
+            ends.append(int(source.max()) + resolution(source) - 1)
+        return from_micros(max(ends))
+
     def rows(self, start: int, stop: int | None = None) -> Self:
         """A run of rows; what training saw (`schema.seen`) stays that of the whole."""
         return replace(
@@ -83,15 +96,16 @@ class Dataset:
         )
 
     def fresh(self, read_until_seq: int, data_until: datetime | None) -> npt.NDArray[np.bool_]:
-        """The rows later than another run's data: logged after its last request, or dated after its newest row.
+        """The rows later than everything that another run knew, by the log's order and by time.
 
-        A row of the source without a time counts as known to it.
+        A request has to be later in both; a row of the source has to be dated later. One without a time counts as
+        known.
         """
         logged: npt.NDArray[np.bool_] = self.seqs > max(read_until_seq, 0)
         if data_until is None:
             return logged
-        dated = self.times > to_micros(data_until)
-        return np.asarray(logged | ((self.seqs == 0) & (self.times != UNKNOWN) & dated), dtype=np.bool_)
+        later = (self.times != UNKNOWN) & (self.times > to_micros(data_until))
+        return np.asarray(later & (logged | (self.seqs == 0)), dtype=np.bool_)
 
     def fingerprint(self) -> str:
         """A hash of everything that is learned from, in its order."""

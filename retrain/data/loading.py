@@ -18,9 +18,11 @@ from record.contract.decoder import Decoder
 from record.contract.schema import ProblemSchema, Schema, seen_columns
 from record.errors import DataError
 from record.log.readable import readable_rows, tell_left_out
-from record.prediction_log import MaturedRow
+from record.log_lines import log_line
+from record.logged import LoggedRow, MaturedRow
 from record.settings import Settings
 from retrain.data.dataset import UNKNOWN, Dataset
+from retrain.data.shared_rows import shared_rows
 from retrain.data.source import EVER, Span, has_types, read_source
 from retrain.data.target import Target, read_classes, read_values, unspelled
 
@@ -42,12 +44,14 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
         targets.append(source[1])
         times.append(source[2])
         seqs.append(np.zeros(len(source[1]), dtype=np.int64))
-    known = _usable_rows([row for row in logged if row.label is not None], problem)
+    known = usable_rows([row for row in logged if row.label is not None], problem)
     if known:
-        frames.append(_log_frame(known, problem.columns))
+        frames.append(log_frame(known, problem.columns))
         targets.append([json.loads(str(row.label)) for row in known])
         times.append(np.array([to_micros(row.requested_at) for row in known], dtype=np.int64))
         seqs.append(np.array([row.seq for row in known], dtype=np.int64))
+        if len(frames) == 2:
+            _leave_out_shared(problem, frames, targets, times, seqs, [row.id for row in known])
     cells = [cell for part in targets for cell in part]
     if len(cells) < FEWEST_ROWS:
         raise DataError(_too_few(settings, len(cells), len(logged)))
@@ -138,7 +142,7 @@ def _by_time(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, npt.NDArray[
     return frame.iloc[order], micros[order]
 
 
-def _usable_rows(rows: Sequence[MaturedRow], problem: ProblemSchema) -> Sequence[MaturedRow]:
+def usable_rows(rows: Sequence[MaturedRow], problem: ProblemSchema) -> Sequence[MaturedRow]:
     """Those that can be read and whose values their columns take; the others are left out and counted."""
     readable = readable_rows(rows, numeric=problem.task == "regression", job="retrain")
     features = [(column.name, READERS[column.type]) for column in problem.features]
@@ -157,7 +161,25 @@ def _fits(record: Mapping[str, Any], features: Sequence[tuple[str, Callable[[Any
     return True
 
 
-def _log_frame(rows: Sequence[MaturedRow], columns: Sequence[Column]) -> pd.DataFrame:
+def _leave_out_shared(
+    problem: ProblemSchema,
+    frames: list[pd.DataFrame],
+    targets: list[list[Any]],
+    times: list[npt.NDArray[np.int64]],
+    seqs: list[npt.NDArray[np.int64]],
+    ids: Sequence[str],
+) -> None:
+    """Of a row that stands in the source and in the log the logged one is kept: it knows its number and its time."""
+    shared = shared_rows(frames[0], targets[0], times[0], frames[1], targets[1], times[1], ids, problem)
+    if not shared.any():
+        return
+    kept = np.flatnonzero(~shared)
+    frames[0], targets[0] = frames[0].iloc[kept], [targets[0][place] for place in kept]
+    times[0], seqs[0] = times[0][kept], seqs[0][kept]
+    log_line("source rows that stand in the log too", rows=int(shared.sum()))
+
+
+def log_frame(rows: Sequence[LoggedRow], columns: Sequence[Column]) -> pd.DataFrame:
     """Logged records as columns. Redacted ones are missing; they are carried, and no model sees them."""
     records = [json.loads(row.record) for row in rows]
     held: dict[str, pd.Series[Any]] = {}

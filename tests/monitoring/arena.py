@@ -57,13 +57,15 @@ label_horizon = "1h"
 PROMOTION = {"min_pairs": 50, "rollback_watch": 500, "deadline": "30d"}
 
 
-def logistic(slope: float, *, undefined_above: float | None = None) -> bytes:
-    """P(yes) = 1 / (1 + exp(−slope x)); NaN for x above `undefined_above`."""
+def logistic(slope: float, *, undefined_above: float | None = None, shift: float = 0.0) -> bytes:
+    """P(yes) = 1 / (1 + exp(−slope x − shift)); NaN for x above `undefined_above`."""
     nodes = [
-        helper.make_node("Mul", ["numbers", "slope"], ["z"]),
+        helper.make_node("Mul", ["numbers", "slope"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "shift"], ["z"]),
         helper.make_node("Sigmoid", ["z"], ["plain"]),
     ]
     constants = [helper.make_tensor("slope", TensorProto.FLOAT, [1, 1], [slope])]
+    constants.append(helper.make_tensor("shift", TensorProto.FLOAT, [1, 1], [shift]))
     if undefined_above is not None:
         constants.append(helper.make_tensor("edge", TensorProto.FLOAT, [1, 1], [undefined_above]))
         constants.append(helper.make_tensor("nothing", TensorProto.FLOAT, [1, 1], [0.0]))
@@ -109,12 +111,14 @@ class Arena:
         settings = load_settings(folder / "ringside.toml")
         return cls(settings, open_record(settings))
 
-    def register(self, model: bytes, *, read_until: int | None = None) -> ModelVersion:
+    def register(
+        self, model: bytes, *, read_until: int | None = None, data_until: datetime | None = None, middle: float = 0.0
+    ) -> ModelVersion:
         """A version of that model, champion where there is none; it has read the log up to now, or `read_until`."""
         stage = self.record.artifacts.stage()
         (stage / "model.onnx").write_bytes(model)
         (stage / "schema.json").write_text(SCHEMA.to_json())
-        golden = {"record": [json.dumps({"x": 0.0, "who": None})], "expected": ["[0.5, 0.5]"]}
+        golden = {"record": [json.dumps({"x": middle, "who": None})], "expected": ["[0.5, 0.5]"]}
         parquet.write_table(pa.table(golden), stage / "golden.parquet")
         return self.record.registry.register(
             stage,
@@ -122,13 +126,13 @@ class Arena:
             parent=None,
             card={},
             read_until_seq=self.record.log.last_seq() if read_until is None else read_until,
-            data_until=None,
+            data_until=data_until,
             actor="test",
             as_champion=True,
         )
 
     def challenge(self, slope: float, at: datetime, **options: Any) -> Bout:
-        self.register(logistic(slope, **options))
+        self.register(logistic(slope, **options), middle=-options.get("shift", 0.0) / slope if slope else 0.0)
         return self.open(at)[-1]
 
     def open(self, at: datetime) -> list[Bout]:
@@ -138,13 +142,21 @@ class Arena:
         held = self.record.registry.version(version)
         return ServedModel.load(self.record.registry.directory(version), version, held.digest)
 
-    def ask(self, count: int, start: datetime, *, every: timedelta = timedelta(seconds=10)) -> list[Asked]:
+    def ask(
+        self,
+        count: int,
+        start: datetime,
+        *,
+        every: timedelta = timedelta(seconds=10),
+        values: NDArray[np.float64] | None = None,
+        whos: Sequence[str] | None = None,
+    ) -> list[Asked]:
         """Requests to the champion, one after the other, each with the truth that a label will tell."""
         version = self.record.registry.roles().champion
         assert version is not None
         model = self.model(version)
         asked = []
-        values = self.rng.normal(0, 2, count)
+        values = self.rng.normal(0, 2, count) if values is None else values
         truths = self.rng.random(count) < 1 / (1 + np.exp(-values))
         records = [{"x": float(np.float32(value)), "who": "somebody"} for value in values]
         shares = model.score(model.decoder.decode(records)).raw
@@ -155,7 +167,7 @@ class Arena:
             entry = LogEntry(
                 id=f"r{self.asked}",
                 digest=model.decoder.digest(record),
-                record=json.dumps({"x": record["x"]}),
+                record=json.dumps({"x": record["x"]} | ({} if whos is None else {"who": whos[place]})),
                 prediction=json.dumps(SCHEMA.classes[int(shares[place].argmax())]),
                 probabilities=json.dumps(dict(zip(SCHEMA.classes, shares[place].tolist(), strict=True))),
             )

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,17 @@ import pytest
 import sqlalchemy as sa
 
 from monitoring.bout import settle_bouts
-from monitoring.bouts.design import spent_alpha
-from monitoring.bouts.look import examine
+from monitoring.bouts.design import Design
+from monitoring.bouts.evidence_state import EvidenceState
+from monitoring.bouts.family import spent_alpha
+from monitoring.bouts.look import examine, replay
 from monitoring.evidence import e_values
-from record.bouts.bout import Bout, ShadowScore
+from record.bouts.bout import Bout, EnteredPair, ShadowScore, design_hash
+from record.clock import to_micros
 from record.db.tables import bouts as bouts_table
-from record.errors import RoleConflict, StaleLease
+from record.errors import RoleConflict, SettingsError, StaleLease
 from record.work.leases import Fence
-from tests.monitoring.arena import HORIZON, START, Arena, brier, logistic
+from tests.monitoring.arena import HORIZON, START, TOML, Arena, brier, logistic
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -109,7 +112,9 @@ def test_an_equal_challenger_is_not_crowned_and_is_inconclusive_at_the_deadline(
     arena.label(arena.ask(300, START))
     for day in (1, 10, 29):
         assert [decision.outcome for decision in arena.settle(START + timedelta(days=day))] == ["wait"]
-    assert [decision.outcome for decision in arena.settle(START + timedelta(days=30))] == ["inconclusive"]
+    due = START + HORIZON + timedelta(days=30)  # from the first label's maturity on
+    assert [decision.outcome for decision in arena.settle(due - SECOND)] == ["wait"]
+    assert [decision.outcome for decision in arena.settle(due)] == ["inconclusive"]
     assert current(arena, bout).outcome == "inconclusive"
     assert arena.record.registry.version("v2").standing == "eligible"
     assert arena.open(START + timedelta(days=31)) == []  # judged once is enough
@@ -291,10 +296,27 @@ def test_a_newer_challenger_meets_the_new_champion_anew_and_alpha_starts_afresh(
 def test_the_family_s_bouts_share_alpha_within_the_window(arena: Arena) -> None:
     opened = [arena.challenge(0.0, START + day * timedelta(days=40)) for day in range(3)]
     assert [bout.design["family_rank"] for bout in opened] == [1, 2, 3]
-    assert [bout.design["alpha"] for bout in opened] == [spent_alpha(0.05, rank) for rank in (1, 2, 3)]
+    spent: list[float] = []
+    for rank, bout in enumerate(opened, start=1):
+        assert bout.design["alpha"] == spent_alpha(0.05, rank, 0.05 - sum(spent))
+        spent.append(bout.design["alpha"])
     arena.settle(START + timedelta(days=120))
     late = arena.challenge(0.0, START + timedelta(days=131))
     assert late.design["family_rank"] == 2  # of the window's: those of day 80, and itself
+
+
+def test_a_move_and_back_neither_resets_the_family_nor_replays_pairs_at_a_better_rank(arena: Arena) -> None:
+    for _ in range(3):
+        arena.challenge(0.0, START)
+    before = {bout.challenger: bout.design["alpha"] for bout in arena.record.bouts.opened()}
+    newest = arena.register(logistic(0.5))
+    arena.record.registry.promote(newest.version, actor="ada", reason="a hunch")
+    arena.settle(START + HORIZON)
+    arena.record.registry.rollback(actor="ada", reason="a mistake")
+    again = {bout.challenger: bout.design["alpha"] for bout in arena.open(START + 2 * HORIZON)}
+    assert again
+    assert all(again[version] <= before[version] for version in again)
+    assert sum(before.values()) <= 0.05
 
 
 def test_no_more_bouts_are_open_than_there_may_be_and_the_newest_go_first(tmp_path: Path) -> None:
@@ -487,3 +509,135 @@ def lean_to_no(arena: Arena, bout: Bout, count: int) -> None:
     said = json.dumps({"no": 0.6, "yes": 0.4})
     scores = [ShadowScore(seq, "scored", '"no"', said, 100) for seq in range(1, count + 1)]
     arena.record.bouts.record_scores(bout.bout, scores, cursor)
+
+
+def test_the_record_takes_no_pair_that_a_model_may_have_learned_from(arena: Arena) -> None:
+    arena.label(arena.ask(50, START))
+    arena.register(logistic(1.0), read_until=30)
+    (bout,) = arena.open(START + HORIZON)
+    for seq in (1, 30):
+        with pytest.raises(ValueError, match="may have read it"):
+            arena.record.bouts.enter_pairs(bout.bout, [(seq, 0.5)], LATER, {})
+    arena.record.bouts.enter_pairs(bout.bout, [(31, 0.5)], LATER, {})
+
+
+def test_evidence_is_later_than_every_row_that_a_model_knew_by_time_too(arena: Arena) -> None:
+    """A source that was refreshed knows requests that the log had not matured."""
+    arena.label(arena.ask(50, START))
+    known_until = START + 25 * 10 * SECOND
+    arena.register(logistic(1.0), read_until=5, data_until=known_until)
+    (bout,) = arena.open(START + HORIZON)
+    assert bout.after_seq == 26  # the request of that very moment included
+    arena.settle(LATER)
+    assert arena.record.bouts.pairs(bout.bout)[0].tolist() == list(range(27, 51))
+    early = EnteredPair(40, 0.1, to_micros(known_until))
+    with pytest.raises(ValueError, match="may have read it"):
+        arena.record.bouts.enter_pairs(bout.bout, [early], LATER, {})
+
+
+def outcome_dependent(arena: Arena, kept: float) -> str:
+    """What becomes of an equal challenger (it leans to yes as far as the champion to no) if noes are labelled less."""
+    bout = arena.challenge(1.0, START, shift=0.4)
+    asked = arena.ask(1500, START, every=8 * MINUTE)
+    rng = np.random.default_rng(3)
+    arena.label([a for a in asked if a.truth or rng.random() < kept])
+    for day in range(1, 10):
+        for decision in arena.settle(START + timedelta(days=day)):
+            if decision.outcome != "wait":
+                return decision.outcome
+    return "; ".join(arena.look(bout)["reasons"])
+
+
+def test_labels_missing_by_outcome_hold_the_promotion_and_the_reason_says_why(tmp_path: Path) -> None:
+    arena = Arena.build(tmp_path, deadline="300d")
+    arena.register(logistic(1.0, shift=-0.4), middle=0.4)
+    outcome = outcome_dependent(arena, 0.7)
+    assert "labels are missing more often beside some answers than beside others" in outcome
+    assert "the lead" in outcome
+    look = arena.look(arena.record.bouts.opened()[0])
+    assert look["e_value"] > look["needed"]
+    assert look["sensitivity"]
+
+
+def test_an_entity_counts_once_and_without_its_column_a_warning_names_what_to_set(tmp_path: Path) -> None:
+    looks = {}
+    for name, toml in (("with", 'entity_column = "who"'), ("without", "")):
+        (tmp_path / name).mkdir()
+        arena = Arena.build(tmp_path / name, toml=TOML.replace('target = "late"', f'target = "late"\n{toml}'))
+        arena.register(logistic(0.0))
+        bout = arena.challenge(0.02, START)
+        asked = arena.ask(400, START, whos=[f"customer {n % 40}" for n in range(400)])
+        arena.label(asked)
+        arena.settle(START + HORIZON + 30 * MINUTE)
+        arena.settle(LATER)
+        assert len(arena.differences(bout)) == 400  # all of them are kept
+        looks[name] = arena.look(bout)
+    assert (looks["with"]["pairs"], looks["without"]["pairs"]) == (40, 400)
+    assert looks["with"]["warnings"] == []
+    assert looks["with"]["matured"] == 400
+
+
+def test_requests_that_come_again_without_an_entity_column_warn(arena: Arena) -> None:
+    bout = arena.challenge(0.3, START)
+    values = np.repeat(np.random.default_rng(2).normal(0, 2, 60), 5)
+    arena.label(arena.ask(300, START, values=values))
+    arena.settle(LATER)
+    (warning,) = arena.look(bout)["warnings"]
+    assert warning.startswith("the same record comes 5.0 times on average")
+    assert "problem.entity_column" in warning
+
+
+def test_an_open_bout_of_an_older_record_goes_on(arena: Arena) -> None:
+    """Its pairs have no time, its design none of the newer fields, and its evidence no sums."""
+    bout = arena.challenge(0.02, START)
+    asked = arena.ask(400, START)
+    arena.label(asked)
+    arena.settle(START + HORIZON + 30 * MINUTE)
+    newer = {f.name for f in fields(Design) if f.default is not MISSING}
+    older = {name: value for name, value in bout.design.items() if name not in newer}
+    sealed = design_hash(older, bout.bout, bout.challenger, bout.champion)
+    with arena.record.database.write() as connection:
+        connection.execute(sa.update(bouts_table).values(design=older, design_hash=sealed, evidence=None))
+        connection.execute(sa.text("UPDATE pairs SET requested_at = NULL, bound = NULL, counts = NULL"))
+    before = len(arena.differences(bout))
+    arena.settle(LATER)
+    look = arena.look(bout)
+    assert (before, look["pairs"]) == (181, 400)
+    assert look["design_effect"] == 1.0
+    assert current(arena, bout).state in ("open", "decided")
+
+
+def test_the_evidence_goes_on_from_its_sums_as_if_all_pairs_were_read_anew(arena: Arena) -> None:
+    bout = arena.challenge(0.02, START)
+    arena.label(arena.ask(400, START))
+    for minutes in (70, 80, 95):
+        arena.settle(START + minutes * MINUTE)
+    held = current(arena, bout)
+    design = Design.from_json(held.design)
+    again = replay(arena.record, held, design)
+    assert held.evidence is not None
+    kept = EvidenceState.from_json(held.evidence["pairs"])
+    for name in ("gain", "harm", "days", "runs", "total", "squares", "peak", "harm_peak"):
+        one, other = getattr(again, name), getattr(kept, name)
+        assert (one.to_json() if hasattr(one, "to_json") else one) == (
+            other.to_json() if hasattr(other, "to_json") else other
+        )
+
+
+def test_harm_is_judged_against_what_the_margin_allows(tmp_path: Path) -> None:
+    """A little worse than the champion, and allowed to be."""
+    outcomes = []
+    for margin in (0.0, 0.2):
+        folder = tmp_path / str(margin)
+        folder.mkdir()
+        arena = built(folder, margin=margin)
+        arena.challenge(-0.5, START)
+        arena.label(arena.ask(600, START))
+        outcomes += [decision.outcome for decision in arena.settle(LATER)]
+    assert outcomes[0] == "reject"
+    assert outcomes[1] != "reject"
+
+
+def test_settings_by_which_no_bout_could_ever_be_judged_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"promotion\.deadline: not longer than quality\.label_horizon"):
+        Arena.build(tmp_path, deadline="30m")

@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from monitoring.bouts.design import Design, spent_alpha
+from monitoring.bouts.design import Design
+from monitoring.bouts.family import FamilyShare
 from monitoring.evidence import Interval
 from monitoring.promotion import Guardrail, Look, PromotionDecision, decide
 from record.configuration.loop_sections import PromotionSettings
@@ -19,9 +22,12 @@ NOW = OPENED + timedelta(days=8)
 CLEARED = Guardrail("cleared", 400, 2, 40.0, 0.1)
 OPEN = Guardrail("open", 40, 0, 3.0, 0.5)
 FAILED = Guardrail("failed", 40, 20, 0.0, 900.0)
+MISSING = {"unlabelled": 100, "unlabelled_lead": -0.008, "unlabelled_worst": -0.2}
 
 PROMOTION = PromotionSettings(min_duration=timedelta(days=7), deadline=timedelta(days=30), rollback_watch=1000)
-CHALLENGE = Design.of_challenge(PROMOTION, rank=1, loss="brier", loss_scale=1.0, horizon=timedelta(hours=1))
+CHALLENGE = Design.of_challenge(
+    PROMOTION, share=FamilyShare(1, 0.0304), loss="brier", loss_scale=1.0, horizon=timedelta(hours=1)
+)
 PROBATION = Design.of_probation(PROMOTION, loss="brier", loss_scale=1.0, horizon=timedelta(hours=1))
 
 
@@ -45,6 +51,7 @@ def a_look(**changes: Any) -> Look:
         failed=2,
         sampled_out=0,
         pending=0,
+        first_matured_at=OPENED + timedelta(hours=1),
     )
     return replace(won, **changes)
 
@@ -64,7 +71,7 @@ def decided(
 def test_a_challenger_that_meets_every_condition_is_promoted_with_the_numbers_as_reasons() -> None:
     decision = decided(a_look())
     assert decision.outcome == "promote"
-    assert decision.reasons[0] == f"evidence reached 70; {CHALLENGE.needed:.4g} was needed"
+    assert decision.reasons[0] == f"evidence is 60; {CHALLENGE.needed:.4g} was needed"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +82,12 @@ def test_a_challenger_that_meets_every_condition_is_promoted_with_the_numbers_as
         ({"labelled": 700}, "77.8% of mature requests are labelled; 80.0% are needed"),
         ({"matured": 0, "labelled": 0}, "0.0% of mature requests"),
         ({"opened_at": NOW - timedelta(days=6)}, "open since"),
+        ({"lead": Interval(-0.02, -0.001, 0.01)}, "lead -0.0010 (-0.0200 to +0.0100): not above -0.0000"),
+        ({"whole_lead": -0.001}, "lead +0.0100 (+0.0010 to +0.0200): not above -0.0000"),
+        ({"behind": True}, "more requests have matured than were read"),
+        ({"label_rate_e": 40.0, **MISSING}, "labels are missing more often beside some answers"),
+        ({"label_rate_testable": False, **MISSING}, "100 labels are missing, and answers that never differ"),
+        ({"delay_depends": True, **MISSING}, "how long labels take depends on what they say"),
         ({"guardrails": {"failure": OPEN, "latency": CLEARED}}, "guardrail failure is not cleared after 40 requests"),
         ({"guardrails": {"failure": CLEARED, "latency": OPEN}}, "guardrail latency is not cleared after 40 requests"),
     ],
@@ -82,7 +95,6 @@ def test_a_challenger_that_meets_every_condition_is_promoted_with_the_numbers_as
 def test_promotion_waits_for_each_condition(changes: dict[str, Any], reason: str) -> None:
     decision = decided(a_look(**changes))
     assert decision.outcome == "wait"
-    assert len(decision.reasons) == 1
     assert decision.reasons[0].startswith(reason)
 
 
@@ -91,8 +103,36 @@ def test_files_that_are_not_what_was_registered_are_not_promoted() -> None:
     assert (decision.outcome, decision.reasons) == ("wait", ("the challenger's files are not what was registered",))
 
 
-def test_evidence_once_crossed_stays_crossed() -> None:
-    assert decided(a_look(e_value=0.3, e_max=40.0)).outcome == "promote"
+def test_evidence_that_once_stood_promotes_nobody() -> None:
+    assert decided(a_look(e_value=0.3, e_max=40.0)).outcome == "wait"
+
+
+@settings(max_examples=200)
+@given(
+    e_value=st.floats(0, 1e6), e_max=st.floats(1, 1e9), mean=st.floats(-0.5, 0.5), whole=st.floats(-0.5, 0.5),
+    margin=st.floats(0, 0.1), mode=st.sampled_from(["auto", "approve"]),
+)  # fmt: skip
+def test_no_promotion_without_evidence_now_and_a_lead_above_minus_the_margin(
+    e_value: float, e_max: float, mean: float, whole: float, margin: float, mode: Literal["auto", "approve"]
+) -> None:
+    design = replace(CHALLENGE, margin=margin)
+    look = a_look(e_value=e_value, e_max=e_max, lead=Interval(mean - 0.1, mean, mean + 0.1), whole_lead=whole)
+    won = decided(look, design, mode=mode).outcome in ("promote", "awaiting_approval")
+    assert won == (e_value >= design.needed and mean > -margin and whole > -margin)
+
+
+def test_missing_labels_hold_nobody_where_the_lead_stands_whatever_they_say() -> None:
+    harmless = MISSING | {"unlabelled_worst": -0.004}
+    look = a_look(label_rate_e=1e6, delay_depends=True, **harmless)
+    assert decided(look).outcome == "promote"
+    assert decided(look).reasons[-1] == "the lead stands whatever the 100 missing labels say"
+
+
+def test_a_person_may_promote_in_spite_of_missing_labels_and_is_told_of_them() -> None:
+    decision = decided(a_look(label_rate_e=40.0, **MISSING), mode="approve")
+    assert decision.outcome == "awaiting_approval"
+    assert any(reason.startswith("labels are missing more often") for reason in decision.reasons)
+    assert any("worse by 0.0080 on average on the 100 requests" in reason for reason in decision.reasons)
 
 
 def test_nobody_is_promoted_while_a_probation_runs_not_even_at_the_deadline() -> None:
@@ -107,13 +147,30 @@ def test_a_person_is_waited_for_without_end() -> None:
 
 def test_without_evidence_the_deadline_makes_it_inconclusive() -> None:
     look = a_look(e_max=2.0, e_value=1.0)
-    assert decided(look, as_of=OPENED + timedelta(days=30) - timedelta(seconds=1)).outcome == "wait"
-    assert decided(look, as_of=OPENED + timedelta(days=30)).outcome == "inconclusive"
+    due = OPENED + timedelta(days=30, hours=1)  # from the first labels' maturity
+    assert decided(look, as_of=due - timedelta(seconds=1)).outcome == "wait"
+    assert decided(look, as_of=due).outcome == "inconclusive"
+    late = replace(look, first_matured_at=OPENED + timedelta(days=20))
+    assert decided(late, as_of=OPENED + timedelta(days=50) - timedelta(seconds=1)).outcome == "wait"
 
 
 def test_harm_rejects_whatever_else_holds() -> None:
-    assert decided(a_look(e_harm_max=CHALLENGE.needed)).outcome == "reject"
-    assert decided(a_look(e_harm_max=CHALLENGE.needed), probation_running=True, mode="approve").outcome == "reject"
+    assert decided(a_look(e_harm=20.0)).outcome == "reject"
+    assert decided(a_look(e_harm=20.0), probation_running=True, mode="approve").outcome == "reject"
+    assert decided(a_look(e_harm=19.9, e_harm_max=900.0)).outcome == "promote"
+
+
+def test_a_late_bout_of_its_family_rejects_at_the_nominal_alpha() -> None:
+    late = replace(CHALLENGE, alpha=0.0001, family_rank=12)
+    assert decided(a_look(e_value=1.0, e_harm=20.0), late).outcome == "reject"
+
+
+def test_a_design_of_before_rejects_at_its_own_alpha() -> None:
+    lacking = ("harm_alpha", "known_until", "entity", "cycle_seconds", "design_effect", "scaled_bets", "answers")
+    held = {name: value for name, value in CHALLENGE.to_json().items() if name not in lacking}
+    old = Design.from_json(held)
+    assert old.needed_for_harm == old.needed
+    assert not old.design_effect
 
 
 @pytest.mark.parametrize("name", ["failure", "latency"])
@@ -124,27 +181,41 @@ def test_a_failed_guardrail_rejects_and_says_which(name: str) -> None:
 
 
 def test_probation_rolls_back_on_evidence_of_harm_from_the_first_pairs() -> None:
-    assert decided(a_look(pairs=30, e_max=20.0), PROBATION).outcome == "roll_back"
-    assert decided(a_look(pairs=30, e_max=20.0), PROBATION, artifact_ok=False).outcome == "wait"
+    assert decided(a_look(pairs=30, e_value=20.0), PROBATION).outcome == "roll_back"
+    assert decided(a_look(pairs=30, e_value=20.0), PROBATION, artifact_ok=False).outcome == "wait"
 
 
 def test_probation_passes_after_its_pairs_or_at_the_deadline() -> None:
-    unharmed = a_look(e_max=3.0)
+    unharmed = a_look(e_value=3.0)
     assert decided(unharmed, PROBATION).outcome == "wait"
     assert decided(replace(unharmed, pairs=1000), PROBATION).outcome == "passed"
-    assert decided(unharmed, PROBATION, as_of=OPENED + timedelta(days=30)).outcome == "passed"
+    assert decided(unharmed, PROBATION, as_of=OPENED + timedelta(days=30, hours=1)).outcome == "passed"
+
+
+@settings(max_examples=100)
+@given(pairs=st.integers(0, 2000), days=st.floats(0, 200), matured=st.one_of(st.none(), st.floats(0, 60)))
+def test_a_probation_never_passes_unseen(pairs: int, days: float, matured: float | None) -> None:
+    first = None if matured is None else OPENED + timedelta(days=matured)
+    look = a_look(e_value=3.0, pairs=pairs, first_matured_at=first)
+    outcome = decided(look, PROBATION, as_of=OPENED + timedelta(days=days)).outcome
+    assert outcome in ("wait", "passed", "unjudged")
+    if outcome == "passed":
+        assert pairs >= 200
+    if outcome == "unjudged":
+        assert pairs < 200
+
+
+def test_a_probation_without_enough_pairs_says_that_it_could_not_judge() -> None:
+    unseen = a_look(e_value=1.0, pairs=150)
+    assert decided(unseen, PROBATION, as_of=OPENED + timedelta(days=59)).outcome == "wait"
+    decision = decided(unseen, PROBATION, as_of=OPENED + timedelta(days=60, hours=1))
+    assert decision.outcome == "unjudged"
+    assert "150 pairs by twice the deadline; 200 are needed to judge" in decision.reasons[0]
 
 
 def test_the_former_champion_s_guardrails_do_not_end_a_probation() -> None:
-    failing = a_look(e_max=1.0, guardrails={"failure": FAILED, "latency": FAILED})
+    failing = a_look(e_value=1.0, guardrails={"failure": FAILED, "latency": FAILED})
     assert decided(failing, PROBATION).outcome == "wait"
-
-
-def test_alpha_is_spent_so_that_a_family_without_end_costs_alpha() -> None:
-    spent = [spent_alpha(0.05, rank) for rank in range(1, 100_000)]
-    assert spent[0] == pytest.approx(0.05 * 0.6079, rel=1e-3)
-    assert sum(spent) < 0.05
-    assert sum(spent) == pytest.approx(0.05, rel=1e-4)
 
 
 def test_a_probation_has_the_whole_alpha() -> None:
@@ -159,4 +230,5 @@ def test_a_look_is_plain_json() -> None:
     held = json.loads(json.dumps(a_look().to_json(), allow_nan=False))
     assert held["lead"] == {"low": 0.001, "mean": 0.01, "high": 0.02}
     assert held["coverage"] == pytest.approx(8 / 9)
+    assert Look.from_json(held) == a_look()
     assert held["guardrails"]["failure"]["state"] == "cleared"

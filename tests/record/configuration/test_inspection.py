@@ -15,7 +15,7 @@ import pytest
 from record.configuration.inspection import Inspection, infer_columns, inspect, inspect_frame, read_sample
 from record.configuration.template import render_toml
 from record.contract.decoder import Decoder
-from record.errors import DataError
+from record.errors import DataError, SettingsError
 from record.settings import Settings, load_settings
 
 ROWS = 400
@@ -256,14 +256,14 @@ def test_the_written_file_is_read_back(tmp_path: Path) -> None:
 def test_the_written_comments_are_true(tmp_path: Path, target: str) -> None:
     """Each `# key = value` may be uncommented as it stands."""
     text = render_toml(look(shop(), target), "orders.csv")
-    text = re.sub(r"(?m)^# (?=(?!positive_class|id_column|time_column)\w+ = )", "", text)
+    text = re.sub(r"(?m)^# (?=(?!positive_class|id_column|time_column|entity_column)\w+ = )", "", text)
     settings = loaded(text, tmp_path)
     assert settings.retrain.memory_limit == 4_000_000_000
     assert settings.promotion.loss == ("brier" if target == "late" else "absolute")
     keys = {line.split(" = ")[0] for line in text.splitlines() if " = " in line and not line.startswith("#")}
     for section, field in Settings.model_fields.items():
         names = getattr(field.annotation, "model_fields", {})
-        left_out = set(names) - keys - {"positive_class", "id_column", "time_column"}
+        left_out = set(names) - keys - {"positive_class", "id_column", "time_column", "entity_column"}
         assert not left_out, (section, left_out)
 
 
@@ -281,3 +281,34 @@ def test_the_schema_decodes_the_frame() -> None:
     records = of.frame_records(frame)
     of.check(records)
     assert (of.decode_frame(frame).categories == of.decode(records).categories).all()
+
+
+def test_a_column_of_ids_that_repeat_is_proposed_as_the_entity(tmp_path: Path) -> None:
+    """One that names each row is its id; a category that repeats is no entity."""
+    rows = 400
+    frame = pd.DataFrame(
+        {
+            "order_id": [f"o{n}" for n in range(rows)],
+            "customer_id": [f"c{n % 80}" for n in range(rows)],
+            "colour": [f"shade {n % 80}" for n in range(rows)],
+            "amount": np.random.default_rng(1).normal(size=rows),
+            "late": ["yes" if n % 3 else "no" for n in range(rows)],
+        }
+    )
+    found = look(frame, "late")
+    assert (found.id_column, found.entity_column) == ("order_id", "customer_id")
+    assert loaded(render_toml(found, "orders.csv"), tmp_path).problem.entity_column == "customer_id"
+    assert look(frame.drop(columns="customer_id"), "late").entity_column is None
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ('entity_column = "late"', "is the target"),
+        ('entity_column = "who"', "is no column of records"),
+    ],
+)
+def test_an_entity_column_that_cannot_be_one_is_refused(tmp_path: Path, more: str, reason: str) -> None:
+    text = f'[problem]\ntask = "classification"\ntarget = "late"\n{more}\n[columns.x]\ntype = "number"\n'
+    with pytest.raises(SettingsError, match=reason):
+        loaded(text, tmp_path)

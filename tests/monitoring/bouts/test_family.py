@@ -1,0 +1,72 @@
+"""How bouts share alpha: never more than all of it in any window, and never next to nothing for a steady pace."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitoring.bouts.family import family_share
+from record.bouts.bout import Bout
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+WINDOW = timedelta(days=90)
+ALPHA = 0.05
+
+
+def a_bout(number: int, opened_at: datetime, alpha: float, rank: int, challenger: str, champion: str = "v1") -> Bout:
+    design = {"alpha": alpha, "family_rank": rank}
+    return Bout(
+        f"b{number}", number, "challenge", challenger, champion, number, design, "", opened_at, 0, "decided", None,
+        None, 0, 0, None, None, None,
+    )  # fmt: skip
+
+
+def opened(days: list[float], challengers: list[int] | None = None) -> list[Bout]:
+    bouts: list[Bout] = []
+    for number, day in enumerate(days):
+        at = START + timedelta(days=day)
+        challenger = f"v{2 + (number if challengers is None else challengers[number])}"
+        share = family_share(bouts, "v1", challenger, at, WINDOW, ALPHA)
+        bouts.append(a_bout(number, at, share.alpha, share.rank, challenger))
+    return bouts
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 40), min_size=1, max_size=60), st.randoms())
+def test_no_window_ever_spends_more_than_alpha(gaps: list[float], random: object) -> None:
+    days = [sum(gaps[: n + 1]) for n in range(len(gaps))]
+    bouts = opened(days)
+    for last in bouts:
+        window = [b for b in bouts if last.opened_at - WINDOW < b.opened_at <= last.opened_at]
+        assert sum(b.design["alpha"] for b in window) <= ALPHA * (1 + 1e-9)
+
+
+def test_the_first_five_are_as_sensitive_as_under_the_series() -> None:
+    assert [round(1 / bout.design["alpha"]) for bout in opened([0.0, 0.1, 0.2, 0.3, 0.4])] == [33, 132, 296, 526, 822]
+
+
+def test_a_retrain_every_week_needs_no_more_than_six_hundred_and_spends_nearly_all() -> None:
+    steady = opened([7.0 * week for week in range(80)])[-13:]
+    assert max(1 / bout.design["alpha"] for bout in steady) <= 600
+    assert sum(bout.design["alpha"] for bout in steady) > 0.5 * ALPHA
+
+
+def test_a_retrain_every_day_is_not_starved() -> None:
+    assert 1 / opened([float(day) for day in range(400)])[-1].design["alpha"] < 3000
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.integers(0, 4)), min_size=2, max_size=30))
+def test_who_meets_the_same_champion_again_has_no_more_than_before(plan: list[tuple[float, int]]) -> None:
+    days = [sum(gap for gap, _ in plan[: n + 1]) for n in range(len(plan))]
+    bouts = opened(days, [who for _, who in plan])
+    for n, bout in enumerate(bouts):
+        before = [b.design["alpha"] for b in bouts[:n] if b.challenger == bout.challenger]
+        assert bout.design["alpha"] <= min(before, default=1.0)
+
+
+def test_another_champion_is_another_family() -> None:
+    bouts = opened([0.0, 1.0, 2.0])
+    share = family_share(bouts, "v9", "v12", START + timedelta(days=3), WINDOW, ALPHA)
+    assert share.rank == 1
