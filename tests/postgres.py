@@ -42,6 +42,20 @@ class PostgresServer:
     def drop(self, name: str) -> None:
         self.administrate(f'DROP DATABASE "{name}" WITH (FORCE)')
 
+    def promote(self) -> None:
+        """Makes a standby a primary."""
+        self.administrate("SELECT pg_promote()")
+
+    def refuse_writes(self) -> None:
+        """As an administrator does with a primary that has lost its role; its connections stay."""
+        self.administrate("ALTER SYSTEM SET default_transaction_read_only TO on")
+        self.administrate("SELECT pg_reload_conf()")
+        wait_until(self._read_only, 30, "the server refuses writes")
+
+    def _read_only(self) -> bool:
+        with psycopg.connect(self.url("postgres")) as connection:
+            return connection.execute("SHOW transaction_read_only").fetchone() == ("on",)
+
     def alive(self) -> bool:
         try:
             self.administrate("SELECT 1")
@@ -95,6 +109,33 @@ def running(programs: Path, user: str) -> Iterator[PostgresServer]:
             yield server
         finally:
             process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+            process.wait(30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def standby(programs: Path, user: str, primary: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that follows another one until `promote` is called."""
+    folder = Path(tempfile.mkdtemp(prefix="ringside-standby-"))
+    data = folder / "data"
+    server = PostgresServer(free_port(), user)
+    as_user: dict[str, str] = {}
+    if os.geteuid() == 0:
+        shutil.chown(folder, user)
+        as_user = {"user": user}
+    backup = [programs / "pg_basebackup", "-d", primary.url("postgres"), "-D", data, "-R", "-X", "stream", "-c", "fast"]
+    try:
+        subprocess.run(backup, cwd=folder, check=True, capture_output=True, **as_user)  # type: ignore[call-overload]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                _command(programs, data, folder, server.port), cwd=folder, stdout=log, stderr=log, **as_user
+            )  # type: ignore[call-overload]
+        try:
+            wait_until(lambda: process.poll() is not None or server.alive(), 60, "the standby accepts connections")
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)
             process.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from record.db.database_url import create_engine, parse_database_url
+from record.db.failover import leave_read_only_servers
 from record.db.file_lock import FileLock
 from record.db.tables import SCHEMA
 from record.db.work import begin_work, check_work, committing
@@ -70,10 +71,10 @@ class Database:
             self.engine = create_engine(
                 parsed,
                 "store.database",
-                pool_pre_ping=True,
                 connect_args={"client_encoding": "utf8", **patience},
                 execution_options={"schema_translate_map": {None: SCHEMA}},
             )
+            leave_read_only_servers(self.engine)
         else:
             raise SettingsError(
                 f"store.database: {parsed.get_backend_name()!r} is not supported; expected sqlite or postgresql",
