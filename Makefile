@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql chromium strace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards pictures stack pin bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
+.PHONY: help setup clients mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards pictures stack pin prove bench-prove bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,6 +128,12 @@ pin: setup  ## Pin the images of compose.yaml and the Dockerfile to digests that
 
 bench-serving: setup  ## Measure the predict path beside its peers, with wrk and hey (about fifteen minutes)
 	$(BIN)/python -m benchmarks.serving --write $(ARGS)
+
+prove: setup  ## Measure what decisions promise: make prove ARGS="--quick --data folder" (whole: about an hour of two cores)
+	$(BIN)/ringside prove $(ARGS)
+
+bench-prove: setup  ## The same whole, written into benchmarks/RESULTS.md with its picture
+	$(BIN)/python -m benchmarks.prove --write $(ARGS)
 
 bench-evidence: setup  ## Simulate the evidence rule: false and missed promotions (minutes)
 	$(BIN)/python -m benchmarks.evidence $(ARGS)

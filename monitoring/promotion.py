@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from monitoring.bouts.design import Design
+from monitoring.bouts.slice_harm import SliceReading
 from monitoring.evidence import Interval
 
 Outcome = Literal["promote", "reject", "inconclusive", "wait", "awaiting_approval", "roll_back", "passed", "unjudged"]
@@ -66,6 +67,7 @@ class Look:
     days_to_go: float | None = None  # at the rate of labels so far
     in_time: bool | None = None  # whether that is before the deadline
     warnings: tuple[str, ...] = ()
+    slices: tuple[SliceReading, ...] = ()  # the most harmed ones
 
     @property
     def coverage(self) -> float:
@@ -88,6 +90,7 @@ class Look:
         values["lead"] = Interval(**values["lead"])
         values["guardrails"] = {name: Guardrail(**guardrail) for name, guardrail in values["guardrails"].items()}
         values["warnings"] = tuple(values.get("warnings", ()))
+        values["slices"] = tuple(SliceReading(**each) for each in values.get("slices", ()))
         return cls(**values)
 
     @property
@@ -205,6 +208,7 @@ def _unmet(look: Look, design: Design, as_of: datetime, artifact_ok: bool) -> tu
         reasons.append(f"{look.coverage:.1%} of mature requests are labelled; {design.min_coverage:.1%} are needed")
     if as_of - look.opened_at < timedelta(seconds=design.min_duration_seconds):
         reasons.append(f"open since {look.opened_at.isoformat()}; {design.min_duration_seconds:.0f} s are needed")
+    reasons += [each.words for each in look.slices if each.harmed]
     for name, guardrail in look.guardrails.items():
         if guardrail.state == "open":
             reasons.append(f"guardrail {name} is not cleared after {guardrail.requests} requests")

@@ -159,9 +159,12 @@ class Settings(BaseSettings):
     @classmethod
     def _set_loss(cls, promotion: PromotionSettings, info: ValidationInfo) -> PromotionSettings:
         problem = info.data.get("problem")
-        if problem is None or problem.task == "classification" or "loss" in promotion.model_fields_set:
+        if problem is None or "loss" in promotion.model_fields_set:
             return promotion
-        return promotion.model_copy(update={"loss": "absolute"})
+        if problem.task == "regression":
+            return promotion.model_copy(update={"loss": "absolute"})
+        alike = problem.false_positive_cost == problem.false_negative_cost
+        return promotion if alike else promotion.model_copy(update={"loss": "cost"})
 
     @model_validator(mode="after")
     def _agree(self) -> Settings:
@@ -277,9 +280,11 @@ def _of_the_problem(settings: Settings) -> Iterator[str]:
         elif problem.positive_class is None:
             yield f"problem.positive_class: none, with a false_negative_cost of {costs}; expected the class looked for"
         elif loss == "zero_one":  # it would promote whoever answers as if wrong answers cost alike
-            yield f'promotion.loss: "zero_one" with a false_negative_cost of {costs}; expected "brier" or "log"'
+            yield f'promotion.loss: "zero_one" with a false_negative_cost of {costs}; expected "cost", "brier" or "log"'
+    if loss == "cost" and problem.positive_class is None and problem.task == "classification":
+        yield 'promotion.loss: "cost" without problem.positive_class; expected the class whose misses cost'
     if (problem.task == "regression") != (loss == "absolute"):
-        fitting = '"absolute"' if problem.task == "regression" else '"brier", "zero_one" or "log"'
+        fitting = '"absolute"' if problem.task == "regression" else '"brier", "zero_one", "log" or "cost"'
         yield f'promotion.loss: "{loss}" with {problem.task}; expected {fitting}'
     if problem.target in columns:
         yield f"columns.{problem.target}: the target comes with labels; expected no such column in records"

@@ -122,7 +122,7 @@ def run(
             recipe, found = replace(recipe, configuration=chosen), found.of(chosen)
         threshold = decide_threshold(job, found, plan, champion)
         judged = examine(
-            fitted, plan.learn, plan.holdout, champion, settings.promotion.loss, settings.retrain.seed,
+            fitted, plan.learn, plan.holdout, champion, settings.promotion.scoring, settings.retrain.seed,
             MOST_PROBABLE if threshold is None else threshold.rule(plan.holdout.schema), timetable,
         )  # fmt: skip
         decision = gate.decide(finite=judged.candidate.finite, dummy=judged.dummy, champion=judged.champion)

@@ -31,6 +31,7 @@ from ringside.terminal.options import (
     settings_of,
 )
 from ringside.terminal.output import tell, tell_findings, tell_run
+from ringside.terminal.prove_command import prove
 from ringside.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status, unbar
 from ringside.terminal.token_commands import list_tokens, read_duration
 
@@ -244,5 +245,5 @@ def tokens(
     print_line(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 
 
-for command in (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts):
+for command in (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts, prove):
     app.command()(command)

@@ -40,7 +40,7 @@ def enter(settings: Settings, record: Record) -> str:
     found = search(learn, ("gradient_boosting",), Limits(1, 60.0), settings.retrain.seed, lambda *_: None)
     recipe = Recipe(found.best.configuration, settings.retrain.seed)
     fitted = recipe.make(learn)
-    judged = examine(fitted, learn, holdout, None, settings.promotion.loss, settings.retrain.seed)
+    judged = examine(fitted, learn, holdout, None, settings.promotion.scoring, settings.retrain.seed)
     insight = look_into(recipe.make, fitted, learn, holdout, judged, settings.retrain.seed, LEAST_SECONDS)
     final = recipe.make(data)
     stage = record.artifacts.stage()

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from monitoring.bouts.answer_scores import NO_SCORES, AnswerScores
 from monitoring.bouts.family import FamilyShare
-from monitoring.quality.loss import Loss, LossName
+from monitoring.bouts.slice_harm import SliceColumn
+from monitoring.quality.loss import Costs, Loss, LossName
 from record.configuration.loop_sections import PromotionSettings
 
 Kind = Literal["challenge", "probation"]
@@ -50,6 +51,9 @@ class Design:
     label_rate_alpha: float | None = None  # the share of bouts with labels missing at random that the guard may hold
     delay_guard: bool = False  # whether a delay that depends on the outcome holds an automatic promotion
     answers: AnswerScores = NO_SCORES
+    slices: tuple[SliceColumn, ...] = ()  # in whose slices the challenger must not do harm
+    slice_tolerance: float = 0.0
+    costs: Costs | None = None  # of the loss "cost"
 
     @classmethod
     def of_challenge(
@@ -64,6 +68,8 @@ class Design:
         entity: str | None = None,
         cycle: timedelta = timedelta(0),
         answers: AnswerScores = NO_SCORES,
+        slices: tuple[SliceColumn, ...] = (),
+        costs: Costs | None = None,
     ) -> Design:
         return cls(
             kind="challenge",
@@ -92,6 +98,9 @@ class Design:
             label_rate_alpha=LABEL_RATE_ALPHA,
             delay_guard=True,
             answers=answers,
+            slices=slices,
+            slice_tolerance=promotion.slice_tolerance,
+            costs=costs,
         )
 
     @classmethod
@@ -105,6 +114,7 @@ class Design:
         known_until: datetime | None = None,
         entity: str | None = None,
         answers: AnswerScores = NO_SCORES,
+        costs: Costs | None = None,
     ) -> Design:
         """The same, with the whole alpha: a harm overlooked is worse than one good champion in twenty sent back."""
         whole = FamilyShare(1, promotion.alpha)
@@ -117,6 +127,7 @@ class Design:
             known_until=known_until,
             entity=entity,
             answers=answers,
+            costs=costs,
         )
         return replace(challenge, kind="probation")
 
@@ -125,6 +136,8 @@ class Design:
         values = {field.name: held[field.name] for field in fields(cls) if field.name in held}
         if "answers" in values:
             values["answers"] = AnswerScores.from_json(values["answers"])
+        values["costs"] = None if values.get("costs") is None else Costs(**values["costs"])
+        values["slices"] = tuple(SliceColumn.from_json(column) for column in values.get("slices", ()))
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
@@ -151,4 +164,4 @@ class Design:
 
     @property
     def judge(self) -> Loss:
-        return Loss(self.loss, self.loss_scale)
+        return Loss(self.loss, self.loss_scale, self.costs)

@@ -8,7 +8,7 @@ entered, or has been declared missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from monitoring.bouts.evidence_state import EvidenceState, MaturedPairs, Reading
 from monitoring.bouts.matured_rows import MaturedRows
 from monitoring.bouts.repeats import Repeats
 from monitoring.bouts.shadow_report import ShadowReport, ShadowRun, report_shadow
+from monitoring.bouts.slice_harm import SliceHarm
 from monitoring.promotion import Look
 from record.bouts.bout import Bout, EnteredPair
 from record.clock import MICROSECOND, from_micros, to_micros
@@ -26,6 +27,7 @@ from record.log.readable import readable_rows
 from record.logged import MaturedRow
 from record.record import Record
 
+SHOWN_SLICES = 10  # of a look, the most harmed
 PAGE_ROWS = 5000  # of the log held in memory at one time
 MOST_ROWS = 200_000  # read by one look; the next goes on
 DAY = timedelta(days=1)
@@ -72,8 +74,9 @@ def examine(
     state = resume(record, bout, design)
     held = bout.evidence or {}
     repeats = Repeats.from_json(held.get("repeats", {}))
+    slices = SliceHarm.from_json(held.get("slices", {"slices": {}}), design.slices, design.slice_tolerance)
     shadow = report_shadow(record.database, bout, ShadowRun.from_json(held.get("shadow", {})))
-    new = _harvest(record, bout, design, as_of, state, repeats, keep)
+    new = _harvest(record, bout, design, as_of, state, repeats, slices, keep)
     state.close_cycles(to_micros(new.until))
     before = bout.look or {}
     look = read_look(
@@ -90,7 +93,13 @@ def examine(
         delay_depends=delay_depends,
         warnings=() if design.entity is not None else repeats.warnings(),
     )
-    kept = {"pairs": state.to_json(), "repeats": repeats.to_json(), "shadow": shadow.run.to_json()}
+    look = replace(look, slices=tuple(slices.read(design.alpha_nominal)[:SHOWN_SLICES]))
+    kept = {
+        "pairs": state.to_json(),
+        "repeats": repeats.to_json(),
+        "shadow": shadow.run.to_json(),
+        "slices": slices.to_json(),
+    }
     return Examination(look, new.pairs, new.until, new.entities, kept)
 
 
@@ -194,6 +203,7 @@ def _harvest(
     as_of: datetime,
     state: EvidenceState,
     repeats: Repeats,
+    slices: SliceHarm,
     keep: Keep,
 ) -> Harvest:
     """The pairs behind the watermark that have not entered yet.
@@ -221,6 +231,9 @@ def _harvest(
         readable = readable_rows(asked, numeric=design.loss == "absolute", job="bout")
         page = MaturedRows.read(readable, scores, design, _known_entities(record, bout, design, entities))
         repeats.add(readable)
+        paired = page.columns.labelled & page.columns.counts
+        records = [row.record for row, counted in zip(readable, paired.tolist(), strict=True) if counted]
+        slices.add(records, page.columns.difference[paired])
         state.add(page.columns)
         pairs += page.pairs
         entities |= dict.fromkeys(page.new_entities)

@@ -12,8 +12,11 @@ from monitoring.bouts.contenders import contenders, former_champion, read_unbarr
 from monitoring.bouts.design import Design
 from monitoring.bouts.family import family_share
 from monitoring.bouts.known_rows import KnownRows, known_to
+from monitoring.bouts.slice_harm import SliceColumn, slice_columns
 from monitoring.bouts.traffic import read_traffic
+from monitoring.quality.loss import Costs
 from record.bouts.bout import Bout, BoutKind
+from record.contract.schema import canonical_class
 from record.errors import RoleConflict
 from record.log.label_arrivals import requests_between
 from record.log_lines import log_line
@@ -26,6 +29,7 @@ from record.work.leases import Fence
 ENOUGH_ERRORS = 100
 # The median of so many is known to about a hundredth of their spread; of a month's millions more are never read.
 SAMPLED_REQUESTS = 20_000
+SLICED_REQUESTS = 2_000  # of which a number's fifths are taken
 CYCLES = {"none": timedelta(0), "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
@@ -82,6 +86,8 @@ def _open_challenge(
         entity=settings.problem.entity_column,
         cycle=CYCLES[promotion.cycle if promotion.cycle != "auto" else traffic.cycle],
         answers=traffic.answers,
+        slices=_slices(record, settings),
+        costs=_costs(settings),
     )
     return _open(record, "challenge", challenger, champion, roles, design, known, as_of, fence)
 
@@ -105,6 +111,7 @@ def _open_probation(
         known_until=known.until,
         entity=settings.problem.entity_column,
         answers=read_traffic(record, settings, former, as_of).answers,
+        costs=_costs(settings),
     )
     return _open(record, "probation", former, champion, roles, design, known, as_of, fence)
 
@@ -128,6 +135,25 @@ def _open(
     return record.bouts.open(
         kind, challenger.version, champion.version, roles.generation, design.to_json(), known.seq, as_of, fence
     )
+
+
+def _costs(settings: Settings) -> Costs | None:
+    """What wrong decisions cost, where promotion goes by that."""
+    problem = settings.problem
+    if settings.promotion.loss != "cost" or problem.positive_class is None:
+        return None
+    positive = canonical_class(problem.positive_class)
+    return Costs.scaled(positive, problem.false_positive_cost, problem.false_negative_cost)
+
+
+def _slices(record: Record, settings: Settings) -> tuple[SliceColumn, ...]:
+    """The configured slices and the protected groups, with the cuts of numbers as the newest requests have them."""
+    names = [*settings.quality.slices, *settings.problem.protected]
+    if not names:
+        return ()
+    last = record.log.last_seq()
+    rows = record.log.between(max(0, last - SLICED_REQUESTS), last)
+    return slice_columns(names, [row.record for row in rows])
 
 
 def _loss_scale(record: Record, settings: Settings, champion: ModelVersion, until_seq: int, as_of: datetime) -> float:

@@ -60,7 +60,7 @@ def _cycle(
 ) -> Literal["none", "day", "week"]:
     """By the champion's losses, where labelled, and by its answers: where either follows the clock, so may a lead."""
     scale = model.card.get("loss_scale") or model.card.get("target_sd") or 1.0
-    judge = Loss(settings.promotion.loss, float(scale))
+    judge = Loss(settings.promotion.scoring, float(scale))
     labelled = [row for row in rows if row.label is not None]
     losses = [judge(str(row.label), row.prediction, row.probabilities) for row in labelled]
     said = [answers.of((row.prediction, row.probabilities), (None, None))[0] for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -34,6 +35,17 @@ ACTOR = "watcher"
 Floats = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """One check of one champion, before anybody is told."""
+
+    subject: Subject
+    cohorts: QualityCohorts
+    estimator: Estimator
+    added: QualityState
+    found: QualityFindings
+
+
 class QualityCheck:
     """Measures the champion on its own mature answers, and beside it, on the same requests, what the shadows said.
 
@@ -48,26 +60,41 @@ class QualityCheck:
 
     def run(self, fence: Fence | None, as_of: datetime, because: str = "due") -> QualityReport | None:
         """The champion's report; None without a champion. Says a decline anew at each check that finds one."""
+        checked = self._check(as_of)
+        if checked is None:
+            return None
+        champion, found = checked.subject.version.version, checked.found
+        page = render_quality(found, checked.cohorts.window, checked.estimator, checked.subject.loss)
+        report = self._record.reports.add("quality", page, champion)
+        show_quality(self._record.samples, found, as_of)
+        self._say(self._events(checked, because, report), fence, as_of)
+        return found.reports["champion"]
+
+    def events(self, as_of: datetime) -> list[Event]:
+        """What a check as of then says, from the record alone; writes nothing, and has no page."""
+        checked = self._check(as_of)
+        return [] if checked is None else self._events(checked, "due", "")
+
+    def _check(self, as_of: datetime) -> _Checked | None:
         champion = self._record.registry.roles().champion
         if champion is None:
             return None
         subject = self._subjects.of(self._record.registry.version(champion))
-        quality = self._settings.quality
-        end = as_of - quality.label_horizon
+        end = as_of - self._settings.quality.label_horizon
         cohorts = read_cohorts(self._record, self._settings, subject, end, as_of)
         estimator = fit_estimator(cohorts.window, subject.loss, subject.version.card, subject.threshold)
         added = _added(subject, cohorts, estimator, end, as_of)
         found = self._findings(subject, cohorts, estimator, added, as_of)
-        page = render_quality(found, cohorts.window, estimator, subject.loss)
-        report = self._record.reports.add("quality", page, champion)
-        show_quality(self._record.samples, found, as_of)
+        return _Checked(subject, cohorts, estimator, added, found)
+
+    def _events(self, checked: _Checked, because: str, report: str) -> list[Event]:
+        window = self._settings.quality.window
         numbers = {
             "because": because,
-            "requests_per_day": cohorts.requests_per_day(quality.window),
-            "loss_unit": subject.loss.scale,
+            "requests_per_day": checked.cohorts.requests_per_day(window),
+            "loss_unit": checked.subject.loss.scale,
         }
-        self._say(quality_events(self._settings, subject, found, added, numbers, report), fence, as_of)
-        return found.reports["champion"]
+        return quality_events(self._settings, checked.subject, checked.found, checked.added, numbers, report)
 
     def _findings(
         self, subject: Subject, cohorts: QualityCohorts, estimator: Estimator, added: QualityState, as_of: datetime

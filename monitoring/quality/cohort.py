@@ -83,6 +83,8 @@ class Cohort:
             found = bout_losses("absolute", np.nan_to_num(self.answers), np.nan_to_num(self.labels), loss.scale)
             return np.where(self.said, found, WORST)
         codes = self.codes
+        if loss.name == "cost":
+            raise ValueError("quality is scored by promotion.scoring, never by the cost of decisions")
         if loss.name == "zero_one":
             return np.asarray((self.answers != codes) | (codes == UNSEEN), dtype=np.float64)
         # A class that was never named had no probability: it stands behind all others.

@@ -59,7 +59,7 @@ def _declined(settings: Settings, decision: DeclineDecision, found: QualityFindi
     champion = found.reports["champion"]
     return QualityDeclined(
         as_of=champion.as_of,
-        metric=settings.promotion.loss,
+        metric=settings.promotion.scoring,
         observed=decision.observed,
         expected=decision.promise.expected,
         labels=decision.rows,

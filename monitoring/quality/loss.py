@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from record.contract.schema import canonical_class
 
-LossName = Literal["brier", "zero_one", "log", "absolute"]
+LossName = Literal["brier", "zero_one", "log", "cost", "absolute"]
 
 WORST = 1.0
 
@@ -20,13 +20,44 @@ LOG_FLOOR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
+class Costs:
+    """What a wrong decision costs, divided by the dearer of the two: `positive` is the class that is looked for."""
+
+    positive: str
+    false_positive: float
+    false_negative: float
+
+    @classmethod
+    def scaled(cls, positive: str, false_positive: float, false_negative: float) -> Costs:
+        dearest = max(false_positive, false_negative)
+        return cls(positive, false_positive / dearest, false_negative / dearest)
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """The class that is looked for, and one that is not."""
+        return self.positive, f"not {self.positive}"
+
+    def __call__(self, label: str, prediction: str | None) -> float:
+        """The cost of an answer, JSON, where the class turned out to be `label`; no answer is the worst."""
+        if prediction is None:
+            return WORST
+        said, was = canonical_class(json.loads(prediction)) == self.positive, label == self.positive
+        if said == was:
+            return 0.0
+        return self.false_positive if said else self.false_negative
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """One of the losses; `scale` is the error at which the absolute loss is clipped, in units of the target."""
 
     name: LossName
     scale: float = 1.0
+    costs: Costs | None = None  # of the loss "cost"
 
     def __post_init__(self) -> None:
+        if (self.name == "cost") != (self.costs is not None):
+            raise ValueError(f'costs: {self.costs!r} with the loss {self.name!r}; "cost" has some, others have none')
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"scale must be a finite number above 0, not {self.scale!r}")
 
@@ -37,6 +68,8 @@ class Loss:
         known = canonical_class(json.loads(label))
         if self.name == "zero_one":
             return WORST if prediction is None or canonical_class(json.loads(prediction)) != known else 0.0
+        if self.costs is not None:
+            return self.costs(known, prediction)
         if probabilities is None:
             return WORST
         shares: dict[str, float] = json.loads(probabilities)
@@ -53,6 +86,10 @@ class Loss:
             values = [_number(prediction) for prediction, _ in (one, other)]
             apart = min(abs(values[0] - values[1]) / self.scale, WORST)
             return (-apart, apart) if math.isfinite(apart) else (-WORST, WORST)
+        if self.costs is not None:
+            costs = self.costs
+            gains = [costs(label, one[0]) - costs(label, other[0]) for label in costs.labels]
+            return min(gains), max(gains)
         if self.name == "zero_one":
             told = [
                 None if prediction is None else canonical_class(json.loads(prediction))

@@ -41,7 +41,7 @@ def observed_quality(
 def loss_of(version: ModelVersion, settings: Settings) -> Loss:
     """The loss of the card's `reference_loss`; of no scale but its own where the card has none."""
     scale = version.card.get("loss_scale") or version.card.get("target_sd") or 1.0
-    name = settings.promotion.loss
+    name = settings.promotion.scoring
     return Loss(name, float(scale) if name == "absolute" else 1.0)
 
 

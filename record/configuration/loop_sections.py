@@ -199,12 +199,20 @@ class PromotionSettings(Section):
     margin: Annotated[Real, Field(ge=0, lt=1)] = Field(
         0.0, description="How much worse (in scaled loss) a challenger may be and still win."
     )
-    loss: Literal["brier", "zero_one", "log", "absolute"] = Field(
-        "brier", description='Classification: "brier", "zero_one" or "log"; regression: "absolute" (its default).'
+    loss: Literal["brier", "zero_one", "log", "cost", "absolute"] = Field(
+        "brier",
+        description='Classification: "brier", "zero_one", "log", or "cost": what each version\'s decision at its own '
+        "threshold costs (the default where problem.false_positive_cost and false_negative_cost differ); regression: "
+        '"absolute" (its default).',
     )
     every: PositiveDuration = Field(timedelta(minutes=1), description="How often a bout is looked at.")
     min_pairs: Several = Field(200, description="Labelled requests, at least, before a promotion.")
     min_duration: Duration = Field(timedelta(0), description="A bout's length, at least, before a promotion.")
+    slice_tolerance: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.02,
+        description="How much worse (in scaled loss) a challenger may be in a slice (quality.slices) or a protected "
+        "group; where it is shown to be worse by more, it is not promoted.",
+    )
     min_coverage: Share = Field(0.8, description="Share of mature requests with a label, at least.")
     deadline: PositiveDuration = Field(
         timedelta(days=30), description="A bout undecided so long after its first labels matured is inconclusive."
@@ -226,6 +234,11 @@ class PromotionSettings(Section):
     latency_limit_ms: Annotated[Real, Field(gt=0)] = Field(
         50.0, description="A challenger's answer that takes longer counts as slow."
     )
+
+    @property
+    def scoring(self) -> Literal["brier", "zero_one", "log", "absolute"]:
+        """The loss by which the gate and the quality checks judge: of decisions that cost, the probabilities behind."""
+        return "brier" if self.loss == "cost" else self.loss
 
 
 class WatchSettings(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -141,6 +142,13 @@ def events(
         list[str] | None,
         typer.Option(help="With --verify: a head noted earlier, which has to be in the trail. May be repeated."),
     ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Make every decision again from the record. Exit code 1: one differs.")
+    ] = False,
+    what_if: Annotated[
+        Path | None,
+        typer.Option("--what-if", help="Decide again under this file's settings, and print what would differ."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the audit trail, oldest first; with --json, one event on each line.
@@ -150,6 +158,13 @@ def events(
     if expect and not verify:
         raise typer.BadParameter("needs --verify", param_hint="--expect")
     settings, record = opened(config)
+    if recompute or what_if is not None:
+        from ringside.terminal import audit_commands
+
+        span = _utc(since), _utc(until)
+        if what_if is not None:
+            raise typer.Exit(audit_commands.what_if(record, settings, what_if, *span, as_json))
+        raise typer.Exit(audit_commands.recompute(record, settings, *span, as_json))
     if verify:
         from record.trail_audit import audit_trail
 
