@@ -10,7 +10,7 @@
     ├── Refused             the caller may not
     │   ├── Unauthorized, Forbidden
     ├── Unavailable         try again later
-    │   ├── Overloaded, LogUnavailable
+    │   ├── Overloaded, QuotaExceeded, LogUnavailable
     ├── SettingsError       ringside.toml or the environment is wrong
     ├── DataError           training data that cannot be used
     ├── ArtifactError       a version's files are not what was registered
@@ -131,6 +131,16 @@ class Unavailable(RingsideError):
 
 class Overloaded(Unavailable):
     code = "overloaded"
+
+
+class QuotaExceeded(Unavailable):
+    """The caller's token has sent as much as it may for now."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class LogUnavailable(Unavailable):

@@ -29,6 +29,7 @@ from record.redaction import redact_values
 
 GENESIS = "0" * 64  # what the first event has for a predecessor
 LONGEST_PAGE = 1000
+LONGEST_QUERY = 1000  # characters to look for; SQLite takes patterns of 50,000 bytes
 VERIFY_CHUNK = 2000  # rows held in memory at a time
 
 
@@ -150,7 +151,7 @@ class EventLog:
         kinds = [kind] if isinstance(kind, str) else None if kind is None else list(kind)
         _expect_known(kinds or ())
         limit = max(1, min(limit, LONGEST_PAGE))
-        query = self._readable().where(events.c.seq > _cursor_seq(cursor)).order_by(events.c.seq).limit(limit + 1)
+        query = self._readable().where(events.c.seq > cursor_number(cursor)).order_by(events.c.seq).limit(limit + 1)
         if kinds is not None:
             query = query.where(events.c.kind.in_(kinds))
         if model is not None:
@@ -162,6 +163,10 @@ class EventLog:
         if until is not None:
             query = query.where(events.c.at < until)
         if q:
+            if len(q) > LONGEST_QUERY:
+                raise InvalidRecord(
+                    f"q: {len(q):,} characters; expected at most {LONGEST_QUERY:,} to look for", field="q"
+                )
             query = query.where(_mentions(q))
         with self._database.read() as connection:
             found = [_recorded(row) for row in connection.execute(query)]
@@ -304,7 +309,8 @@ def _expect_known(kinds: Iterable[str]) -> None:
             raise InvalidRecord(f"kind: {kind[:60]!r} is no kind of event; {hint}", field="kind")
 
 
-def _cursor_seq(cursor: str | None) -> int:
+def cursor_number(cursor: str | None) -> int:
+    """The number behind which a page begins; 0 without a cursor."""
     if cursor is None:
         return 0
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):

@@ -121,10 +121,11 @@ class Registry:
         with self._database.read() as connection:
             return read_version(connection, name)
 
-    def versions(self) -> list[ModelVersion]:
-        """All versions, oldest first."""
+    def versions(self, after: int = 0, limit: int | None = None) -> list[ModelVersion]:
+        """All versions behind the number `after`, oldest first."""
+        query = sa.select(model_versions).where(model_versions.c.number > after).order_by(model_versions.c.number)
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(model_versions).order_by(model_versions.c.number))
+            rows = connection.execute(query.limit(limit))
             return [ModelVersion(**row._mapping) for row in rows]
 
     def promote(

@@ -42,6 +42,9 @@ INLINE_RECORDS: Final = 16
 _encode = msgspec.json.Encoder().encode
 
 
+Charge = Callable[[int], None]  # takes so many rows from a caller's quota; raises QuotaExceeded
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a predict request wants. The records come in groups, each of which exists only while it is answered."""
@@ -89,6 +92,12 @@ def read_long(body: bytes, max_batch: int, longest_text: int) -> Asked:
         ids = held.elements("ids") if isinstance(ids, LongList) else ids
         _check_ids(ids, records.count)
     return Asked(chain((first,), groups), records.count, ids)
+
+
+def _charged(asked: Asked, charge: Charge | None) -> Asked:
+    if charge is not None:
+        charge(asked.count)
+    return asked
 
 
 def _no_records() -> InvalidRecord:
@@ -263,15 +272,20 @@ class Predictor:
         self._serves_unlogged = on_failure == "serve"
         self._serving: _Serving | None = None
 
-    async def answer(self, body: bytes, at: datetime | None, started: float) -> Answered:
+    async def answer(self, body: bytes, at: datetime | None, started: float, charge: Charge | None = None) -> Answered:
         """The answers to a body, committed to the log before this returns.
 
         `started` is the request's first moment by time.perf_counter(); `at` its own time, where the clock follows
-        the requests. Raises what cannot be answered, with nothing logged.
+        the requests; `charge` hears how many records there are. Raises what cannot be answered, with nothing logged.
         """
         if len(body) <= SHORT_BYTES:
-            return await self._answer(self._current(), read_asked(body, self._max_batch), at, started)
-        return await self.answer_long(lambda: read_long(body, self._max_batch, self._longest_text), at, started)
+            asked = _charged(read_asked(body, self._max_batch), charge)
+            return await self._answer(self._current(), asked, at, started)
+
+        def read() -> Asked:
+            return _charged(read_long(body, self._max_batch, self._longest_text), charge)
+
+        return await self.answer_long(read, at, started)
 
     async def answer_asked(
         self, asked: Asked, at: datetime | None, started: float, version: str | None = None
@@ -296,12 +310,16 @@ class Predictor:
                 raise
         return await self._logged(serving, prepared)
 
-    def begin(self, body: bytes | bytearray, at: datetime | None, started: float) -> Begun | None:
+    def begin(
+        self, body: bytes | bytearray, at: datetime | None, started: float, charge: Charge | None = None
+    ) -> Begun | None:
         """`answer` without waiting: scored and on its way to the log. None where there are too many for one go."""
         serving = self._current()
         asked = read_asked(body, self._max_batch)
         if asked.count > INLINE_RECORDS:
             return None
+        if charge is not None:
+            charge(asked.count)
         with self._telling(serving):
             prepared = serving.prepare(asked, at, started)
         return Begun(serving, prepared, self._take(prepared.batch))

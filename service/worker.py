@@ -20,13 +20,14 @@ from record.events import AccessRefused, RecordsRefused
 from record.log_lines import log_line, write_json_lines
 from record.record import Record, open_record
 from record.settings import Settings, load_settings
-from service.auth import Gate, Refusal
+from service.auth import LOCAL, Gate, Refusal
 from service.champion import Champion, LoadRefused, Switched
 from service.commits.checkpoint import Checkpointer, commits_worth
 from service.commits.group_commit import GroupCommit
 from service.http.bodies import BodyReader
 from service.metrics import WorkerMetrics
 from service.predict import Predictor
+from service.quota import Quotas
 from service.token_list import LAST_USED, TokenList, record_tokens, token_key
 
 BYTES_PER_MB = 1_000_000
@@ -85,6 +86,7 @@ class Worker:
     record: Record
     metrics: WorkerMetrics
     gate: Gate
+    quotas: Quotas
     champion: Champion
     predictor: Predictor
     bodies: BodyReader
@@ -112,6 +114,8 @@ class Worker:
         self.metrics = WorkerMetrics(settings.problem.task)
         self.tokens = TokenList(serve)
         self.gate = Gate(self.tokens.tokens, origins=serve.cors_origins)
+        self.quotas = Quotas(serve, LOCAL)
+        self.quotas.replace(self.tokens.tokens)
         self.champion = Champion(
             self.record.registry,
             longest_text=serve.max_text,
@@ -237,6 +241,7 @@ class Worker:
             if self.tokens.refresh():
                 self._used |= set(self.gate.take_used())
                 self.gate.replace(self.tokens.tokens)
+                self.quotas.replace(self.tokens.tokens)
                 self._tokens_recorded = False
                 log_line("tokens changed", tokens=sorted({token.name for token in self.tokens.tokens}))
         except SettingsError as error:

@@ -157,6 +157,9 @@ def _written_time(value: Any) -> Any:
     return value
 
 
+Rate = Annotated[Real, Field(gt=0)]
+
+
 class Token(Section):
     """A caller: the name is the actor in events, the hash is of the bearer token, which counts until it expires."""
 
@@ -166,6 +169,8 @@ class Token(Section):
     expires_at: Annotated[AwareDatetime, BeforeValidator(_written_time)] | None = Field(
         None, description='After it the token is refused: a time with its offset, such as "2027-01-31T00:00:00Z".'
     )
+    requests_per_second: Rate | None = Field(None, description="Requests that it may send; serve's where it has none.")
+    rows_per_second: Rate | None = Field(None, description="Records, labels and alerts that it may send.")
 
 
 _TOKENS = TypeAdapter(tuple[Token, ...])
@@ -184,6 +189,14 @@ class ServeSettings(Section):
     workers: Several = Field(2, description="Serving processes.")
     max_batch: Several = Field(10_000, description="Records in one request, at most.")
     max_body_mb: Several = Field(16, description="Megabytes (1,000,000 bytes) of one request's body, at most.")
+    requests_per_second: Rate | None = Field(
+        None,
+        examples=[50],
+        description="Requests that each token may send, over all workers; further ones are refused with 429.",
+    )
+    rows_per_second: Rate | None = Field(
+        None, examples=[20000], description="Records, labels and alerts that each token may send, over all workers."
+    )
     max_text: Several = Field(10_000, description="Characters of a text or a category in a request, at most.")
     max_concurrency: Several = Field(256, description="Requests under way per worker; further ones are refused.")
     request_timeout: PositiveDuration = Field(timedelta(seconds=10), description="A request is given up after it.")

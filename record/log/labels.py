@@ -17,6 +17,14 @@ CHUNK = 500  # values in one statement; SQLite took 999 for long
 MOST_CORRECTIONS = 100  # of one prediction's label
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """At most so many rows, of those behind a number."""
+
+    limit: int = 100
+    after: int = 0
+
+
 def add_labels(connection: sa.Connection, given: Sequence[LabelGiven], received: dict[str, Any]) -> LabelOutcome:
     """Stores what is new, inside the caller's transaction; `received` has the row's two times.
 
@@ -66,13 +74,28 @@ def judge(
     return rows, LabelOutcome(len(rows), duplicates, tuple(conflicts), tuple(unknown), tuple(exhausted))
 
 
-def read_labels(connection: sa.Connection, seq: int) -> list[dict[str, Any]]:
-    """Every label of one request, oldest first; `correction` says that it replaced the one before."""
+def read_labels(connection: sa.Connection, seq: int, page: Page) -> tuple[list[dict[str, Any]], str | None]:
+    """The labels of one request, oldest first, and the cursor of the next page of them.
+
+    `correction` says that a label replaced the one before.
+    """
+    query = sa.select(labels.c.label_seq, labels.c.label, labels.c.received_at, labels.c.correction)
+    query = query.where(labels.c.seq == seq, labels.c.label_seq > page.after).order_by(labels.c.label_seq)
+    rows = connection.execute(query.limit(page.limit + 1)).all()
+    shown = rows[: page.limit]
+    following = str(shown[-1].label_seq) if len(rows) > page.limit else None
+    return [_shown(row) for row in shown], following
+
+
+def last_label(connection: sa.Connection, seq: int) -> dict[str, Any] | None:
+    """The label of one request that holds now."""
     query = sa.select(labels.c.label, labels.c.received_at, labels.c.correction).where(labels.c.seq == seq)
-    rows = connection.execute(query.order_by(labels.c.label_seq))
-    return [
-        {"label": json.loads(row.label), "received_at": row.received_at, "correction": row.correction} for row in rows
-    ]
+    row = connection.execute(query.order_by(labels.c.label_seq.desc()).limit(1)).one_or_none()
+    return None if row is None else _shown(row)
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    return {"label": json.loads(row.label), "received_at": row.received_at, "correction": row.correction}
 
 
 def storable(id: str) -> bool:

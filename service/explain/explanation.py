@@ -11,7 +11,7 @@ from record.bouts.bout import Bout
 from record.canonical import plain
 from record.errors import ArtifactError, NotFound
 from record.event_log import RecordedEvent
-from record.log.labels import read_labels
+from record.log.labels import Page, last_label, read_labels
 from record.logged import LoggedRow
 from record.versions.role_history import RoleChange
 from service.explain.explainer import Question
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from record.record import Record
     from record.settings import Settings
 
+FIRST_PAGE = Page()
 Attribute = Callable[[Question], dict[str, Any]]
 
 
-def explanation(record: Record, settings: Settings, id: str, attribute: Attribute | None) -> dict[str, Any]:
+def explanation(
+    record: Record, settings: Settings, id: str, attribute: Attribute | None, page: Page = FIRST_PAGE
+) -> dict[str, Any]:
     """`GET /explain`, in JSON's types; `attribution` is null without `attribute`.
 
     Raises NotFound for an id that was never answered, or was forgotten.
@@ -50,9 +53,9 @@ def explanation(record: Record, settings: Settings, id: str, attribute: Attribut
             "rows": version.card.get("rows"),
             "data_until": version.data_until,
         },
-        "champion": _champion(record, row),
-        "challengers": _challengers(record, row),
-        "label": _label(record, row),
+        "champion": _champion(record, row, page.limit),
+        "challengers": _challengers(record, row)[-page.limit :],
+        "label": _label(record, row, page),
         "attribution": None,
     }
     if attribute is not None:
@@ -69,7 +72,7 @@ def explanation(record: Record, settings: Settings, id: str, attribute: Attribut
     return shown
 
 
-def _champion(record: Record, row: LoggedRow) -> dict[str, Any]:
+def _champion(record: Record, row: LoggedRow, most: int) -> dict[str, Any]:
     """By which move the version that answered had the role, and until when.
 
     A worker follows a move within a moment, so that it is the version's latest move before the request, not the
@@ -90,7 +93,7 @@ def _champion(record: Record, row: LoggedRow) -> dict[str, Any]:
         "until": left,
         "event": None if event is None else _event(event),
         "bout": _bout(record, change),
-        "history": [asdict(each) for each in history],
+        "history": [asdict(each) for each in history[-most:]],
     }
 
 
@@ -147,10 +150,11 @@ def _challengers(record: Record, row: LoggedRow) -> list[dict[str, Any]]:
     ]
 
 
-def _label(record: Record, row: LoggedRow) -> dict[str, Any] | None:
-    """The label that holds now, and each that came before it."""
+def _label(record: Record, row: LoggedRow, page: Page) -> dict[str, Any] | None:
+    """The label that holds now, and a page of those that came, oldest first; `next` is the following page's cursor."""
     with record.database.read() as connection:
-        came = read_labels(connection, row.seq)
-    if not came:
-        return None
-    return {"label": came[-1]["label"], "received_at": came[-1]["received_at"], "history": came}
+        last = last_label(connection, row.seq)
+        if last is None:
+            return None
+        came, following = read_labels(connection, row.seq, page)
+    return {"label": last["label"], "received_at": last["received_at"], "history": came, "next": following}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from record.errors import Overloaded, RingsideError
 from service.http.asgi import Scope
 from service.http.call import read_time
 from service.http.routes import ACTOR, route_label
 from service.http.rule import Rule
+from service.predict import Charge
 
 if TYPE_CHECKING:
     from service.worker import Worker
+
+CHARGED: Final = "ringside.charged"  # set in the scope of a request that its caller's quota has paid for
 
 
 class Admission:
@@ -30,8 +34,19 @@ class Admission:
         role = found.role if isinstance(found, Rule) else None
         scope[ACTOR] = self._worker.gate.admit(scope, headers, role, route_label(found))
         if isinstance(found, Rule):
+            self._charge(scope)
             return found
         raise found
+
+    def _charge(self, scope: Scope) -> None:
+        """Takes the request from its caller's quota, once: one that leaves the fast lane is admitted again."""
+        if self._worker.quotas and CHARGED not in scope:
+            self._worker.quotas.charge_request(scope[ACTOR])
+            scope[CHARGED] = True
+
+    def rows_charge(self, scope: Scope) -> Charge | None:
+        """What takes rows from the caller's quota; None where there are no quotas."""
+        return partial(self._worker.quotas.charge_rows, scope[ACTOR]) if self._worker.quotas else None
 
     def request_time(self, headers: dict[bytes, bytes]) -> datetime | None:
         held = headers.get(b"ringside-time")

@@ -12,6 +12,8 @@ from record.bouts.approval import expect_approver
 from record.canonical import plain
 from record.contract.decoder import Decoder
 from record.errors import ArtifactError, InvalidLabel, InvalidRecord, NoChampion, NotFound, UnknownVersion
+from record.event_log import cursor_number
+from record.log.labels import Page
 from record.logged import LabelGiven
 from record.versions.model_version import ModelVersion
 from record.versions.role_history import RoleChange
@@ -21,7 +23,7 @@ from service.http.alerts import read_alerts, take_alerts
 from service.http.bodies import expect_keys, expect_reason
 from service.http.call import Call, read_time
 from service.http.long_body import ListLimit
-from service.http.replies import Reply, json_reply
+from service.http.replies import Reply, json_reply, page_reply
 from service.http.scrape import scrape
 from service.predict import LONGEST_ID
 from service.status import status
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.html"
 
 # A report runs its own inline scripts and nothing else: no request leaves it, and as a sandboxed page of no origin
+MOST_CHANGES = 100  # of a version's role, the latest, in its history
 # it has no part in this site.
 REPORT_POLICY = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' data: blob:; "
@@ -47,6 +50,7 @@ def labels(worker: Worker, call: Call) -> Reply:
     if not isinstance(given, list):
         raise InvalidLabel('labels: expected a list of {"id": …, "label": …}', field="labels")
     ListLimit(worker.settings.serve.max_batch, "serve.max_batch").expect("labels", len(given))
+    worker.quotas.charge_rows(call.actor, len(given))
     decoder = _decoder(worker) if given else None
     outcome = worker.record.log.add_labels([_label(n, held, decoder) for n, held in enumerate(given)], call.at)
     told: dict[str, Any] = {
@@ -96,7 +100,9 @@ def _label(place: int, held: Any, decoder: Decoder | None) -> LabelGiven:
 
 
 def alerts(worker: Worker, call: Call) -> Reply:
-    taken = take_alerts(worker.record.requests, read_alerts(call.body), call.actor)
+    read = read_alerts(call.body)
+    worker.quotas.charge_rows(call.actor, len(read))
+    taken = take_alerts(worker.record.requests, read, call.actor)
     return json_reply(202, asdict(taken))
 
 
@@ -139,10 +145,11 @@ def show_status(worker: Worker, call: Call) -> Reply:
 
 
 def models(worker: Worker, call: Call) -> Reply:
-    registry = worker.record.registry
+    registry, limit = worker.record.registry, _limit(call.query.get("limit", "100"))
     histories, champion = registry.histories(), registry.roles().champion
-    shown = [_model(held, histories.get(held.version, []), champion) for held in registry.versions()]
-    return json_reply(200, {"models": shown})
+    found = registry.versions(after=cursor_number(call.query.get("cursor")), limit=limit + 1)
+    shown = ((_model(held, histories.get(held.version, []), champion), str(held.number)) for held in found)
+    return page_reply("models", shown, limit)
 
 
 def model(worker: Worker, call: Call) -> Reply:
@@ -153,6 +160,7 @@ def model(worker: Worker, call: Call) -> Reply:
 
 def _model(held: ModelVersion, history: Sequence[RoleChange], champion: str | None) -> dict[str, Any]:
     role = "champion" if held.version == champion else history[-1].role if history else None
+    history = history[-MOST_CHANGES:]
     shown: dict[str, Any] = plain({**_fields(held), "role": role, "history": [_fields(change) for change in history]})
     return shown
 
@@ -174,8 +182,8 @@ def events(worker: Worker, call: Call) -> Reply:
         cursor=query.get("cursor"),
     )
     keys = ("seq", "at", "kind", "actor", "model_version", "data", "digest")
-    shown = [plain({key: getattr(event, key) for key in keys}) for event in found]
-    return json_reply(200, {"events": shown, "next": following})
+    shown = ((plain({key: getattr(event, key) for key in keys}), str(event.seq)) for event in found)
+    return page_reply("events", shown, len(found), following)
 
 
 def _limit(text: str) -> int:
@@ -190,8 +198,9 @@ def explain(worker: Worker, call: Call) -> Reply:
     wanted = call.query.get("attribution", "true")
     if wanted not in ("true", "false"):
         raise InvalidRecord(f"attribution: {wanted[:40]!r}; expected true or false", field="attribution")
-    told = explanation(worker.record, worker.settings, call.query["id"], explain_apart if wanted == "true" else None)
-    return json_reply(200, told)
+    page = Page(_limit(call.query.get("limit", "100")), cursor_number(call.query.get("cursor")))
+    attribute = explain_apart if wanted == "true" else None
+    return json_reply(200, explanation(worker.record, worker.settings, call.query["id"], attribute, page))
 
 
 def _report(record: Record, name: str) -> bytes:

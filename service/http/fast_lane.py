@@ -81,7 +81,12 @@ class _Quick:
             at = admission.request_time(headers)
             admission.enter(self._lane.rule)
             self._entered = True
-            begun = self._begun = self._lane.worker.predictor.begin(self._cycle.body, at, self._started)
+            begun = self._begun = self._lane.worker.predictor.begin(
+                self._cycle.body,
+                at,
+                self._started,
+                admission.rows_charge(scope),  # type: ignore[arg-type]  # as above
+            )
         except Exception as error:  # noqa: BLE001 - as in the guard: a fault in one request must not end the worker
             self._finish(failure_reply(error, PREDICT, PREDICT))
             return True

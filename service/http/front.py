@@ -113,9 +113,11 @@ class Front:
                 exchange.held = len(body)
             at = self._admission.request_time(headers)
             if rule.path == PREDICT:
-                return await self._busily(rule, self._predict(body, at, started))
+                return await self._busily(rule, self._predict(scope, body, at, started))
             if rule.handler is None:
-                inferring = infer(self._worker, scope["path"], headers, body, at, started)
+                inferring = infer(
+                    self._worker, scope["path"], headers, body, at, started, self._admission.rows_charge(scope)
+                )
                 return await self._busily(rule, inferring)
             scope[AT] = at
             return await self._busily(rule, self._pass_on(rule, scope, _given(body, receive), exchange))
@@ -136,8 +138,9 @@ class Front:
         finally:
             self._admission.leave(rule)
 
-    async def _predict(self, body: bytes, at: datetime | None, started: float) -> Reply:
-        return predict_reply(await self._worker.predictor.answer(body, at, started))
+    async def _predict(self, scope: Scope, body: bytes, at: datetime | None, started: float) -> Reply:
+        charge = self._admission.rows_charge(scope)
+        return predict_reply(await self._worker.predictor.answer(body, at, started, charge))
 
     async def _pass_on(self, rule: Rule, scope: Scope, receive: Receive, exchange: _Exchange) -> Reply | None:
         if rule.role is None:  # the probes: never behind anything that could be slow

@@ -22,7 +22,7 @@ from service.http.call import Call
 from service.http.inference_request import HEADER_LENGTH, Question, read_question
 from service.http.json_body import SHORT_BYTES
 from service.http.replies import Reply, json_reply
-from service.predict import Asked, expect_version
+from service.predict import Asked, Charge, expect_version
 
 if TYPE_CHECKING:
     from record.versions.model import ServedModel
@@ -109,15 +109,21 @@ def expect_name(worker: Worker, name: str) -> None:
 
 
 async def infer(
-    worker: Worker, path: str, headers: Mapping[bytes, bytes], body: bytes, at: datetime | None, started: float
+    worker: Worker,
+    path: str,
+    headers: Mapping[bytes, bytes],
+    body: bytes,
+    at: datetime | None,
+    started: float,
+    charge: Charge | None = None,
 ) -> Reply:
     """The reply to an inference request; `path` is that of one of the two infer routes."""
     _, _, _, name, *rest = path.split("/")
     version = rest[1] if rest[0] == "versions" else None
     expect_name(worker, name)
     if len(body) > SHORT_BYTES:
-        return await _infer_long(worker, name, version, headers, body, at, started)
-    question = _question(worker, headers, body)
+        return await _infer_long(worker, name, version, headers, body, at, started, charge)
+    question = _question(worker, headers, body, charge)
     try:
         answered = await worker.predictor.answer_asked(question.asked(), at, started, version)
     except InvalidRecord as error:
@@ -133,12 +139,13 @@ async def _infer_long(
     body: bytes,
     at: datetime | None,
     started: float,
+    charge: Charge | None,
 ) -> Reply:
     """As `infer`, with the body read and the reply written in threads."""
     questions: list[Question] = []
 
     def read() -> Asked:
-        questions.append(_question(worker, headers, body))
+        questions.append(_question(worker, headers, body, charge))
         return questions[0].asked()
 
     try:
@@ -148,9 +155,11 @@ async def _infer_long(
     return await asyncio.to_thread(questions[0].reply, name, answered)
 
 
-def _question(worker: Worker, headers: Mapping[bytes, bytes], body: bytes) -> Question:
+def _question(worker: Worker, headers: Mapping[bytes, bytes], body: bytes, charge: Charge | None) -> Question:
     serve = worker.settings.serve
     question = read_question(body, headers.get(HEADER_LENGTH), serve.max_batch, serve.max_text)
+    if charge is not None:
+        charge(question.columns[0].shape[0])
     if "probabilities" in question.outputs and worker.settings.problem.task == "regression":
         raise InvalidRecord("outputs: a regression has no 'probabilities'; expected 'prediction'", field="outputs")
     return question

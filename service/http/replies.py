@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from record.errors import (
     NoChampion,
     NotFound,
     Overloaded,
+    QuotaExceeded,
     RingsideError,
     TooLarge,
     Unauthorized,
@@ -30,6 +32,7 @@ JSON: Final[Header] = (b"content-type", b"application/json")
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NOT_LOGGED: Final[Header] = (b"ringside-logged", b"no")
 BUSY: Final = (429, 503)  # statuses that say when to come again
+PAGE_BYTES: Final = 4_000_000  # of the items of one answer; there is always one
 CLIENT_GONE: Final = 499  # what is counted where the client went away before it was answered
 
 
@@ -55,6 +58,7 @@ STATUSES: Final[tuple[tuple[type[RingsideError], int], ...]] = (
     (NoChampion, 503),
     (Absent, 404),
     (Conflict, 409),
+    (QuotaExceeded, 429),
     (Unavailable, 503),
 )
 
@@ -71,6 +75,24 @@ class Reply:
 def json_reply(status: int, value: Any) -> Reply:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Reply(status, text.encode("utf-8", "replace"))
+
+
+def page_reply(name: str, items: Iterable[tuple[Any, str]], limit: int, following: str | None = None) -> Reply:
+    """`{name: [...], "next": cursor}`: at most `limit` items, each with the cursor behind it, and PAGE_BYTES of them.
+
+    `following` is the cursor behind the last of them, where more are known to come.
+    """
+    texts: list[str] = []
+    size, behind = 0, None
+    for item, cursor in items:
+        text = json.dumps(item, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        if len(texts) == limit or (texts and size + len(text) > PAGE_BYTES):
+            following = behind
+            break
+        texts.append(text)
+        size, behind = size + len(text), cursor
+    body = f'{{"{name}":[{",".join(texts)}],"next":{json.dumps(following)}}}'
+    return Reply(200, body.encode("utf-8", "replace"))
 
 
 def error_status(error: RingsideError) -> int:

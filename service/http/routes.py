@@ -91,7 +91,15 @@ RULES: Final[tuple[Rule, ...]] = (
         most_bytes=_REASON_BYTES,
     ),
     Rule("GET", "/status", "read", endpoints.show_status, "What is going on"),
-    Rule("GET", "/models", "read", endpoints.models, "Every version with its card and role history"),
+    Rule(
+        "GET",
+        "/models",
+        "read",
+        endpoints.models,
+        "Every version with its card and role history",
+        refuses=(422,),
+        query=("limit", "cursor"),
+    ),
     Rule("GET", "/models/{version}", "read", endpoints.model, "One version", refuses=(404,)),
     Rule(
         "POST",
@@ -146,7 +154,7 @@ RULES: Final[tuple[Rule, ...]] = (
         refuses=(404, 422),
         threads=1,
         most_waiting=4,
-        query=("id", "attribution"),
+        query=("id", "attribution", "limit", "cursor"),
     ),
     Rule("GET", "/reports/{id}", "read", endpoints.report, "A drift or model report, HTML", refuses=(404,)),
     *_PROTOCOL,
@@ -188,10 +196,10 @@ def route_label(rule: Rule | RingsideError) -> str:
 def metric_label(rule: Rule | RingsideError, status: int) -> str:
     """The label by which a request is counted.
 
-    Few, because every one has a series for each status and bucket: callers that are refused, and bodies that are
-    no JSON, count as "other", and the Open Inference Protocol's routes, of which only one is hot, share two.
+    Few, because every one has a series for each status and bucket: callers that are refused or
+    send too much, and bodies that are no JSON, count as "other", and the Open Inference Protocol's routes, of which only one is hot, share two.
     """
-    if not isinstance(rule, Rule) or rule.path == "/" or status in (401, 403, 415):
+    if not isinstance(rule, Rule) or rule.path == "/" or status in (401, 403, 415, 429):
         return OTHER
     if not rule.path.startswith("/v2"):
         return rule.path
