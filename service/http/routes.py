@@ -196,8 +196,9 @@ def route_label(rule: Rule | RingsideError) -> str:
 def metric_label(rule: Rule | RingsideError, status: int) -> str:
     """The label by which a request is counted.
 
-    Few, because every one has a series for each status and bucket: callers that are refused or
-    send too much, and bodies that are no JSON, count as "other", and the Open Inference Protocol's routes, of which only one is hot, share two.
+    Few, because every one has a series for each status and bucket: callers that are refused or send too much, and
+    bodies that are no JSON, count as "other", and the Open Inference Protocol's routes, of which only one is hot,
+    share two.
     """
     if not isinstance(rule, Rule) or rule.path == "/" or status in (401, 403, 415, 429):
         return OTHER
