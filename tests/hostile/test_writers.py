@@ -34,23 +34,22 @@ def service(tmp_path: Path) -> Iterator[tuple[Worker, Client]]:
 
 
 class Holds:
-    """How long each thread held the writers' lock, by the name of what it did."""
+    """What each thread did at most while it held the writers' lock: its processor's time, whatever else runs here."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.longest: dict[str, float] = {}
         self._began: dict[int, float] = {}
-        self.doing: dict[int, str] = {}
         take, release = FileLock.take, FileLock.release
 
         def taking(lock: FileLock, *, wait: bool) -> None:
             take(lock, wait=wait)
-            self._began[threading.get_ident()] = time.perf_counter()
+            self._began[threading.get_ident()] = time.thread_time()
 
         def releasing(lock: FileLock) -> None:
             thread = threading.get_ident()
-            seconds = time.perf_counter() - self._began.pop(thread)
+            seconds = time.thread_time() - self._began.pop(thread)
             release(lock)
-            name = self.doing.get(thread, threading.current_thread().name)
+            name = threading.current_thread().name
             self.longest[name] = max(self.longest.get(name, 0.0), seconds)
 
         patch.setattr(FileLock, "take", taking)
