@@ -198,6 +198,11 @@ def _unmet(look: Look, design: Design, as_of: datetime, artifact_ok: bool) -> tu
     reasons = []
     if look.e_value < design.needed:
         reasons.append(f"evidence is {look.e_value:.4g}, at most {look.e_max:.4g}; {design.needed:.4g} is needed")
+        if look.in_time is False and look.days_to_go is not None:
+            reasons.append(
+                f"about {look.days_to_go:,.1f} more days at this rate of labels, later than the deadline; a longer "
+                "promotion.deadline, a promotion.margin or a more sensitive promotion.loss would change that"
+            )
     elif look.lead.mean <= -design.margin or (look.whole_lead is not None and look.whole_lead <= -design.margin):
         reasons.append(f"{_lead(look)}: not above {-design.margin:+.4f}, whatever it was before")
     if look.behind:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from monitoring.bouts.answer_scores import NO_SCORES, AnswerScores
 from monitoring.bouts.family import FamilyShare
+from monitoring.bouts.forecast import Forecast
 from monitoring.bouts.slice_harm import SliceColumn
 from monitoring.quality.loss import Costs, Loss, LossName
 from record.configuration.loop_sections import PromotionSettings
@@ -54,6 +55,7 @@ class Design:
     slices: tuple[SliceColumn, ...] = ()  # in whose slices the challenger must not do harm
     slice_tolerance: float = 0.0
     costs: Costs | None = None  # of the loss "cost"
+    forecasts: tuple[Forecast, ...] = ()  # what gains will take to show, as it looked at opening
 
     @classmethod
     def of_challenge(
@@ -138,6 +140,7 @@ class Design:
             values["answers"] = AnswerScores.from_json(values["answers"])
         values["costs"] = None if values.get("costs") is None else Costs(**values["costs"])
         values["slices"] = tuple(SliceColumn.from_json(column) for column in values.get("slices", ()))
+        values["forecasts"] = tuple(Forecast.from_json(forecast) for forecast in values.get("forecasts", ()))
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import numpy as np
 from monitoring.bouts.contenders import contenders, former_champion, read_unbarred
 from monitoring.bouts.design import Design
 from monitoring.bouts.family import family_share
+from monitoring.bouts.forecast import PAIRED_SHARE, Forecast, forecasts
 from monitoring.bouts.known_rows import KnownRows, known_to
 from monitoring.bouts.slice_harm import SliceColumn, slice_columns
-from monitoring.bouts.traffic import read_traffic
+from monitoring.bouts.traffic import Traffic, read_traffic
 from monitoring.quality.loss import Costs
 from record.bouts.bout import Bout, BoutKind
 from record.contract.schema import canonical_class
@@ -89,7 +90,23 @@ def _open_challenge(
         slices=_slices(record, settings),
         costs=_costs(settings),
     )
+    design = replace(design, forecasts=_forecasts(bouts, champion.version, design, traffic))
     return _open(record, "challenge", challenger, champion, roles, design, known, as_of, fence)
+
+
+def _forecasts(bouts: Sequence[Bout], champion: str, design: Design, traffic: Traffic) -> tuple[Forecast, ...]:
+    """By the variance that earlier bouts against this champion have shown, else by that of its own losses."""
+    shown = [(bout.look or {}).get("variance") for bout in bouts if bout.champion == champion]
+    known = [float(variance) for variance in shown if variance]
+    return forecasts(
+        loss=traffic.loss,
+        variance=known[-1] if known else PAIRED_SHARE * (traffic.loss_variance or traffic.loss**2),
+        labels_a_day=traffic.labels_a_day * design.sampling,
+        needed=design.needed,
+        fewest=design.min_pairs,
+        deadline_days=design.deadline_seconds / 86_400,
+        cycle_days=design.cycle_seconds / 86_400,
+    )
 
 
 def _open_probation(

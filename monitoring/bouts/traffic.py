@@ -14,7 +14,7 @@ from monitoring.bouts.answer_scores import AnswerScores
 from monitoring.quality.loss import Loss
 from record.clock import to_micros
 from record.contract.schema import Schema
-from record.dependence import find_cycle
+from record.dependence import Floats, find_cycle
 from record.log.label_arrivals import requests_between
 from record.log.readable import readable_rows
 from record.logged import MaturedRow
@@ -30,6 +30,9 @@ SAMPLED_REQUESTS = 20_000
 class Traffic:
     cycle: Literal["none", "day", "week"]
     answers: AnswerScores
+    loss: float = 0.0  # the champion's mean, of those requests that have a label
+    loss_variance: float = 0.0
+    labels_a_day: float = 0.0
 
 
 def read_traffic(record: Record, settings: Settings, model: ModelVersion, as_of: datetime) -> Traffic:
@@ -41,7 +44,11 @@ def read_traffic(record: Record, settings: Settings, model: ModelVersion, as_of:
     rows = readable_rows(logged, numeric=settings.problem.task == "regression", job="bout")
     schema = Schema.from_json((record.registry.directory(model.version) / "schema.json").read_bytes())
     answers = _answers(settings, schema, rows)
-    return Traffic(_cycle(settings, rows, answers, model), answers)
+    labelled = [row for row in rows if row.label is not None]
+    losses = _losses(settings, labelled, model)
+    rate = len(labelled) / share / max(1e-6, _span_days(labelled)) if len(labelled) > 1 else 0.0
+    mean, variance = (float(losses.mean()), float(losses.var())) if len(losses) else (0.0, 0.0)
+    return Traffic(_cycle(rows, labelled, losses, answers), answers, mean, variance, rate)
 
 
 def _answers(settings: Settings, schema: Schema, rows: Sequence[MaturedRow]) -> AnswerScores:
@@ -55,17 +62,23 @@ def _answers(settings: Settings, schema: Schema, rows: Sequence[MaturedRow]) -> 
     return AnswerScores((), middle, spread if spread > 0 else float(said.std()) or 1.0)
 
 
-def _cycle(
-    settings: Settings, rows: Sequence[MaturedRow], answers: AnswerScores, model: ModelVersion
-) -> Literal["none", "day", "week"]:
-    """By the champion's losses, where labelled, and by its answers: where either follows the clock, so may a lead."""
+def _losses(settings: Settings, labelled: Sequence[MaturedRow], model: ModelVersion) -> Floats:
     scale = model.card.get("loss_scale") or model.card.get("target_sd") or 1.0
     judge = Loss(settings.promotion.scoring, float(scale))
-    labelled = [row for row in rows if row.label is not None]
-    losses = [judge(str(row.label), row.prediction, row.probabilities) for row in labelled]
+    return np.array([judge(str(row.label), row.prediction, row.probabilities) for row in labelled], np.float64)
+
+
+def _span_days(rows: Sequence[MaturedRow]) -> float:
+    return (rows[-1].requested_at - rows[0].requested_at) / timedelta(days=1)
+
+
+def _cycle(
+    rows: Sequence[MaturedRow], labelled: Sequence[MaturedRow], losses: Floats, answers: AnswerScores
+) -> Literal["none", "day", "week"]:
+    """By the champion's losses, where labelled, and by its answers: where either follows the clock, so may a lead."""
     said = [answers.of((row.prediction, row.probabilities), (None, None))[0] for row in rows]
     found = {
-        find_cycle(_micros(labelled), np.array(losses)),
+        find_cycle(_micros(labelled), losses),
         find_cycle(_micros(rows), np.array(said)),
     }
     return "week" if "week" in found else "day" if "day" in found else "none"

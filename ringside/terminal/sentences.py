@@ -23,6 +23,7 @@ OUTCOMES = {
     "inconclusive": "inconclusive, the champion stays",
     "rolled_back": "rolled back to",
     "passed": "passed",
+    "unjudged": "ended without enough labels to judge",
     "awaiting_approval": "won, and awaits approval",
 }
 
@@ -100,7 +101,11 @@ def bout_story(bout: Bout, facts: Mapping[str, Any], events: Sequence[RecordedEv
     if not bout.design_intact:
         story.append("The design is not the one that was hashed when the bout opened.")
     story.append(_traffic_words(bout))
+    story += _forecast_words(design)
     story.append(f"It stands at {evidence_words(facts)}.")
+    if _look(bout).get("sensitivity"):
+        story.append(f"Of missing labels: {_look(bout)['sensitivity']}.")
+    story += [f"Warning: {warning}." for warning in _look(bout).get("warnings") or ()]
     story += [_guardrail_words(name, held) for name, held in (_look(bout).get("guardrails") or {}).items()]
     story += [f"Missing: {reason}." for reason in facts["missing"]]
     if bout.state == "open" and facts["labels_to_go"]:
@@ -132,6 +137,19 @@ def _design_words(design: Mapping[str, Any]) -> str:
         f"By design: loss {design['loss']}, margin {float(design['margin']):g}, {share}, so evidence {1 / alpha:.4g} "
         f"is needed, with {design['min_pairs']} pairs and {float(design['min_coverage']):.0%} of labels at least."
     )
+
+
+def _forecast_words(design: Mapping[str, Any]) -> list[str]:
+    """What gains of some sizes take to show, as it looked when the bout opened."""
+    found = []
+    for forecast in design.get("forecasts") or ():
+        days = float(forecast["days"])
+        late = "" if forecast["in_time"] else ", which is later than the deadline"
+        found.append(
+            f"A loss lower by {forecast['relative']:.0%} ({forecast['gain']:.4g}) was expected to take about "
+            f"{forecast['labels']:,} labels, {days:,.1f} days{late}."
+        )
+    return found
 
 
 def _traffic_words(bout: Bout) -> str:

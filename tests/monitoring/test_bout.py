@@ -641,3 +641,13 @@ def test_harm_is_judged_against_what_the_margin_allows(tmp_path: Path) -> None:
 def test_settings_by_which_no_bout_could_ever_be_judged_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"promotion\.deadline: not longer than quality\.label_horizon"):
         Arena.build(tmp_path, deadline="30m")
+
+
+def test_before_a_bout_opens_it_is_said_what_a_gain_will_take(arena: Arena) -> None:
+    arena.label(arena.ask(300, START, every=4 * MINUTE))
+    bout = arena.challenge(1.0, START + timedelta(days=2))
+    (event,) = arena.record.events.page(kind="bout_opened")[0]
+    told = event.data["design"]["forecasts"]
+    assert [forecast["relative"] for forecast in told] == [0.02, 0.05, 0.1, 0.2]
+    assert told == bout.design["forecasts"]
+    assert all(forecast["days"] * 360 == pytest.approx(forecast["labels"], rel=0.1) for forecast in told)

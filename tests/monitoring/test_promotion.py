@@ -98,6 +98,12 @@ def test_promotion_waits_for_each_condition(changes: dict[str, Any], reason: str
     assert decision.reasons[0].startswith(reason)
 
 
+def test_where_the_deadline_cannot_be_met_it_is_said_with_what_would_change_that() -> None:
+    late = a_look(e_value=2.0, labels_to_go=9000, days_to_go=45.0, in_time=False)
+    assert any("45.0 more days" in reason and "promotion.deadline" in reason for reason in decided(late).reasons)
+    assert not any("more days" in reason for reason in decided(replace(late, in_time=True)).reasons)
+
+
 def test_files_that_are_not_what_was_registered_are_not_promoted() -> None:
     decision = decided(a_look(), artifact_ok=False)
     assert (decision.outcome, decision.reasons) == ("wait", ("the challenger's files are not what was registered",))
