@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from record.printable import print_json, print_line
 from ringside.terminal.options import DONE, NO, JsonOption
 
 
@@ -36,16 +36,16 @@ def prove(
     effort: Effort = "short" if short else "quick" if quick else "whole"
 
     def show(done: Done, count: int, cases: int) -> None:
-        print(f"[{count}/{cases}] {done.name}, {done.seconds:.0f} s", file=sys.stderr, flush=True)
+        print_line(f"[{count}/{cases}] {done.name}, {done.seconds:.0f} s", file=sys.stderr)
         for target in done.targets:
-            print(f"  {target_line(target)}", file=sys.stderr, flush=True)
+            print_line(f"  {target_line(target)}", file=sys.stderr)
 
     proof = run_cases(effort, data, show, processes=processes, only=only)
     if as_json:
-        print(json.dumps(proof.to_json()))
+        print_json(proof.to_json())
     else:
         for target in proof.targets:
-            print(target_line(target))
+            print_line(target_line(target))
         missed = sum(target.holds is False for target in proof.targets)
-        print(f"{len(proof.targets)} targets, {missed} missed, {proof.seconds:.0f} s ({proof.effort})")
+        print_line(f"{len(proof.targets)} targets, {missed} missed, {proof.seconds:.0f} s ({proof.effort})")
     raise typer.Exit(DONE if proof.holds else NO)
