@@ -60,6 +60,7 @@ class Look:
     label_rate_e: float = 1.0  # evidence that the rate of labels depends on the answers
     label_rate_slope: float = 0.0  # how much higher it is, one standard deviation up the champion's answers
     label_rate_testable: bool = True
+    missing_bias: float = 0.0  # the largest bias of the lead that missing labels may still have made
     delay_depends: bool = False  # on the outcome, as the quality check says
     unlabelled: int = 0
     unlabelled_lead: float | None = None  # the mean difference of unlabelled requests from which the lead is gone
@@ -238,6 +239,11 @@ def _label_doubts(look: Look, design: Design) -> tuple[str, ...]:
         doubts.append(
             f"{look.unlabelled} labels are missing, and answers that never differ cannot show whether that depends on "
             "the outcome"
+        )
+    elif look.lead.mean - look.missing_bias <= -design.margin:
+        doubts.append(
+            f"missing labels may have made up to {look.missing_bias:.4f} of the lead: too few requests yet to exclude "
+            "that their rate depends on the outcome"
         )
     if design.delay_guard and look.delay_depends:
         doubts.append("how long labels take depends on what they say (quality check): late ones may be missing")

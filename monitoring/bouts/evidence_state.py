@@ -96,6 +96,7 @@ class Reading:
     label_rate_e: float  # evidence that the rate of labels depends on the answers
     label_rate_slope: float
     label_rate_testable: bool
+    missing_bias: float  # the largest bias of the lead that missing labels may still have made
     unlabelled: int
     unlabelled_lead: float | None  # the mean difference of unlabelled requests from which the lead would be gone
     unlabelled_worst: float | None  # the smallest mean difference that their answers allow
@@ -195,6 +196,7 @@ class EvidenceState:
             label_rate_e=_exp(self.rates.highest),
             label_rate_slope=self.rates.slope(),
             label_rate_testable=self.rates.testable,
+            missing_bias=self.rates.bias(-2 * self.worst / UNIT / self.unlabelled) if self.unlabelled else 0.0,
             unlabelled=self.unlabelled,
             unlabelled_lead=self._unlabelled_lead(lead.low),
             unlabelled_worst=self.worst / UNIT / self.unlabelled if self.unlabelled else None,

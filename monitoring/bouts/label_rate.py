@@ -89,6 +89,20 @@ class LabelRates:
         covariance = (self.labelled_scores[0] / UNIT - self.labelled * mean) / self.requests
         return float(covariance / math.sqrt(self._spread()[0]))
 
+    def bias(self, spread: float) -> float:
+        """The largest mean bias of a difference that a dependence on the outcome, not excluded yet, would make.
+
+        For answers of two classes; `spread` is how far apart the two labels put a difference, on average. The slope
+        of the label rate, and two and a half of its standard errors, over the answers' own standard deviation.
+        """
+        if not self.labelled or not self.testable or self.labelled == self.requests or self._spread()[0] <= 1e-9:
+            return 0.0
+        rate = self.labelled / self.requests
+        chance = (float(self.scores[0]) / UNIT / self.requests + 1) / 2
+        error = math.sqrt(rate * (1 - rate) / self.requests)
+        slope = (abs(self.slope()) + 2.5 * error) / (math.sqrt(self._spread()[0]) / 2)
+        return float(spread * chance * (1 - chance) * slope / rate)
+
     def _spread(self) -> Floats:
         mean = self.scores / UNIT / max(1, self.requests)
         return np.asarray(self.squares / UNIT / max(1, self.requests) - mean**2)

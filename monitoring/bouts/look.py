@@ -170,6 +170,7 @@ def read_look(
         label_rate_e=reading.label_rate_e,
         label_rate_slope=reading.label_rate_slope,
         label_rate_testable=reading.label_rate_testable,
+        missing_bias=reading.missing_bias if len(design.answers.classes) == 1 else 0.0,
         delay_depends=delay_depends,
         unlabelled=reading.unlabelled,
         unlabelled_lead=reading.unlabelled_lead,

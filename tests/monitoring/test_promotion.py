@@ -86,6 +86,7 @@ def test_a_challenger_that_meets_every_condition_is_promoted_with_the_numbers_as
         ({"whole_lead": -0.001}, "lead +0.0100 (+0.0010 to +0.0200): not above -0.0000"),
         ({"behind": True}, "more requests have matured than were read"),
         ({"label_rate_e": 40.0, **MISSING}, "labels are missing more often beside some answers"),
+        ({"missing_bias": 0.02, **MISSING}, "missing labels may have made up to 0.0200 of the lead"),
         ({"label_rate_testable": False, **MISSING}, "100 labels are missing, and answers that never differ"),
         ({"delay_depends": True, **MISSING}, "how long labels take depends on what they say"),
         ({"guardrails": {"failure": OPEN, "latency": CLEARED}}, "guardrail failure is not cleared after 40 requests"),

@@ -237,6 +237,6 @@ def test_what_retention_archived_is_learned_from_like_the_log(project: Project) 
         {}, {"max_rows": 40}, {"max_rows": 70}, {"window": "recent", "window_length": timedelta(hours=36)},
     ]  # fmt: skip
     before = [rows(**each) for each in asked]
-    assert [len(seqs) for _, seqs, _ in before] == [860, 40, 70, 37]
+    assert [len(seqs) for _, seqs, _ in before] == [859, 40, 70, 37]  # one of the source stands in the log, too
     assert project.record.log.forget(since + timedelta(hours=30), project.record.archive) == 30
     assert [rows(**each) for each in asked] == before
