@@ -6,8 +6,7 @@ import numpy as np
 
 from monitoring.prove.target import Target, with_errors
 from monitoring.prove.traffic import Floats
-from monitoring.quality.decline import Promise, decide_decline, lower_bound
-from monitoring.quality.rise import DaySums, accumulate, sum_days
+from monitoring.quality.decline_replay import card_of, replay_decline
 
 ALPHA, TOLERANCE = 0.05, 0.05
 PER_DAY, YEAR, HOLDOUT_DAYS = 200, 365, 60
@@ -50,30 +49,13 @@ def rises(runs: int, seed: int = 32) -> list[Target]:
 
 
 def declared_on(rng: np.random.Generator, rise: float) -> int | None:
-    """The first day on which a decline is declared; None where none is. The rise begins behind sixty quiet days."""
-    holdout = _days(rng, HOLDOUT_DAYS, 0.0)
-    promise, variance = _promise(holdout)
+    """After how many days a decline is declared; None where none is. The rise begins behind sixty quiet days."""
+    card = card_of(_days(rng, HOLDOUT_DAYS, 0.0))
     days = _days(rng, YEAR, rise, begins=HOLDOUT_DAYS)
-    held: dict[int, DaySums] = {}
-    for day, losses in enumerate(days):
-        held |= sum_days(losses - promise.allowed, np.full(len(losses), day, dtype=np.int64))
-        if day % LOOK_EVERY or day < WINDOW:
-            continue
-        recent = np.concatenate(days[max(0, day - WINDOW + 1) : day + 1])
-        mean = float(recent.mean())
-        error = float(recent.std(ddof=1)) / len(recent) ** 0.5
-        decision = decide_decline(
-            "observed",
-            promise,
-            accumulate(held, variance),
-            recent=mean,
-            lower=lower_bound(mean, error, len(recent), ALPHA),
-            rows=len(recent),
-            min_rows=MIN_ROWS,
-        )
-        if decision.declined:
-            return day
-    return None
+    looks = range(WINDOW, YEAR + 1, LOOK_EVERY)
+    return replay_decline(
+        days, card, tolerance=TOLERANCE, alpha=ALPHA, min_rows=MIN_ROWS, window=WINDOW, looks=looks
+    ).first
 
 
 def _days(rng: np.random.Generator, count: int, rise: float, begins: int = 0) -> list[Floats]:
@@ -83,17 +65,3 @@ def _days(rng: np.random.Generator, count: int, rise: float, begins: int = 0) ->
         weather[day] = CARRIED * weather[day - 1] + np.sqrt(1 - CARRIED**2) * weather[day]
     levels = LEVEL * (1 + weather) * np.where(np.arange(count) >= begins, 1 + rise, 1.0)
     return [(rng.random(PER_DAY) < min(max(level, 0.0), 1.0)).astype(np.float64) for level in levels]
-
-
-def _promise(days: list[Floats]) -> tuple[Promise, float]:
-    """What a card says of a holdout with these days: the mean, its error by days, and the days' own variance."""
-    means = np.array([float(day.mean()) for day in days])
-    within = float(np.mean([day.var() / len(day) for day in days]))
-    card = {"reference_loss": float(means.mean()), "reference_loss_error": _error(means)}
-    promise = Promise.of(card, TOLERANCE, ALPHA)
-    assert promise is not None
-    return promise, max(0.0, float(np.diff(means).var()) / 2 - within)
-
-
-def _error(means: Floats) -> float:
-    return float(means.std(ddof=1) / np.sqrt(len(means)))
