@@ -73,6 +73,14 @@ EVIDENCE = Row(
             above(1),
             alert="RingsideApprovalWaiting",
         ),
+        Panel(
+            "Approval waited for",
+            "How long the oldest of them has waited; promotion.approve_within is its end.",
+            "s",
+            (Query("max(ringside_approval_waiting_seconds)", "waited"),),
+            (STATUS, BOUTS),
+            above(86_400),
+        ),
     ),
 )
 

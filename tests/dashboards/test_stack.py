@@ -100,6 +100,10 @@ FOUND: dict[str, list[tuple[str, dict[str, str], float]]] = {
         ("ringside_shadow_evidence", {}, 4),
         ("ringside_shadow_lead", {"bound": "mean"}, 0.01),
     ],
+    "RingsideApprovalWaiting": [
+        ("ringside_approvals_waiting", {}, 1),
+        ("ringside_approval_waiting_seconds", {}, 7200),
+    ],
     "RingsideShadowFailing": [("ringside_shadow_failures_total", {}, 500)],
     "RingsideNotificationsFailing": [("ringside_notifications_total", {"outcome": "failed"}, 7)],
 }
