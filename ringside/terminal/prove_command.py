@@ -20,6 +20,10 @@ def prove(
         typer.Option(help="A folder of Parquet streams; rows on real streams are skipped without it.", exists=True),
     ] = None,
     only: Annotated[str | None, typer.Option(help="Only the cases whose name holds this text.")] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="A target that may be missed: shown all the same, and no exit code 1. May be repeated."),
+    ] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Cases side by side; as many as there are cores if not given.")
     ] = None,
@@ -48,4 +52,5 @@ def prove(
             print_line(target_line(target))
         missed = sum(target.holds is False for target in proof.targets)
         print_line(f"{len(proof.targets)} targets, {missed} missed, {proof.seconds:.0f} s ({proof.effort})")
-    raise typer.Exit(DONE if proof.holds else NO)
+    broken = [target.name for target in proof.targets if target.holds is False and target.name not in (allow or ())]
+    raise typer.Exit(NO if broken else DONE)

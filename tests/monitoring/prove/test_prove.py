@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from monitoring.prove.bout_cases import bout_cases
 from monitoring.prove.course import matured_pairs
-from monitoring.prove.run import tasks
+from monitoring.prove.run import Proof, tasks
 from monitoring.prove.spending import weekly_retrains
 from monitoring.prove.target import Target, median_or, with_errors
 from monitoring.prove.traffic import at_rate, classes, repeated, scores
@@ -92,3 +92,9 @@ def test_spending_of_weekly_retrains_keeps_to_alpha_in_every_window() -> None:
     assert spent.holds
     assert spent.value is not None
     assert spent.value > 0.03
+
+
+def test_a_missed_target_is_no_proof_and_a_skipped_one_is_no_miss() -> None:
+    missed = Proof((Target("a", "b", "c", 1.0, 0.5),), 0.0, "short")
+    assert not missed.holds
+    assert Proof((Target("a", "b", "c", None, 0.5, skipped="no data"),), 0.0, "short").holds
