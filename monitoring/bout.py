@@ -18,6 +18,7 @@ from record.bouts.bout import Bout
 from record.errors import ArtifactError, RoleConflict
 from record.events import QualityChecked
 from record.failpoint import fail_point
+from record.feed_faults import read_feed_faults
 from record.log_lines import log_line
 from record.record import Record
 from record.registry import Roles
@@ -47,7 +48,8 @@ def settle_bouts(record: Record, settings: Settings, fence: Fence | None, as_of:
     """
     delayed = delay_depends_on_outcome(record)
     standing = _still_standing(record, fence, as_of)
-    examined = [(bout, examine(record, bout, as_of, delay_depends=delayed)) for bout in standing]
+    keep = read_feed_faults(record.events, as_of).sound
+    examined = [(bout, examine(record, bout, as_of, keep=keep, delay_depends=delayed)) for bout in standing]
     examined.sort(key=lambda pair: (pair[0].kind != "probation", -pair[1].look.e_value, pair[0].number))
     running = {bout.bout for bout, _ in examined if bout.kind == "probation"}
     decisions = []

@@ -51,6 +51,35 @@ class DriftDetected(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FeedBroken(Event):
+    """The data check calls requests an error: those since that time whose `column` is as `rule` says are set aside.
+
+    `share` of the window's rows had it. `low` and `high` are what training saw, where the rule is `outside`. What
+    goes on for longer than `longest_seconds` is how the data are, and counts again.
+    """
+
+    kind: ClassVar[str] = "feed_broken"
+    check: str
+    column: str
+    rule: str
+    since: datetime
+    share: float
+    longest_seconds: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedMended(Event):
+    """The data check finds the error no longer; requests after `until` count again."""
+
+    kind: ClassVar[str] = "feed_mended"
+    check: str
+    column: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class QualityDeclined(Event):
     kind: ClassVar[str] = "quality_declined"
     as_of: datetime
@@ -412,6 +441,8 @@ KnownEvent = (
     | QualityChecked
     | QualityDeclined
     | ConceptDriftDetected
+    | FeedBroken
+    | FeedMended
     | LabelsStopped
     | LabelsResumed
     | NotificationSent

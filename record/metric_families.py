@@ -155,6 +155,19 @@ _TABLE: Final = (
         "samples",
     ),
     Family(
+        "ringside_feed_faults",
+        "gauge",
+        "Columns whose requests are set aside because the feed is broken, by check.",
+        ("check",),
+        "samples",
+    ),
+    Family(
+        "ringside_requests_set_aside",
+        "gauge",
+        "Mature requests of the quality window that belong to a broken feed, and are no evidence.",
+        source="samples",
+    ),
+    Family(
         "ringside_domain_classifier_auc",
         "gauge",
         "How well a classifier tells the current window from the reference: 0.5 is not at all.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html
 from monitoring.drifting.alarm import AlarmDecision, Line, display_names
 from monitoring.drifting.evidence import DriftEvidence, Evidence
+from monitoring.inputs.broken_feed import feed_events
 from monitoring.inputs.check import DataCheck, DataFacts
 from monitoring.inputs.finding import DataQualityReport
 from monitoring.inputs.page import link_pages
@@ -17,7 +19,8 @@ from monitoring.windows import Window, current_window, reference_window
 from record.clock import MICROSECOND
 from record.contract.schema import Schema
 from record.event_log import RecordedEvent
-from record.events import DriftChecked, DriftDetected
+from record.events import DriftChecked, DriftDetected, FeedBroken, ModelRolledBack
+from record.feed_faults import read_feed_faults
 from record.log.window import LogSpan, log_span
 from record.record import Record
 from record.registry import ModelVersion
@@ -70,6 +73,8 @@ class DriftCheck:
             return None
         version = self._record.registry.version(champion)
         looked = self._look(version, as_of)
+        if looked is not None:
+            self._follow_feed(version, looked, fence, as_of)
         if self._decides(version, as_of):
             self._decide(version, looked, fence, as_of)
         return None if looked is None else looked.report
@@ -89,6 +94,42 @@ class DriftCheck:
         report = watched.meter.measure(current, as_of)
         self._show(report)
         return _Look(current, report, self._data.look(watched.meter.reference, current, watched.schema, as_of))
+
+    def _follow_feed(self, version: ModelVersion, looked: _Look, fence: Fence | None, as_of: datetime) -> None:
+        """Says which requests are set aside from now on, and lifts the bar of a version that they had sent back."""
+        drift, events = self._settings.drift, self._record.events
+        faults = read_feed_faults(events, as_of)
+        schema, since = self._watch(version).schema, looked.current.since or as_of
+        told = feed_events(looked.data, faults, schema, since, drift.set_aside, drift.set_aside_for)
+        if told:
+            with events.writing() as connection:
+                if fence is not None:
+                    fence.check(connection)
+                for event in told:
+                    events.append(event, actor=ACTOR, at=as_of, connection=connection)
+        broken = [event for event in told if isinstance(event, FeedBroken)]
+        if broken:
+            self._lift_bars(broken, as_of)
+        columns = Counter(fault.check for fault in read_feed_faults(events, as_of).open)
+        counts = [({"check": check}, float(columns[check])) for check in drift.set_aside]
+        self._record.samples.replace("ringside_feed_faults", counts, as_of)
+
+    def _lift_bars(self, broken: Sequence[FeedBroken], as_of: datetime) -> None:
+        """A rollback that the watcher made on requests of a broken feed is not the version's fault."""
+        first = min(broken, key=lambda event: event.since)
+        page, _ = self._record.events.page(
+            kind=ModelRolledBack.kind, since=first.since, until=as_of + MICROSECOND, limit=1000
+        )
+        for event in page:
+            version = event.model_version
+            if version is None or event.actor != ACTOR or event.data["bout"] is None:
+                continue
+            if self._record.registry.version(version).standing != "rolled_back":
+                continue
+            reason = (
+                f"rolled back within a broken feed: {first.check} of {first.column} since {first.since:%Y-%m-%d %H:%M}"
+            )
+            self._record.registry.unbar(version, actor=ACTOR, reason=reason, at=as_of)
 
     def _watch(self, version: ModelVersion) -> _Watched:
         held = self._watched.get(version.version)

@@ -93,6 +93,7 @@ class QualityCheck:
             "because": because,
             "requests_per_day": checked.cohorts.requests_per_day(window),
             "loss_unit": checked.subject.loss.scale,
+            "set_aside": checked.cohorts.set_aside,
         }
         return quality_events(self._settings, checked.subject, checked.found, checked.added, numbers, report)
 
@@ -118,6 +119,7 @@ class QualityCheck:
             delays=delays,
             depends=depends_on_outcome(delays, added.delay_highest, quality.alpha),
             share=cohorts.share,
+            set_aside=cohorts.set_aside,
         )
 
     def _decisions(
@@ -134,7 +136,7 @@ class QualityCheck:
         self, basis: Basis, subject: Subject, promise: Promise, added: QualityState, rows: Cohort, losses: Floats
     ) -> DeclineDecision:
         held: dict[int, DaySums] = merge([getattr(subject.state, basis), getattr(added, basis)])
-        variance = believed_variance(promise.expected, subject.version.card.get("reference_day_variance"))
+        variance = believed_variance(promise.expected, subject.version.card.get("reference_day_variance"), len(held))
         recent = float(losses.mean()) if len(losses) else math.nan
         error, _ = standard_error(losses, rows.days)
         return decide_decline(

@@ -17,6 +17,7 @@ from record.clock import EPOCH, to_micros
 from record.contract.columns import MISSING
 from record.contract.losses import bout_losses
 from record.contract.schema import Schema, canonical_class
+from record.feed_faults import FeedFaults
 from record.log.columns import RecordColumns
 from record.log.readable import readable_rows
 from record.logged import LoggedRow, MaturedRow
@@ -151,24 +152,39 @@ def read_mature(
     horizon: timedelta,
     carried: Sequence[str] = (),
     share: float = 1.0,
-) -> Cohort:
+    faults: FeedFaults | None = None,
+) -> tuple[Cohort, int]:
     """What `version` answered to requests with after < time ≤ until, each with the label that came in `horizon`.
 
-    Of a `share` below 1 they are an even sample, drawn by the database.
+    Of a `share` below 1 they are an even sample, drawn by the database. What `faults` set aside is left
+    out, and counted.
     """
-    parts = [
-        cohort_of(log.matured(end + horizon, horizon, after=start, model_version=version, share=share), schema, carried)
-        for start, end in _spans(after, until)
-    ]
-    return joined([*(part for part in parts if len(part)), cohort_of([], schema, carried)])
+    parts: list[Cohort] = []
+    aside = 0
+    for start, end in _spans(after, until):
+        rows = log.matured(end + horizon, horizon, after=start, model_version=version, share=share)
+        sound = rows if faults is None else faults.sound(rows)
+        aside += len(rows) - len(sound)
+        parts.append(cohort_of(sound, schema, carried))
+    return joined([*(part for part in parts if len(part)), cohort_of([], schema, carried)]), aside
 
 
 def read_answers(
-    log: PredictionLog, schema: Schema, version: str, after: datetime, until: datetime, share: float = 1.0
+    log: PredictionLog,
+    schema: Schema,
+    version: str,
+    after: datetime,
+    until: datetime,
+    share: float = 1.0,
+    faults: FeedFaults | None = None,
 ) -> Cohort:
-    """What `version` answered to requests with after < time ≤ until, whatever became of them; or a share of it."""
+    """What `version` answered to requests with after < time ≤ until, whatever became of them; or a share of it.
+
+    What `faults` set aside is left out.
+    """
+    kept = faults or FeedFaults()
     parts = [
-        cohort_of(log.window(start, end, model_version=version, share=share), schema)
+        cohort_of(kept.sound(log.window(start, end, model_version=version, share=share)), schema)
         for start, end in _spans(after, until)
     ]
     return joined([*(part for part in parts if len(part)), cohort_of([], schema)])

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from monitoring.quality.cohort import Cohort, read_answers, read_mature
 from monitoring.quality.subject import Subject
 from record.clock import MICROSECOND, to_micros
+from record.feed_faults import FeedFaults, read_feed_faults
 from record.log.answers import first_answer
 from record.log.label_arrivals import requests_between
 from record.record import Record
@@ -29,6 +30,7 @@ class QualityCohorts:
     before: Cohort
     answers: Cohort
     waiting: Cohort
+    set_aside: int = 0  # rows of the window that belong to a broken feed
 
     def requests_per_day(self, length: timedelta) -> float:
         """Over the days that the window's requests span (at least one)."""
@@ -43,33 +45,36 @@ def read_cohorts(
 ) -> QualityCohorts:
     """`end` is the watermark: what was asked until then is mature."""
     begun = _begun(record, subject, end)
-    window, share = _mature(record, settings, subject, end - settings.quality.window, end)
-    fresh, _ = _mature(record, settings, subject, begun, end)
+    faults = read_feed_faults(record.events, as_of)
+    window, share, aside = _mature(record, settings, subject, end - settings.quality.window, end, faults)
+    fresh, _, _ = _mature(record, settings, subject, begun, end, faults)
     answered = _answered(record, subject, begun, as_of)
     return QualityCohorts(
         window=window,
         share=share,
         fresh=fresh,
         before=window.take(window.times <= to_micros(begun)),
-        answers=_answers(record, subject, answered, as_of),
-        waiting=_answers(record, subject, end, as_of),
+        answers=_answers(record, subject, answered, as_of, faults),
+        waiting=_answers(record, subject, end, as_of, faults),
+        set_aside=aside,
     )
 
 
 def _mature(
-    record: Record, settings: Settings, subject: Subject, after: datetime, until: datetime
-) -> tuple[Cohort, float]:
+    record: Record, settings: Settings, subject: Subject, after: datetime, until: datetime, faults: FeedFaults
+) -> tuple[Cohort, float, int]:
     asked = {*settings.quality.slices, *subject.schema.problem.protected}
     carried = [c.name for c in subject.schema.problem.columns if c.role == "carried" and c.name in asked]
     share = _share(record, after, until)
     horizon = settings.quality.label_horizon
     version = subject.version.version
-    return read_mature(record.log, subject.schema, version, after, until, horizon, carried, share), share
+    cohort, aside = read_mature(record.log, subject.schema, version, after, until, horizon, carried, share, faults)
+    return cohort, share, aside
 
 
-def _answers(record: Record, subject: Subject, after: datetime, until: datetime) -> Cohort:
+def _answers(record: Record, subject: Subject, after: datetime, until: datetime, faults: FeedFaults) -> Cohort:
     share = _share(record, after, until)
-    return read_answers(record.log, subject.schema, subject.version.version, after, until, share)
+    return read_answers(record.log, subject.schema, subject.version.version, after, until, share, faults)
 
 
 def _share(record: Record, after: datetime, until: datetime) -> float:

@@ -67,7 +67,6 @@ def replay_decline(
     promise = Promise.of(card, tolerance, alpha)
     if promise is None:
         raise ValueError("the card promises no loss: reference_loss is missing")
-    variance = believed_variance(promise.expected, card.get("reference_day_variance"))
     sums: dict[int, DaySums] = {}
     for number, losses in enumerate(days):
         sums |= sum_days(losses - promise.allowed, np.full(len(losses), number))
@@ -82,7 +81,10 @@ def replay_decline(
         decision = decide_decline(
             "observed",
             promise,
-            accumulate({day: held for day, held in sums.items() if day < look}, variance),
+            accumulate(
+                {day: held for day, held in sums.items() if day < look},
+                believed_variance(promise.expected, card.get("reference_day_variance"), look),
+            ),
             recent=recent,
             lower=lower_bound(recent, error, len(rows), alpha),
             rows=len(rows),

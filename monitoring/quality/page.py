@@ -38,6 +38,7 @@ class QualityFindings:
     delays: DelayReport
     depends: bool  # delays on outcomes
     share: float = 1.0  # of the window's requests that were looked at
+    set_aside: int = 0  # requests of a broken feed, which are no evidence
     differences: Mapping[str, Metric] = field(default_factory=dict)  # of losses, by the role beside the champion
 
 
@@ -47,11 +48,12 @@ def render_quality(found: QualityFindings, window: Cohort, estimator: Estimator,
     known = window.known()
     title = f"Quality of {champion.version}"
     sampled = "" if found.share >= 1 else f" These are an even sample of {found.share:.2%} of the requests."
+    aside = f" {found.set_aside:,} requests of a broken feed are set aside." if found.set_aside else ""
     return render_page(
         title,
         [
             f"<h1>{escape(title)}</h1><p class='lead'>As of {champion.as_of:%Y-%m-%d %H:%M} UTC: {champion.labelled:,} "
-            f"labels for {champion.mature:,} mature requests.{sampled}</p>",
+            f"labels for {champion.mature:,} mature requests.{sampled}{aside}</p>",
             section("How good it is", _metrics(found) + HEAD),
             section("Has it declined?", _declines(found)),
             section("Day by day", _daily(known, estimator, loss)),

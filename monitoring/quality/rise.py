@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.evidence import BETS, LARGEST_LOG
-from record.dependence import effective_days, long_run_variance
+from record.dependence import long_run_variance
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -31,9 +31,8 @@ DIGITS = 10  # of a logarithm, in the record
 PRIOR_DAYS = 8
 FEWEST_DAYS = 3
 FEWEST_BATCHES = 6
-# Before days are seen: each day's loss is believed to be a fifth more or less than the last days' and half of that to
-# carry over, which makes the long-run variance three times as large.
-BELIEVED_DAY, BELIEVED_CARRY = 0.2, 0.5
+# Before days are seen, each day's loss is believed to be a fifth of the expected one more or less, and to carry over.
+BELIEVED_DAY, BELIEVED_CARRY = 0.2, 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +122,14 @@ def accumulate(days: Days, day_variance: float | None = None) -> Rise:
     return Rise(float(values[-1]), float(values.max()), sum(s.rows for s in held), float(effects[-1]))
 
 
-def believed_variance(expected: float, known: float | None) -> float:
-    """The long-run variance between days to begin with: what a holdout knows, and at least what is believed."""
-    believed = (BELIEVED_DAY * expected) ** 2 / effective_days(1.0, BELIEVED_CARRY)
-    return max(believed, known or 0.0)
+def believed_variance(expected: float, known: float | None, days: int) -> float:
+    """The variance between days to begin with, for so many: what a holdout knows, and at least what is believed.
+
+    The more days there are, the more of what one carries over to the next counts in their mean.
+    """
+    lags = np.arange(1 - days, days)
+    shared = float(((days - np.abs(lags)) * BELIEVED_CARRY ** np.abs(lags)).sum()) / max(1, days)
+    return max((BELIEVED_DAY * expected) ** 2 * shared, known or 0.0)
 
 
 def mean_excess(days: Days) -> float:

@@ -42,6 +42,7 @@ def show_quality(samples: Samples, found: QualityFindings, as_of: datetime) -> N
     samples.put(
         [
             ("ringside_quality_gap_evidence", {}, found.gap),
+            ("ringside_requests_set_aside", {}, float(found.set_aside)),
             ("ringside_label_delay_depends_on_outcome", {}, float(found.depends)),
         ],
         as_of,

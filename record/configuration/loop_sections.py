@@ -33,6 +33,9 @@ Notable = Literal[
 NOTABLE: tuple[Notable, ...] = get_args(Notable)
 
 
+SetAsideCheck = Literal["unit_slip", "column_swap", "constant", "type_failure", "missing", "out_of_range"]
+
+
 class DriftSettings(Section):
     """Whether requests still look like what the champion was trained on."""
 
@@ -46,6 +49,13 @@ class DriftSettings(Section):
         1, description="Alarms in 91 days that are accepted where nothing drifts."
     )
     triggers_retrain: Flag = Field(False, description="Whether drift alone asks for a retrain.")
+    set_aside: tuple[SetAsideCheck, ...] = Field(
+        ("unit_slip", "column_swap", "constant", "type_failure"),
+        description="Checks of the data whose errors set requests aside: no evidence, and nothing learned from them.",
+    )
+    set_aside_for: PositiveDuration = Field(
+        timedelta(days=30), description="An error that lasts as long is how the data are now, and counts again."
+    )
 
 
 class QualitySettings(Section):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from record.contract.schema import ProblemSchema
+from record.feed_faults import read_feed_faults
+from record.log_lines import log_line
 from record.prediction_log import MaturedRow
 from record.record import Record
 from record.settings import Settings
@@ -21,7 +23,11 @@ def read_rows(settings: Settings, record: Record, problem: ProblemSchema, as_of:
         logged = record.log.matured(as_of, settings.quality.label_horizon, late_labels=True)
         archived = _archived(settings, record, as_of, logged)
         logged = sorted([*archived, *logged], key=lambda row: (row.requested_at, row.seq)) if archived else logged
-    return load(settings, problem, logged, _span(settings, as_of))
+    faults = read_feed_faults(record.events, as_of)
+    sound = faults.sound(logged)
+    if len(sound) < len(logged):
+        log_line("requests of a broken feed are not learned from", rows=len(logged) - len(sound), of=len(logged))
+    return load(settings, problem, sound, _span(settings, as_of))
 
 
 def _archived(settings: Settings, record: Record, as_of: datetime, logged: Sequence[MaturedRow]) -> list[MaturedRow]:

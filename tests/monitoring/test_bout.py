@@ -27,6 +27,7 @@ from record.bouts.bout import Bout, EnteredPair, ShadowScore, design_hash
 from record.clock import to_micros
 from record.db.tables import bouts as bouts_table
 from record.errors import RoleConflict, SettingsError, StaleLease
+from record.events import FeedBroken, FeedMended
 from record.work.leases import Fence
 from tests.monitoring.arena import HORIZON, START, TOML, Arena, brier, logistic
 
@@ -651,3 +652,15 @@ def test_before_a_bout_opens_it_is_said_what_a_gain_will_take(arena: Arena) -> N
     assert [forecast["relative"] for forecast in told] == [0.02, 0.05, 0.1, 0.2]
     assert told == bout.design["forecasts"]
     assert all(forecast["days"] * 360 == pytest.approx(forecast["labels"], rel=0.1) for forecast in told)
+
+
+def test_requests_of_a_broken_feed_are_no_evidence(arena: Arena) -> None:
+    """Between two faults' ends only: the requests before and after them stay pairs."""
+    bout = arena.challenge(1.0, START)
+    asked = arena.ask(30, START)
+    arena.label(asked)
+    since, until = asked[10].at, asked[19].at
+    arena.record.events.append(FeedBroken("unit_slip", "x", "every", since, 1.0, 86_400.0), actor="watcher", at=until)
+    arena.record.events.append(FeedMended("unit_slip", "x", until), actor="watcher", at=until)
+    arena.settle(LATER)
+    assert len(arena.differences(bout)) == 20

@@ -199,7 +199,8 @@ def test_the_mean_error_of_matured_rows_is_reproduced() -> None:
 
 def test_a_regressions_answer_without_a_number_is_expected_to_be_the_worst() -> None:
     matured = numbers(np.random.default_rng(24), 1000, 0, 3)
-    silent = cohort_of([row(None, 1.0, record={"x": 1.0}), row(3.0, 3.1, record={"x": 1.0}, place=1)], NUMBER)
+    told = cohort_of([row(1.0, 1.0, record={"x": 1.0}), row(3.0, 3.1, record={"x": 1.0}, place=1)], NUMBER)
+    silent = told.answered(NUMBER, ["null", "3.0"], [None, None])
     estimator = fit_estimator(matured, Loss("absolute", 6.0), {}, None)
     assert estimator.losses(silent)[0] == 1.0
     assert estimator.metrics(silent)["loss"].value == pytest.approx(estimator.losses(silent).mean())

@@ -1,0 +1,91 @@
+"""Errors of the data begin a fault once, and end it when they are found no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from monitoring.drifting.check import DriftCheck
+from monitoring.inputs.broken_feed import RULES, feed_events
+from monitoring.inputs.finding import Check, DataFinding, DataQualityReport
+from record.contract.columns import Column
+from record.contract.schema import ProblemSchema, Schema, SeenColumn
+from record.events import Event, FeedBroken, FeedMended
+from record.feed_faults import FeedFault, FeedFaults
+
+AT = datetime(2026, 5, 1, tzinfo=UTC)
+MONTH = timedelta(days=30)
+SCHEMA = Schema(
+    ProblemSchema("regression", "y", (Column("x", "feature", "number"),)), {"x": SeenColumn(low=0.0, high=10.0)}
+)
+
+
+def look(*findings: tuple[Check, str, float]) -> DataQualityReport:
+    return DataQualityReport(
+        1000,
+        1000,
+        tuple(
+            DataFinding(check, "x", cast(Any, severity), "", {"share": share}) for check, severity, share in findings
+        ),
+    )
+
+
+def said(report: DataQualityReport, *faults: FeedFault, checks: Sequence[str] = tuple(RULES)) -> list[Event]:
+    return feed_events(report, FeedFaults(faults), SCHEMA, AT, checks, MONTH)
+
+
+@pytest.mark.parametrize("check", [check for check in RULES if check != "unit_slip"])
+def test_every_kind_of_error_begins_a_fault_by_its_own_rule(check: Check) -> None:
+    (event,) = said(look((check, "error", 0.2)))
+    assert isinstance(event, FeedBroken)
+    assert (event.check, event.column, event.rule, event.since) == (check, "x", RULES[check], AT)
+
+
+def test_a_slip_of_some_requests_is_that_of_those_beyond_what_training_saw() -> None:
+    (part,) = said(look(("unit_slip", "error", 0.3)))
+    (whole,) = said(look(("unit_slip", "error", 1.0)))
+    assert isinstance(part, FeedBroken)
+    assert isinstance(whole, FeedBroken)
+    assert (part.rule, part.low, part.high) == ("outside", 0.0, 10.0)
+    assert (whole.rule, whole.low) == ("every", None)
+
+
+def test_a_warning_or_a_check_that_is_not_asked_for_sets_nothing_aside() -> None:
+    assert said(look(("missing", "warning", 0.02))) == []
+    assert said(look(("missing", "error", 0.2)), checks=("unit_slip",)) == []
+
+
+def test_a_fault_begins_once_and_ends_when_it_is_found_no_longer() -> None:
+    held = FeedFault("unit_slip", "x", "every", AT)
+    assert said(look(("unit_slip", "error", 1.0)), held) == []
+    (event,) = said(look(), held)
+    assert event == FeedMended("unit_slip", "x", AT)
+
+
+def test_a_rollback_within_a_broken_feed_is_no_bar() -> None:
+    """The watcher's own, behind the fault's beginning; what a person did, or what was before, stays."""
+    rolled = [
+        SimpleNamespace(model_version="v2", actor="watcher", data={"bout": "b1"}),
+        SimpleNamespace(model_version="v3", actor="ada", data={"bout": None}),
+        SimpleNamespace(model_version="v4", actor="watcher", data={"bout": "b2"}),
+    ]
+    standing = {"v2": "rolled_back", "v3": "rolled_back", "v4": "eligible"}
+    lifted: list[str] = []
+    asked: list[Any] = []
+
+    def page(**chosen: Any) -> tuple[list[Any], None]:
+        asked.append(chosen)
+        return rolled, None
+
+    registry = SimpleNamespace(
+        version=lambda name: SimpleNamespace(standing=standing[name]),
+        unbar=lambda name, **_: lifted.append(name),
+    )
+    check = SimpleNamespace(_record=SimpleNamespace(events=SimpleNamespace(page=page), registry=registry))
+    DriftCheck._lift_bars(cast(Any, check), [FeedBroken("unit_slip", "x", "every", AT, 1.0, 1.0)], AT + MONTH)
+    assert lifted == ["v2"]
+    assert asked[0]["since"] == AT
