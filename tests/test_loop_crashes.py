@@ -113,9 +113,8 @@ def check_whole(record: Record) -> None:
     champion = record.registry.version(roles.champion)
     ServedModel.load(record.registry.directory(champion.version), champion.version, champion.digest)
     root = record.artifacts.root
-    assert {path.name for path in root.iterdir()} - {".staged", ".runs", "reports"} == {
-        held.version for held in versions
-    }
+    beside = {".staged", ".runs", "reports", "record.key"}
+    assert {path.name for path in root.iterdir()} - beside == {held.version for held in versions}
     assert list((root / ".staged").glob("*")) == []
     moves = record.events.page(kind=("model_promoted", "model_rolled_back"))[0]
     assert (roles.generation, roles.champion) == (len(moves), moves[-1].model_version)

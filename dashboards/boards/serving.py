@@ -187,6 +187,7 @@ LOG = Row(
             "ops",
             (Query("sum by (reason) (rate(ringside_connections_cut_total[$__rate_interval]))", "{{reason}}"),),
             (STATUS,),
+            above(1.0),
         ),
         Panel(
             "Answered without the log",

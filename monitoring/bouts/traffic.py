@@ -42,7 +42,7 @@ def read_traffic(record: Record, settings: Settings, model: ModelVersion, as_of:
     share = min(1.0, SAMPLED_REQUESTS / max(1, requests_between(record.database, after, as_of - horizon)))
     logged = record.log.matured(as_of, horizon, after=after, model_version=model.version, share=share)
     rows = readable_rows(logged, numeric=settings.problem.task == "regression", job="bout")
-    schema = Schema.from_json((record.registry.directory(model.version) / "schema.json").read_bytes())
+    schema = Schema.from_json(record.registry.open(model.version).read("schema.json"))
     answers = _answers(settings, schema, rows)
     labelled = [row for row in rows if row.label is not None]
     losses = _losses(settings, labelled, model)

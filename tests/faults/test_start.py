@@ -116,7 +116,9 @@ def test_a_database_that_is_away_is_one_sentence_without_its_password(settings: 
     with settings.path.open("a") as file:
         file.write(f'[store]\ndatabase = "{url.format(port=free_port())}"\n')
     sentence = refused(run_command(settings, "up"))
-    assert "store.database: record on 127.0.0.1:" in sentence
+    assert "store.database: postgresql://" in sentence
+    assert "127.0.0.1" in sentence
+    assert "cannot be used" in sentence
     assert "secret" not in sentence
 
 
