@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import httptools
 
@@ -28,8 +28,7 @@ class FramingError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+class Framing(NamedTuple):
     """What a request's head says of its body."""
 
     length: int  # in bytes, or CHUNKED
@@ -68,6 +67,8 @@ def read_framing(method: bytes, version: str, headers: Sequence[tuple[bytes, byt
 
 def split_target(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
     """The path and the query of a request line's target. Raises FramingError where it is none of this service."""
+    if target[:1] == b"/" and target[1:].isalpha():  # nothing to split, as on the hot route
+        return target, b""
     if target == b"*":
         return b"/", b""
     try:
@@ -107,5 +108,10 @@ def _read_expectation(value: bytes, version: str) -> bool:
 def _check_host(hosts: Sequence[bytes], version: str) -> None:
     if len(hosts) != 1 and (hosts or version == "1.1"):
         raise FramingError(f"{len(hosts)} Host headers; expected one")
-    if hosts and not _HOST.fullmatch(hosts[0]):
+    if hosts and not _is_host(hosts[0]):
         raise FramingError("Host is not a valid host name")
+
+
+@lru_cache(maxsize=64)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
