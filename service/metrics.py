@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from record.metric_families import FAMILIES, PROBABILITIES, VALUES
+
+CutReason = Literal["slow_to_send", "slow_to_read", "sent_ahead", "too_many"]
+CUT_REASONS: Final[tuple[CutReason, ...]] = get_args(CutReason)
 
 MOST_CLASSES: Final = 50  # that have a label value of their own
 OTHER: Final = "other"
@@ -35,6 +38,8 @@ class WorkerMetrics:
         self.commits = self._histogram("ringside_log_commit_seconds")
         self.load_failures = self._counter("ringside_champion_load_failures_total")
         self._cut = self._counter("ringside_connections_cut_total")
+        for reason in CUT_REASONS:  # 0 from the start: a rate needs a value before the first
+            self._cut.labels(reason)
         self.queue = self._gauge("ringside_log_queue_depth", "livesum")
         self._info = self._gauge("ringside_champion_info", "livemax")
         self._version: str | None = None

@@ -49,7 +49,8 @@ NOW = Row(
         ),
         age(
             "Watcher's heartbeat",
-            "How long ago the watcher last led. Alert: RingsideWatcherSilent.",
+            "How long ago the watcher last led; below zero, its clock is ahead of Prometheus'. "
+            "Alert: RingsideWatcherSilent. Alert: RingsideWatcherClockAhead.",
             "max(ringside_watcher_heartbeat_timestamp_seconds)",
             Link("Status", "/status"),
             above(60, 120),

@@ -20,7 +20,7 @@ from service.http.long_body import ListLimit
 
 ACTION: Final = "action"  # the label by which an alert asks for something
 RETRAIN: Final = "retrain"
-# Alertmanager cuts its calls with the receiver's `max_alerts`, and sends the rest with the next.
+# Alertmanager cuts each call with the receiver's `max_alerts`; a group that is larger loses the rest.
 MOST_ALERTS: Final = ListLimit(1000, "set max_alerts: 1000 in Alertmanager's receiver")
 MOST_EVENTS: Final = 20  # of one call: alerts of further names share one
 LONGEST_TEXT: Final = 200

@@ -11,12 +11,12 @@ import resource
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 from record.log_lines import log_line
 from service.http.uvicorn_parts import ServerState
+from service.metrics import CutReason
 
-Reason = Literal["slow_to_send", "slow_to_read", "sent_ahead", "too_many"]
 SWEEP_SECONDS: Final = 0.5  # how late a connection may be cut
 # Of the process's open files, so many are left for databases and models.
 SPARE_FILES: Final = 128
@@ -154,12 +154,12 @@ class Connections:
         if self._turns:
             self._loop.call_soon(self._take_turns)
 
-    def cut(self, connection: Bounded, reason: Reason) -> None:
+    def cut(self, connection: Bounded, reason: CutReason) -> None:
         self.remove(connection)
         connection.transport.abort()
         self.count(reason)
 
-    def count(self, reason: Reason) -> None:
+    def count(self, reason: CutReason) -> None:
         self._cut[reason] = self._cut.get(reason, 0) + 1
 
     def _sweep(self) -> None:

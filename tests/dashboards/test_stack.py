@@ -37,6 +37,7 @@ from tests.watching import watcher_process
 
 pytestmark = pytest.mark.timeout(400)
 STORM = 10_000
+CALL = 1_000  # alerts at most
 STORM_SECONDS = 20.0  # 2 s where nothing else runs; two cores shared with other tests are slower
 # The watcher does what alerts ask for and nothing of its own accord: what it would find is put where it puts it.
 CONFIG = """
@@ -302,6 +303,7 @@ def test_an_alert_that_asks_for_a_retrain_starts_exactly_one_run(ring: Ring) -> 
         with ring.record.database.write() as connection:
             connection.execute(sa.update(model_versions).values(registered_at=long_ago, data_until=long_ago))
         ring.publish(("ringside_quality_gap_evidence", {}, 1.2))
+        ring.publish(("ringside_approvals_waiting", {}, 1), ("ringside_approval_waiting_seconds", {}, 60))
         ring.prometheus.wait_fired("RingsideConceptDrift", "RingsideModelStale", "RingsideRetrainFailed")
         decided = {"RingsideConceptDrift", "RingsideModelStale"}
         wait_until(lambda: decided <= set(ring.received()) and not ring.asking(), 20, "decisions", every=0.1)
@@ -326,23 +328,30 @@ def resolved(ring: Ring) -> None:
 def storm(ring: Ring) -> None:
     """Ten thousand alerts at once, through Alertmanager, and as many that ask for a retrain while one has just been."""
     began = time.monotonic()
-    ring.alertmanager.post([{"labels": {"alertname": "Storm", "instance": str(n)}} for n in range(STORM)])
-    wait_until(lambda: ring.received().get("Storm") == STORM, STORM_SECONDS, "the storm to be taken", every=0.2)
+    groups = [f"Storm{n}" for n in range(STORM // CALL)]  # no call of Alertmanager's has more than `max_alerts`
+    for name in groups:
+        ring.alertmanager.post([{"labels": {"alertname": name, "instance": str(n)}} for n in range(CALL)])
+    wait_until(
+        lambda: sum(ring.received().get(name, 0) for name in groups) == STORM,
+        STORM_SECONDS,
+        "the storm to be taken",
+        every=0.2,
+    )
     through = time.monotonic() - began
-    body = {
-        "version": "4",
-        "alerts": [
-            {
-                "status": "firing",
-                "labels": {"alertname": "Greedy", "action": "retrain", "instance": str(n)},
-                "startsAt": "2026-01-01T00:00:00Z",
-                "fingerprint": f"f{n}",
-            }
-            for n in range(STORM)
-        ],
-    }
+    greedy = [
+        {
+            "status": "firing",
+            "labels": {"alertname": "Greedy", "action": "retrain", "instance": str(n)},
+            "startsAt": "2026-01-01T00:00:00Z",
+            "fingerprint": f"f{n}",
+        }
+        for n in range(STORM)
+    ]
+    assert ring.call("alertmanager", "POST", "/alerts", {"version": "4", "alerts": greedy}).status_code == 413
     began = time.monotonic()
-    assert ring.call("alertmanager", "POST", "/alerts", body).json()["accepted"] == STORM
+    for first in range(0, STORM, CALL):
+        body = {"version": "4", "alerts": greedy[first : first + CALL]}
+        assert ring.call("alertmanager", "POST", "/alerts", body).json()["accepted"] == CALL
     direct = time.monotonic() - began
     assert ring.predict() == 200
     wait_until(lambda: ring.asking() == [], 30, "the watcher's answer to all of them", every=0.2)
@@ -356,7 +365,9 @@ def test_a_silent_watcher_and_a_broken_trail_are_told(ring: Ring) -> None:
     with ring.record.database.write() as connection:
         connection.exec_driver_sql("UPDATE events SET actor = 'mallory' WHERE seq = 2")
     keep_house(ring.record, ring.service.settings, datetime.now(UTC))
-    ring.prometheus.wait_fired("RingsideWatcherSilent", "RingsideAuditChainBroken")
+    ring.prometheus.wait_fired("RingsideWatcherSilent", "RingsideAuditChainBroken", "RingsideApprovalWaiting")
+    ring.publish(("ringside_watcher_heartbeat_timestamp_seconds", {}, time.time() + 600))
+    ring.prometheus.wait_fired("RingsideWatcherClockAhead")
 
 
 def test_every_alert_has_fired(ring: Ring) -> None:
