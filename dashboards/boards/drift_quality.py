@@ -138,7 +138,11 @@ DRIFTING = Row(
             "Data quality errors",
             "Columns of a broken feed in the current window, by check. The drift report shows offending values.",
             "short",
-            (Query('max by (check) (ringside_data_quality_findings{severity="error"})', "{{check}}"),),
+            (
+                Query('max by (check) (ringside_data_quality_findings{severity="error"})', "{{check}}"),
+                Query("max by (check) (ringside_feed_faults)", "{{check}}, set aside"),
+                Query("max(ringside_requests_set_aside)", "requests set aside"),
+            ),
             (DRIFT,),
             alarm_above(1),
             alert="RingsideDataQuality",
