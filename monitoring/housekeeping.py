@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
-from logging import ERROR
 
 from record.clock import machine_now
 from record.log_lines import log_line
+from record.metric_families import RECORD_INTACT
 from record.record import Record
 from record.settings import Settings
 from record.trail_audit import audit_trail, note_head
 
 CHAIN_VALID = "ringside_audit_chain_valid"
+CHECK_SECONDS = 60.0  # for SQLite's check of its file; a larger one is checked where it is read
 KEPT_PAGES = 50  # of Evidently's, 4 MB each; as many of the data's
 KEPT_QUALITY_PAGES = 400  # a year of daily checks, 60 KB each
 
@@ -32,6 +34,10 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
     record.reports.forget("drift", KEPT_PAGES)
     record.reports.forget("data", KEPT_PAGES)
     record.reports.forget("quality", KEPT_QUALITY_PAGES)
+    fault = record.database.integrity_fault(CHECK_SECONDS)
+    if fault is not None:
+        log_line("record damaged", level=logging.CRITICAL, reason=fault)
+    record.samples.put([(RECORD_INTACT, {}, float(fault is None))], as_of)
     anchor_file = settings.audit.anchor_file
     report = audit_trail(record.database, record.events, record.artifacts, anchor_file=anchor_file)
     if report.valid:
@@ -40,5 +46,5 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
         if anchor_file is not None:
             note_head(anchor_file, machine_now().isoformat(), report.events, report.head)
     else:
-        log_line("audit trail is broken", level=ERROR, broken_at=report.broken_at, problems=report.problems)
+        log_line("audit trail is broken", level=logging.ERROR, broken_at=report.broken_at, problems=report.problems)
     record.samples.put([(CHAIN_VALID, {}, float(report.valid))], as_of)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+RECORD_INTACT: Final = "ringside_record_intact"
 Source = Literal["worker", "samples", "record"]
 
 # Tabular models answer within fractions of a millisecond; the log's commit, behind other writers, within some.
@@ -305,6 +306,12 @@ _TABLE: Final = (
         "ringside_rollbacks_total", "counter", "Champions rolled back, by probation or operator.", ("reason",), "record"
     ),
     Family("ringside_audit_events_total", "counter", "Events in the audit trail.", ("kind",), "record"),
+    Family(
+        RECORD_INTACT,
+        "gauge",
+        "1 where the record's database file is whole, by SQLite's own check; 0 where it is damaged.",
+        source="samples",
+    ),
     Family("ringside_audit_chain_valid", "gauge", "1 where the audit trail verifies, else 0.", source="samples"),
     Family(
         "ringside_watcher_heartbeat_timestamp_seconds",

@@ -10,7 +10,9 @@ from record.artifact import ArtifactStore
 from record.bouts.bouts import Bouts
 from record.clock import Clock, SystemClock
 from record.db.database import Database
+from record.db.database_file import ReplacedError
 from record.db.database_url import database_fault
+from record.errors import SettingsError
 from record.event_log import EventLog
 from record.log.archive import LogArchive
 from record.log.requests_clock import RequestsClock
@@ -60,9 +62,13 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
     database = Database(settings.store.database, durability=settings.log.durability)
     archive = LogArchive(settings.store.artifacts, database)
     try:
+        if database.file is not None and database.path is not None and database.path.exists():
+            database.file.check()
         key = _prepare(database, settings, archive) if migrate else None
     except BaseException as error:
         database.close()
+        if isinstance(error, ReplacedError):
+            raise SettingsError(f"store.database: {error}", field="store.database") from None
         if isinstance(error, sa.exc.DBAPIError):
             raise database_fault(error, database.url) from None
         raise

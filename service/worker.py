@@ -28,6 +28,7 @@ from service.http.bodies import BodyReader
 from service.metrics import WorkerMetrics
 from service.predict import Predictor
 from service.quota import Quotas
+from service.record_watch import LOOK_SECONDS, RecordWatch
 from service.token_list import LAST_USED, TokenList, record_tokens, token_key
 
 BYTES_PER_MB = 1_000_000
@@ -88,6 +89,7 @@ class Worker:
     gate: Gate
     quotas: Quotas
     champion: Champion
+    record_watch: RecordWatch
     predictor: Predictor
     bodies: BodyReader
     deadlines: Deadlines
@@ -116,6 +118,7 @@ class Worker:
         self.gate = Gate(self.tokens.tokens, origins=serve.cors_origins)
         self.quotas = Quotas(serve, LOCAL)
         self.quotas.replace(self.tokens.tokens)
+        self.record_watch = RecordWatch(self.record.database)
         self.champion = Champion(
             self.record.registry,
             longest_text=serve.max_text,
@@ -155,6 +158,7 @@ class Worker:
         self._begin(self._forever(self._follow, serve.refresh.total_seconds()))
         self._begin(self._forever(self._sweep, SWEEP_SECONDS))
         self._begin(self._forever(self._checkpoint, SWEEP_SECONDS))
+        self._begin(self._forever(self._look_at_record, LOOK_SECONDS))
         self._begin(self._forever(self._tell_refusals, TELL_SECONDS))
         self._begin(self._forever(self._follow_tokens, TOKENS_SECONDS))
         if self.gate.open:
@@ -219,6 +223,9 @@ class Worker:
             # What a model is made of lives long: without it full collections are short.
             gc.collect()
             gc.freeze()
+
+    async def _look_at_record(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self.record_watch.look)
 
     async def _sweep(self) -> None:
         self.deadlines.sweep()

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from record.db.database_file import DatabaseFile, FileConnection
 from record.db.database_url import create_engine, parse_database_url
 from record.db.failover import leave_read_only_servers
 from record.db.file_lock import FileLock
@@ -53,6 +55,7 @@ class Database:
             self.dialect = "sqlite"
             self.path: Path | None = Path(parsed.database).absolute()
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file: DatabaseFile | None = DatabaseFile(self.path)
             self._lock: FileLock | None = FileLock(self.path.with_name(self.path.name + ".lock"))
             self.engine = create_engine(
                 parsed.set(database=str(self.path)),
@@ -64,6 +67,7 @@ class Database:
         elif parsed.get_backend_name() == "postgresql":
             self.dialect = "postgresql"
             self.path = None
+            self.file = None
             self._lock = None
             # A server that takes the connection and then says nothing would be waited for without end. Where one does
             # not know its own encoding, its text would arrive as bytes.
@@ -82,26 +86,26 @@ class Database:
             )
         sa.event.listen(self.engine, "before_cursor_execute", lambda *_: check_work())
 
-    def _open_sqlite(self, timeout: float) -> sqlite3.Connection:
+    def _open_sqlite(self, timeout: float) -> FileConnection:
         """Without making the file: an empty record in the place of one that is gone would hide the loss."""
-        address = f"file:{quote(str(self.path))}?mode=rw"
-        return sqlite3.connect(address, uri=True, timeout=timeout, check_same_thread=False)
-
-    def _inode(self) -> int | None:
-        assert self.path is not None
+        assert self.file is not None
         try:
-            return os.stat(self.path).st_ino
-        except OSError:
-            return None
+            generation = self.file.check()
+        except OSError as error:
+            raise sqlite3.OperationalError(f"unable to open database file {self.path}: {error.strerror}") from error
+        address = f"file:{quote(str(self.path))}?mode=rw"
+        connection = sqlite3.connect(
+            address, uri=True, timeout=timeout, check_same_thread=False, factory=FileConnection
+        )
+        connection.opened(self.file, generation)
+        return connection
 
-    def _expect_same_file(self, _connection: Any, record: Any, _proxy: Any) -> None:
+    def _expect_same_file(self, connection: Any, _record: Any, _proxy: Any) -> None:
         """Else a pooled connection would go on with a file that was moved away or replaced: written, never found."""
-        if record.info["inode"] != self._inode():
+        if not connection.current:
             raise sa.exc.DisconnectionError(f"{self.path} is not the file that it was")
 
-    def _prepare_sqlite(self, connection: Any, record: Any) -> None:
-        if record is not None:
-            record.info["inode"] = self._inode()
+    def _prepare_sqlite(self, connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun by hand: sqlite3 would begin them too late
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
@@ -195,7 +199,25 @@ class Database:
             remote.execute("SET synchronous_commit = off")
         return remote
 
+    def integrity_fault(self, seconds: float | None = None) -> str | None:
+        """What SQLite finds wrong with its file; None where nothing is, on PostgreSQL, and where `seconds` are over.
+
+        Reads the whole file.
+        """
+        if self.path is None:
+            return None
+        end = None if seconds is None else time.monotonic() + seconds
+        try:
+            with closing(self._open_sqlite(BUSY_TIMEOUT_SECONDS)) as connection:
+                connection.set_progress_handler(lambda: end is not None and time.monotonic() > end, 100_000)
+                found = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            return None if "interrupted" in str(error) else str(error)
+        return None if found is None or found[0] == "ok" else str(found[0])
+
     def close(self) -> None:
         while self._raw:
             self._raw.pop().close()
         self.engine.dispose()
+        if self.file is not None:
+            self.file.close()

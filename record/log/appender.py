@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -12,6 +10,7 @@ import psycopg
 
 from record.clock import machine_now, to_micros
 from record.db.database import Database
+from record.db.database_file import FileConnection
 from record.db.tables import SCHEMA
 from record.errors import IdConflict
 from record.log.plan import Known, Plan, Stamp, arrivals, plan
@@ -84,12 +83,11 @@ class SqliteAppender:
         self._window = window
         self._follows = follows_requests
         self._waits = patience_seconds > 0
-        self._connection: sqlite3.Connection = database.connect_raw(patience_seconds)
+        self._connection: FileConnection = database.connect_raw(patience_seconds)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._syncs = self._waits and database.durability == "fsync"
         assert database.path is not None
         self._path = database.path
-        self._inode = os.stat(self._path).st_ino
 
     def append(self, batches: Sequence[Batch], now: Callable[[], int]) -> list[list[Answer] | IdConflict]:
         with self._database.exclusive(wait=self._waits):
@@ -114,8 +112,8 @@ class SqliteAppender:
             self._roll_back()
 
     def _begin(self) -> None:
-        if os.stat(self._path).st_ino != self._inode:  # else rows would go where nobody can find them
-            raise FileNotFoundError(f"{self._path} was replaced by another file")
+        if not self._connection.current:  # else rows would go where nobody can find them
+            raise FileNotFoundError(f"{self._path} is not the file that it was")
         self._connection.execute("BEGIN IMMEDIATE")
 
     def _roll_back(self) -> None:

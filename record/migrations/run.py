@@ -39,7 +39,7 @@ def upgrade(database: Database, adopt: Callable[[sa.Connection], None] | None = 
     whose tables are another program's. `adopt` is called, in the same transaction, where an earlier release kept no
     digests of the archive's parts.
     """
-    if database.path is not None:
+    if database.path is not None and not database.path.exists():
         database.path.touch()
     config = configuration()
     with database.write() as connection:

@@ -166,6 +166,10 @@ def events(
             raise typer.Exit(audit_commands.what_if(record, settings, what_if, *span, as_json))
         raise typer.Exit(audit_commands.recompute(record, settings, *span, as_json))
     if verify:
+        fault = record.database.integrity_fault()
+        if fault is not None:
+            tell({"valid": False, "record": f"the database file is damaged: {fault}"}, as_json)
+            raise typer.Exit(NO)
         from record.trail_audit import audit_trail
 
         report = audit_trail(

@@ -13,6 +13,7 @@ import time
 from typing import Final
 
 from record.db.database import Database
+from record.db.database_file import FileConnection
 
 # Commits of single predictions between two rounds: some 20 kB of log each.
 COMMITS: Final = 1000
@@ -36,7 +37,7 @@ class Checkpointer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._connection: sqlite3.Connection | None = None
+        self._connection: FileConnection | None = None
         self._commits = 0
         self._at = time.monotonic()
 
@@ -77,6 +78,8 @@ class Checkpointer:
         if self._connection is None:
             self._connection = self._database.connect_raw(0)
         try:
+            if not self._connection.current:  # the log would be moved into a file that it does not belong to
+                raise sqlite3.OperationalError(f"{self._database.path} is not the file that it was")
             held: tuple[int, int, int] = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         except sqlite3.Error:
             self._connection.close()

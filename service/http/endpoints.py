@@ -11,7 +11,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from record.bouts.approval import expect_approver
 from record.canonical import plain
 from record.contract.decoder import Decoder
-from record.errors import ArtifactError, InvalidLabel, InvalidRecord, NoChampion, NotFound, UnknownVersion
+from record.errors import (
+    ArtifactError,
+    InvalidLabel,
+    InvalidRecord,
+    LogUnavailable,
+    NoChampion,
+    NotFound,
+    UnknownVersion,
+)
 from record.event_log import cursor_number
 from record.log.labels import Page
 from record.logged import LabelGiven
@@ -248,4 +256,6 @@ def readyz(worker: Worker, call: Call) -> Reply:
     model = worker.champion.current
     if model is None:
         raise NoChampion("not ready: no champion is loaded")
+    if worker.record_watch.fault is not None:
+        raise LogUnavailable("not ready: the record is damaged or was replaced", reason=worker.record_watch.fault)
     return json_reply(200, {"ready": True, "model_version": model.version})

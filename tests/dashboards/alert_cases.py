@@ -290,6 +290,12 @@ CASES = (
         (_both('ringside_rollbacks_total{reason="operator"}', "2x40"),),
     ),
     Case(
+        "RingsideRecordDamaged",
+        _both("ringside_record_intact", "0x40"),
+        "5m",
+        (_both("ringside_record_intact", "1x40"), {}),
+    ),
+    Case(
         "RingsideAuditChainBroken",
         {**_both("ringside_audit_chain_valid", "0x40")},
         "5m",

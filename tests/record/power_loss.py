@@ -97,6 +97,7 @@ class _Connection(apsw.Connection):
     """What the appender uses of sqlite3's connections."""
 
     isolation_level: str | None = None
+    current = True
 
 
 class ForgettingDatabase(Database):
