@@ -17,7 +17,7 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -28,6 +28,7 @@ _FRAME_HEADER: Final = 24
 _MAGIC: Final = (0x377F0682, 0x377F0683)
 _INDEX_BYTES: Final = 136  # of the log's index, https://www.sqlite.org/walformat.html#the_wal_index_file_format
 _ALL: Final = -1  # frames copied: every one, and the next commit begins the log anew
+_UNKNOWN: Final = 2**32  # frames that may be copied: any of them, since the index is another log's, or gone
 _STAMP_BYTES: Final = 1024
 _LOOKS: Final = 100
 _LOOK_SECONDS: Final = 0.02
@@ -165,6 +166,8 @@ class DatabaseFile:
             resting = now.checkpoint == before.checkpoint and now.copied == now.copying
             if not other_file and resting and now.boot == before.boot:
                 return False
+        if now.copied == _ALL and (before is None or before.salts != now.salts):  # the index may be another log's
+            now = replace(now, copied=0, copying=_UNKNOWN)
         if at_start or before is None or now.salts != before.salts or now.inode != before.inode:
             return self._log_belongs(now)
         return True
@@ -212,16 +215,16 @@ class DatabaseFile:
         try:
             index = os.pread(self._descriptors.of(self._index), _INDEX_BYTES, 0)
         except FileNotFoundError:
-            return salts, 0, 0
+            return salts, 0, _UNKNOWN
         if len(index) < _INDEX_BYTES:
-            return salts, 0, 0
+            return salts, 0, _UNKNOWN
         if index[32:40].hex() == salts:
             copied, copying = struct.unpack("=I", index[96:100])[0], struct.unpack("=I", index[128:132])[0]
             return salts, copied, max(copied, copying)
         first = struct.unpack(">I", bytes.fromhex(salts)[:4])[0]
         if struct.unpack(">I", index[32:36])[0] == (first + 1) & 0xFFFFFFFF:
             return salts, _ALL, _ALL
-        return salts, 0, 0
+        return salts, 0, _UNKNOWN
 
     def _read_stamp(self) -> FileState | None:
         try:
@@ -297,6 +300,8 @@ def log_belongs(file: int, log: Path, state: FileState) -> bool:
     """
     with log.open("rb") as frames:
         header = frames.read(_HEADER)
+        if len(header) < _HEADER:
+            return True  # emptied meanwhile
         size = struct.unpack(">I", header[8:12])[0]
         size = 65536 if size == 1 else size
         pages: dict[int, list[int]] = defaultdict(list)
@@ -312,15 +317,14 @@ def log_belongs(file: int, log: Path, state: FileState) -> bool:
             return os.pread(frames.fileno(), size, _HEADER + (place - 1) * (_FRAME_HEADER + size) + _FRAME_HEADER)
 
         for page, places in pages.items():
-            done = [place for place in places if place <= copied]
-            if not done or page > length:
-                continue
-            allowed = [done[-1], *(place for place in places if copied < place <= copying)]
-            held = os.pread(file, size, (page - 1) * size)
-            if not any(content(place) == held for place in allowed):
-                return False
+            latest = max((place for place in places if place <= count), default=0)
+            # A checkpoint that readers hold back skips a page whose latest frame it may not copy yet.
+            if latest and latest <= copied and page <= length:
+                held = os.pread(file, size, (page - 1) * size)
+                if held and held != content(latest):
+                    return False
         firsts = [place for place in pages.get(1, []) if place <= count]
-        if not firsts or firsts[0] <= copying:
+        if not firsts or copying:
             return True
         return _first_page_fits(os.pread(file, 100, 0), content(firsts[0]))
 
