@@ -66,6 +66,17 @@ NOW = Row(
             4,
             "RingsideAuditChainBroken",
         ),
+        Panel(
+            "Record intact",
+            "Whether SQLite finds its database file whole, looked at once a day.",
+            "bool_yes_no",
+            (Query("min(ringside_record_intact)", "intact"),),
+            (Link("Status", "/status"),),
+            ((None, "red"), (1, "green")),
+            "stat",
+            4,
+            "RingsideRecordDamaged",
+        ),
     ),
 )
 

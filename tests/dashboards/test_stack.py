@@ -303,7 +303,11 @@ def test_an_alert_that_asks_for_a_retrain_starts_exactly_one_run(ring: Ring) -> 
         with ring.record.database.write() as connection:
             connection.execute(sa.update(model_versions).values(registered_at=long_ago, data_until=long_ago))
         ring.publish(("ringside_quality_gap_evidence", {}, 1.2))
-        ring.publish(("ringside_approvals_waiting", {}, 1), ("ringside_approval_waiting_seconds", {}, 60))
+        ring.publish(
+            ("ringside_record_intact", {}, 0),
+            ("ringside_approvals_waiting", {}, 1),
+            ("ringside_approval_waiting_seconds", {}, 60),
+        )
         ring.prometheus.wait_fired("RingsideConceptDrift", "RingsideModelStale", "RingsideRetrainFailed")
         decided = {"RingsideConceptDrift", "RingsideModelStale"}
         wait_until(lambda: decided <= set(ring.received()) and not ring.asking(), 20, "decisions", every=0.1)
@@ -365,7 +369,9 @@ def test_a_silent_watcher_and_a_broken_trail_are_told(ring: Ring) -> None:
     with ring.record.database.write() as connection:
         connection.exec_driver_sql("UPDATE events SET actor = 'mallory' WHERE seq = 2")
     keep_house(ring.record, ring.service.settings, datetime.now(UTC))
-    ring.prometheus.wait_fired("RingsideWatcherSilent", "RingsideAuditChainBroken", "RingsideApprovalWaiting")
+    ring.prometheus.wait_fired(
+        "RingsideWatcherSilent", "RingsideAuditChainBroken", "RingsideApprovalWaiting", "RingsideRecordDamaged"
+    )
     ring.publish(("ringside_watcher_heartbeat_timestamp_seconds", {}, time.time() + 600))
     ring.prometheus.wait_fired("RingsideWatcherClockAhead")
 
