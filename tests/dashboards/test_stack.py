@@ -385,7 +385,8 @@ def test_every_query_of_boards_and_rules_has_data(ring: Ring) -> None:
     run = ring.record.runs.request("operator", "ann", "to be seen at work")
     assert ring.record.runs.start(run.run_id, datetime.now(UTC))
     ring.record.runs.progress(run.run_id, {"stage": "search", "done": 3, "seconds_left": 120.0})
-    ring.publish(("ringside_tracking_waiting_events", {}, 4))
+    ring.publish(("ringside_tracking_waiting_events", {}, 4), ("ringside_requests_set_aside", {}, 7))
+    ring.publish(("ringside_feed_faults", {"check": "unit_slip"}, 1))
     queries = [*panel_queries(), *annotation_queries(), *((r["record"], r["record"]) for r in rules() if "record" in r)]
     asked = {where + "\n" + query: filled(query, "8s") for where, query in queries}
 
