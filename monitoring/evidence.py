@@ -2,8 +2,10 @@
 
 Pure functions of the paired loss differences d = loss(champion) − loss(challenger), each in [−1, 1], in the order in
 which their requests came. The e-process is a mixture of bets (Waudby-Smith and Ramdas, "Estimating means of bounded
-random variables by betting", JRSS-B 2024; Ville's inequality): if the challenger is not better by more than −margin
-on average, its running value ever reaches 1/alpha in at most a share alpha of cases, however often one looks.
+random variables by betting", JRSS-B 2024; Ville's inequality): if, at every pair, the expected difference given all
+earlier pairs is at most −margin, its running value ever reaches 1/alpha in at most a share alpha of cases, however
+often one looks. That is a claim about each pair's conditional mean. Where pairs share a season, a day's weather or an
+entity, a mean over all of them may be at most −margin while this fails; `monitoring.bouts.evidence_state` is for that.
 """
 
 from __future__ import annotations
