@@ -86,7 +86,7 @@ def told(bout: Bout) -> dict[str, Any]:
     return {
         "version": bout.challenger,
         "pairs": look.get("pairs", 0),
-        "e_value": look.get("e_max", 1.0),  # what has crossed stays crossed
+        "e_value": look.get("e_value", 1.0),
         "outcome": outcome,
     }
 
@@ -151,9 +151,9 @@ def _fate(version: ModelVersion, bouts: Sequence[Bout], events: Sequence[Recorde
 def _bout_story(bout: Bout, events: Sequence[RecordedEvent]) -> str:
     look = bout.look or {}
     against = f"against {bout.champion}"
-    of, crossed = ("evidence of harm", "e_harm_max") if bout.outcome == "rejected" else ("evidence", "e_max")
+    of, crossed = ("evidence of harm", "e_harm_max") if bout.outcome == "rejected" else ("evidence", "e_value")
     reached, needed = _number(look.get(crossed, 1.0)), 1 / bout.design["alpha"]
-    numbers = f"{of} at most {reached:.3g} of {needed:,.0f} after {look.get('pairs', 0):,} pairs"
+    numbers = f"{of} {reached:.3g} of {needed:,.0f} after {look.get('pairs', 0):,} pairs"
     if bout.state == "open":
         return f"{against}: still open, {numbers}"
     if bout.state == "voided":

@@ -85,7 +85,7 @@ def test_a_bout_is_told_with_pairs_evidence_and_outcome() -> None:
     assert told(bout("decided", "promote")) == {
         "version": "v2",
         "pairs": 812,
-        "e_value": 130.5,
+        "e_value": 99.1,
         "outcome": "promote",
     }
     assert told(bout("voided", None))["outcome"] == "void"
