@@ -20,7 +20,7 @@ def test_no_fault_no_undocumented_answer_no_accepted_nonsense(
 ) -> None:
     document = httpx.get(f"{live.url}/docs.json", headers=all_roles).json()
     described = {(method.upper(), path) for path, held in document["paths"].items() for method in held}
-    assert described == {(rule.method, rule.path) for rule in RULES if not rule.path.endswith("/")}
+    assert described == {(rule.method, rule.path) for rule in RULES if rule.path != "/v2/"}
     check_document(
         client_python,
         document,
