@@ -142,9 +142,17 @@ def cp_with_times(path: Path) -> None:
 HISTORIES = ((), ("PASSIVE",), ("PASSIVE", "PASSIVE"), ("RESTART",), ("PASSIVE", "RESTART"), ("RESTART", "PASSIVE"))
 
 
-@pytest.mark.parametrize("modes", HISTORIES, ids="-".join)
-@pytest.mark.parametrize("restore", [cp, cp_with_times, mv_and_cp, rm_and_cp, rename])
-@pytest.mark.parametrize("backup", [online_backup, plain_copy, vacuum_into])
+# A plain copy of a file that no checkpoint has written to, put back with its times, is what was there.
+RESTORES = [
+    (backup, restore, modes)
+    for backup in (online_backup, plain_copy, vacuum_into)
+    for restore in (cp, cp_with_times, mv_and_cp, rm_and_cp, rename)
+    for modes in HISTORIES
+    if modes or (backup, restore) != (plain_copy, cp_with_times)
+]
+
+
+@pytest.mark.parametrize(("backup", "restore", "modes"), RESTORES)
 def test_a_backup_that_is_put_beside_an_old_log_is_refused_until_the_log_is_gone(
     killed: Killed, backup: Callable[[Path], None], restore: Callable[[Path], None], modes: tuple[str, ...]
 ) -> None:
@@ -153,10 +161,7 @@ def test_a_backup_that_is_put_beside_an_old_log_is_refused_until_the_log_is_gone
     path, database = killed.path, Database(f"sqlite:///{killed.path}")
     with closing(sqlite3.connect(f"file:{beside(path, '.backup')}?immutable=1", uri=True)) as held:
         expected = held.execute("SELECT count(*) FROM rows").fetchone()[0]
-    same = backup is plain_copy and beside(path, ".backup").read_bytes() == path.read_bytes()
     restore(path)
-    if same and restore is cp_with_times and not modes:
-        pytest.skip("what was put back is what was there")
     with pytest.raises(sa.exc.OperationalError, match="was replaced") as refused:
         rows(database)
     assert "move record.db-wal and record.db-shm away" in str(refused.value)
