@@ -93,7 +93,7 @@ test: setup clients mlflow packages  ## Run the tests
 test-hostile: setup proxies packages hostile-packages  ## Attack a running service: framings through five proxies, floods (five minutes)
 	$(BIN)/pytest -m hostile tests/hostile $(ARGS)
 
-test-faults: setup packages  ## Run the tests of the machine's faults: full disks, clocks, restores, signals (minutes)
+test-faults: setup packages  ## Run the tests of the machine's faults: clocks, restores, signals, log output (minutes)
 	$(BIN)/pytest -m faults tests/faults $(ARGS)
 
 test-data: setup  ## Run the tests on real datasets: make test-data DATA=folder
