@@ -1,7 +1,7 @@
 """Monitored days beside a reference, and how far each is from it by the statistics that Evidently scores.
 
 Computed by the same formulas, since Evidently's own take ten times as long on thousands of windows
-(`tests/monitoring/test_drift.py` holds the two together).
+(`tests/monitoring/drifting/test_evidently.py` holds the two together).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.drift import FEWEST_VALUES
 from monitoring.drifting.calibration import Grid, jensen_shannon
+from monitoring.drifting.evidently import FEWEST_VALUES
 from monitoring.windows import Window
 
 Floats = npt.NDArray[np.float64]

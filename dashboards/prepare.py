@@ -54,7 +54,7 @@ def _make_password(path: Path) -> str:
 
 
 def _make_web_configuration(path: Path, password: str) -> None:
-    """What `--web.config.file` of Prometheus and Alertmanager names: the user, and the password's bcrypt hash."""
+    """Write the file that `--web.config.file` of Prometheus and Alertmanager names: a user and a bcrypt hash."""
     if path.exists():
         return
     path.touch(0o600)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from monitoring.agenda import agenda
 from monitoring.bouts.shadow_pool import ShadowPool
-from monitoring.drift import load_in_background
+from monitoring.drifting.evidently import load_in_background
 from monitoring.followers.notifier import Notifier
 from monitoring.followers.tracker import Tracker
 from monitoring.leadership import Leadership

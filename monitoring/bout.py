@@ -9,11 +9,13 @@ from logging import ERROR
 from typing import Any
 
 from monitoring.bouts.approval import Approvals
+from monitoring.bouts.decision import Outcome, PromotionDecision
 from monitoring.bouts.design import Design
+from monitoring.bouts.evidence_look import Look
 from monitoring.bouts.look import Examination, examine
 from monitoring.bouts.opening import open_due_bouts
 from monitoring.bouts.shadow_gauges import show_shadow
-from monitoring.promotion import Look, Outcome, PromotionDecision, decide
+from monitoring.promotion import decide
 from record.bouts.bout import Bout
 from record.errors import ArtifactError, RoleConflict
 from record.events import QualityChecked

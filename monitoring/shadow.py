@@ -20,6 +20,7 @@ from logging import ERROR, WARNING
 
 import sqlalchemy as sa
 
+from monitoring.bouts.shadow_codes import ENDED, LARGEST_BATCH, LEASE_LOST, RECORD_UNAVAILABLE, UNLOADABLE
 from monitoring.bouts.shadow_scorer import ShadowScorer
 from record.bouts.bout import Bout
 from record.errors import ArtifactError, StaleLease
@@ -39,10 +40,6 @@ BACKLOG_SECONDS = 0.05  # between batches of what waits: the lock stays free for
 # Of the session. Not the most: the writing thread, which is in it too, takes a lock that answers wait for.
 NICE = 10
 PATIENCE_SECONDS = 2.0  # with a batch under way, once the parent is gone
-LARGEST_BATCH = 512  # scored in .05 s, written in .01 s: short enough a time to hold SQLite's one lock
-
-# How the pool tells a challenger's fault from others. Everything else that ends the child is the challenger's.
-ENDED, LEASE_LOST, RECORD_UNAVAILABLE, UNLOADABLE = 0, 3, 75, 4
 
 
 class Shadow:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from record.artifact import ArtifactStore
 from record.bouts.bouts import Bouts
 from record.clock import Clock, SystemClock
 from record.db.database import Database
@@ -23,6 +22,7 @@ from record.registry import Registry
 from record.reports import Reports
 from record.samples import Samples
 from record.settings import Settings
+from record.versions.artifact import ArtifactStore
 from record.work.jobs import Jobs
 from record.work.leases import Leases
 from record.work.requests import Requests

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from record.artifact import sync_folder, write_synced
 from record.configuration.sections import StoreSettings
 from record.db.database import Database
 from record.db.tables import prediction_ids, record_key
 from record.db.upsert import insert
 from record.errors import SettingsError
+from record.versions.artifact import sync_folder, write_synced
 
 KEY_FILE = "record.key"
 UNKEYED_BYTES = 16  # the length of digests that earlier releases stored

@@ -15,7 +15,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from record.artifact import ArtifactStore, Manifest, verify, write_synced
 from record.bouts.bouts import reject_open_bouts
 from record.canonical import canonical_json, clean_text, plain
 from record.clock import Clock
@@ -25,6 +24,7 @@ from record.errors import ArtifactError, RoleConflict
 from record.event_log import EventLog
 from record.events import ModelPromoted, ModelRegistered, ModelRejected, ModelRolledBack, ModelUnbarred
 from record.failpoint import fail_point
+from record.versions.artifact import ArtifactStore, Manifest, verify, write_synced
 from record.versions.model_version import ModelVersion, Standing, bar_version, read_version, unbar_version
 from record.versions.role_history import RoleChange, role_histories
 from record.versions.roles import Roles, expect_generation, move_champion, read_roles

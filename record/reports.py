@@ -12,11 +12,11 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from record.artifact import sync_folder, write_synced
 from record.clock import Clock
 from record.db.database import Database
 from record.db.tables import reports
 from record.errors import NotFound
+from record.versions.artifact import sync_folder, write_synced
 
 ReportKind = Literal["drift", "data", "quality", "model"]
 LARGEST_SWEEP = 1000  # reports forgotten at one time

@@ -16,7 +16,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from record.artifact import MANIFEST, ArtifactStore
 from record.bouts.bout import design_hash
 from record.canonical import canonical_json
 from record.clock import to_micros
@@ -24,6 +23,7 @@ from record.db.database import Database
 from record.db.tables import bouts, events, model_versions, roles
 from record.errors import InputError
 from record.event_log import GENESIS, EventLog
+from record.versions.artifact import MANIFEST, ArtifactStore
 
 SHORTEST_DIGEST = 12  # hexadecimal digits of a head that somebody noted
 TOLD_PROBLEMS = 100

@@ -24,11 +24,11 @@ from record.contract.refused_records import RefusedRecords
 from record.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, RingsideError
 from record.logged import Answer, Batch, LogEntry, new_ids
 from record.versions.model import ServedModel
+from service.bodies.body_outline import LongList
+from service.bodies.json_body import SHORT_BYTES, parse_body
+from service.bodies.long_body import BodyLimits, ListLimit, LongBody
+from service.bodies.reader import expect_keys
 from service.champion import Champion
-from service.http.bodies import expect_keys
-from service.http.body_outline import LongList
-from service.http.json_body import SHORT_BYTES, parse_body
-from service.http.long_body import BodyLimits, ListLimit, LongBody
 from service.metrics import AnswerMetrics, WorkerMetrics
 from service.wording import Wording
 

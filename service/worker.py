@@ -21,10 +21,10 @@ from record.log_lines import log_line, write_json_lines
 from record.record import Record, open_record
 from record.settings import Settings, load_settings
 from service.auth import LOCAL, Gate, Refusal
+from service.bodies.reader import BodyReader
 from service.champion import Champion, LoadRefused, Switched
 from service.commits.checkpoint import Checkpointer, commits_worth
 from service.commits.group_commit import GroupCommit
-from service.http.bodies import BodyReader
 from service.metrics import WorkerMetrics
 from service.predict import Predictor
 from service.quota import Quotas

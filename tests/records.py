@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from record.artifact import ArtifactStore
 from record.bouts.bouts import Bouts
 from record.clock import Clock, machine_now
 from record.db.database import Database
@@ -18,6 +17,7 @@ from record.record import Record
 from record.registry import ModelVersion, Registry
 from record.reports import Reports
 from record.samples import Samples
+from record.versions.artifact import ArtifactStore
 from record.work.jobs import Jobs
 from record.work.leases import Leases
 from record.work.requests import Requests

@@ -16,12 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.bouts.design import Design
 from monitoring.bouts.look import replay
-from record.artifact import verify
 from record.canonical import plain
 from record.clock import to_micros
 from record.event_log import RecordedEvent
 from record.record import Record, open_record
 from record.settings import Settings
+from record.versions.artifact import verify
 from retrain.data.loading import load
 from tests.monitoring.arena import SCHEMA, brier
 from tests.postgres import PostgresServer

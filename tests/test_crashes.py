@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from record.artifact import verify
 from record.bouts.bouts import ShadowScore
 from record.clock import ManualClock
 from record.db.database import Database
@@ -23,6 +22,7 @@ from record.db.tables import metadata
 from record.logged import Cursor
 from record.migrations.run import upgrade
 from record.record import Record
+from record.versions.artifact import verify
 from tests.records import START, record_on, register_version
 
 MOST_STEPS = 20

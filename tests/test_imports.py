@@ -36,7 +36,7 @@ EXTRAS = {
 DOORS = {
     "bentoml": {"service/app.py"},
     "onnxruntime": {"record/versions/model.py"},
-    "evidently": {"monitoring/drift.py"},
+    "evidently": {"monitoring/drifting/evidently.py"},
     "apprise": {"monitoring/followers/notifier.py"},
     "apscheduler": {"monitoring/scheduler.py"},
     "optuna": {"retrain/search.py", "retrain/search_space.py", "retrain/search_trials.py"},
@@ -207,6 +207,22 @@ def test_every_folder_is_packed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {named(path.parent).replace("/", ".") for room in ROOMS for path in (ROOT / room).rglob("__init__.py")}
     assert sorted(listed) == sorted(folders | {"examples", "examples.flights"})
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_rooms_root_and_a_folder_of_it_know_each_other_one_way(room: str) -> None:
+    """A folder stands above a file at the room's root or beneath it: no file of it imports one that imports it."""
+    known = {name: targets for name, targets in graph(modules()).items() if name.startswith(f"{room}.")}
+    roots = {name for name in known if name.count(".") == 1}
+    wrong = [
+        f"{name} imports {root}, which imports {folder}/"
+        for name, imported in known.items()
+        for folder in [name.split(".")[1]]
+        if name.count(".") > 1
+        for root in imported & roots
+        if any(target.startswith(f"{room}.{folder}.") for target in known[root])
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("room", ROOMS)

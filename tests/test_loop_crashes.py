@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from record.artifact import verify
 from record.clock import machine_now
 from record.db.tables import requests
 from record.errors import StaleLease
 from record.record import Record, open_record
 from record.settings import load_settings
+from record.versions.artifact import verify
 from record.versions.model import ServedModel
 from record.work.leases import Fence
 from tests import crashing

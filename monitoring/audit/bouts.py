@@ -14,10 +14,12 @@ from monitoring.audit.past import Past
 from monitoring.audit.verdict import Unrepeatable
 from monitoring.bout import PAST
 from monitoring.bouts.approval import expired
+from monitoring.bouts.decision import PromotionDecision
 from monitoring.bouts.design import Design
+from monitoring.bouts.evidence_look import Look
 from monitoring.bouts.family import family_share
 from monitoring.bouts.look import Examination, examine
-from monitoring.promotion import Look, PromotionDecision, decide
+from monitoring.promotion import decide
 from record.bouts.approval import open_approval
 from record.bouts.bout import Bout, PairColumns, design_hash
 from record.bouts.bouts import Bouts
@@ -189,7 +191,7 @@ def find_bout(record: Record, name: str) -> Bout:
 
 
 def _on_probation(record: Record, bout: Bout, at: datetime) -> bool:
-    """Whether the bout's champion was on probation then."""
+    """Return whether the bout's champion was on probation at that time."""
     return bout.kind == "challenge" and any(
         other.kind == "probation"
         and other.generation == bout.generation

@@ -51,7 +51,7 @@ class Past:
         )
 
     def roles(self, seq: int) -> Roles:
-        """Who was champion just before that event."""
+        """Return the roles just before that event."""
         place = bisect_left(self._roles, seq, key=lambda held: held[0])
         return self._roles[place - 1][1] if place else Roles(None, None, 0, None)
 

@@ -129,7 +129,7 @@ class Auditor:
         return told, {"drifted": drifted, "numbers": found.numbers}
 
     def _quality(self, event: RecordedEvent) -> tuple[Any, Any]:
-        """What the champion's labels say; how the shadows stood beside it then is not kept."""
+        """Recompute the champion's quality from its labels; how the shadows stood beside it is not kept."""
         as_of = datetime.fromisoformat(event.data["as_of"])
         checked = self._check_of(event)
         past, settings = self._past.before(checked.seq), self._past.settings(checked.seq)

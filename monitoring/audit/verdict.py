@@ -1,4 +1,4 @@
-"""What a decision was, made again: the same to the last byte, or where it differs first."""
+"""The verdict on a recomputed decision: the same to the last byte, or where it differs first."""
 
 from __future__ import annotations
 

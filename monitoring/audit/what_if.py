@@ -171,7 +171,7 @@ PAST_WORDS: Mapping[str, str] = {
 
 
 def _same(was: str, would: str) -> bool:
-    """Whether both ended alike with about as many pairs: a hundred looks do not meet the very look that decided."""
+    """Return whether both ended alike with about as many pairs: a hundred looks may miss the one that decided."""
     one, other = was.split(" after "), would.split(" after ")
     if len(other) < 2 or one[0] != other[0]:
         return False

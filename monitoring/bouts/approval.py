@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from monitoring.promotion import Outcome, PromotionDecision
+from monitoring.bouts.decision import Outcome, PromotionDecision
 from record.bouts.approval import Approval, approval_events, approve_command, open_approval, refuse_command
 from record.bouts.bout import Bout
 from record.configuration.loop_sections import PromotionSettings

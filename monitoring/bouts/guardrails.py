@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring.bouts.evidence_look import Guardrail
 from monitoring.evidence import BETS, LARGEST_LOG
-from monitoring.promotion import Guardrail
 
 CHUNK_ROWS = 5_000
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from monitoring.bouts.design import Design
+from monitoring.bouts.evidence_look import Look
 from monitoring.bouts.evidence_state import EvidenceState, MaturedPairs, Reading
 from monitoring.bouts.matured_rows import MaturedRows
 from monitoring.bouts.repeats import Repeats
 from monitoring.bouts.shadow_report import ShadowReport, ShadowRun, report_shadow
 from monitoring.bouts.slice_harm import SliceHarm
-from monitoring.promotion import Look
 from record.bouts.bout import Bout, EnteredPair
 from record.clock import MICROSECOND, from_micros, to_micros
 from record.log.readable import readable_rows

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from monitoring.promotion import Look
+from monitoring.bouts.evidence_look import Look
 from record.bouts.approval import Approval, open_approval
 from record.bouts.bout import Bout
 from record.record import Record

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 
 from monitoring.bouts import shadow_report
+from monitoring.bouts.shadow_codes import ENDED, LARGEST_BATCH, LEASE_LOST, RECORD_UNAVAILABLE
 from monitoring.bouts.shadow_scorer import sampled
-from monitoring.shadow import ENDED, LARGEST_BATCH, LEASE_LOST, RECORD_UNAVAILABLE
 from record.bouts.bout import Bout, ShadowScore
 from record.log_lines import log_line
 from record.process import NO_TELEMETRY

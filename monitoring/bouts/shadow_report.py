@@ -12,8 +12,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from monitoring.bouts.design import Design
+from monitoring.bouts.evidence_look import Guardrail
 from monitoring.bouts.guardrails import CHUNK_ROWS, GuardrailRun
-from monitoring.promotion import Guardrail
 from record.bouts.bout import Bout
 from record.db.database import Database
 from record.db.tables import bouts, predictions, shadow_scores

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html
 from monitoring.drifting.alarm import AlarmDecision, Line, display_names
 from monitoring.drifting.evidence import DriftEvidence, Evidence
+from monitoring.drifting.evidently import DriftMeter, DriftReport, alarm_level, evidently_html
 from monitoring.inputs.broken_feed import feed_events
 from monitoring.inputs.check import DataCheck, DataFacts
 from monitoring.inputs.finding import DataQualityReport

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from monitoring.drift import DriftMeter
 from monitoring.drifting.alarm import (
     SPANS,
     AlarmDecision,
@@ -26,6 +25,7 @@ from monitoring.drifting.alarm import (
     uses,
 )
 from monitoring.drifting.chance import Chance, Found, Quiet, Statistic
+from monitoring.drifting.evidently import DriftMeter
 from monitoring.windows import TARGET, Numbers, Texts, Window, current_window, is_text, with_targets
 from record.clock import MICROSECOND
 from record.contract.schema import Schema

@@ -28,12 +28,12 @@ from monitoring.followers.tracked_run import (
     tracked_start,
     tracked_version,
 )
-from record.artifact import Manifest
 from record.errors import ArtifactError, NotFound, UnknownVersion
 from record.event_log import LONGEST_PAGE, RecordedEvent
 from record.log_lines import log_line
 from record.record import Record
 from record.settings import Settings
+from record.versions.artifact import Manifest
 from record.versions.model_version import ModelVersion
 from record.work.leases import Fence
 

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from monitoring.bouts.decision import Outcome
 from monitoring.bouts.design import Design
+from monitoring.bouts.evidence_look import Guardrail, Look
 from monitoring.bouts.evidence_state import EvidenceState, MaturedPairs, Reading
-from monitoring.promotion import Guardrail, Look, Outcome, decide
+from monitoring.promotion import decide
 from monitoring.prove.traffic import Floats, Traffic
 from monitoring.prove.world import START, moment
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.bout import open_due_bouts, settle_bouts
-from monitoring.promotion import PromotionDecision
+from monitoring.bouts.decision import PromotionDecision
 from monitoring.prove.traffic import Traffic
 from record.bouts.bout import Bout, ShadowScore
 from record.contract.columns import Column

@@ -16,7 +16,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from record.artifact import sync_folder, write_synced
 from record.clock import from_micros, to_micros
 from record.db.database import Database
 from record.db.tables import archive_parts
@@ -24,6 +23,7 @@ from record.db.upsert import insert
 from record.errors import DataError
 from record.log_lines import log_line
 from record.logged import LoggedRow, MaturedRow
+from record.versions.artifact import sync_folder, write_synced
 
 FOLDER = "archive"
 PART = re.compile(r"requests-(\d{20})-(\d{20})-(\d+)\.parquet", re.ASCII)

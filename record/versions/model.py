@@ -13,13 +13,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from record.artifact import Manifest, verify
 from record.contract.arrays import Arrays
 from record.contract.decoder import Decoder
 from record.contract.operating_point import OperatingPoint, said_classes
 from record.contract.schema import Schema
 from record.errors import ArtifactError, NoChampion
 from record.process import silence_telemetry
+from record.versions.artifact import Manifest, verify
 from record.versions.load_deadline import LOAD_SECONDS, run_before
 
 silence_telemetry()  # onnxruntime reads its variable while it is imported: afterwards is too late

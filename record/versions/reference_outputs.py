@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from record.artifact import REFERENCE_TIME
 from record.contract.schema import Schema
+from record.versions.artifact import REFERENCE_TIME
 
 if TYPE_CHECKING:
     import pandas as pd

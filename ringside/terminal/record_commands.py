@@ -1,4 +1,4 @@
-"""The commands that read the record and act on it; `ringside.py` puts them on the command line."""
+"""The commands that read the record and act on it; `ringside/commands.py` puts them on the command line."""
 
 from __future__ import annotations
 

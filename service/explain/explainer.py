@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from record.artifact import Manifest, verify
 from record.contract.arrays import Arrays
 from record.contract.decoder import Decoder
 from record.contract.feature_places import FeaturePlaces, feature_places
@@ -29,6 +28,7 @@ from record.contract.schema import native_class
 from record.errors import NotFound, Overloaded, RingsideError
 from record.log_lines import log_line
 from record.process import NO_TELEMETRY, begin_process, restart_without_telemetry
+from record.versions.artifact import Manifest, verify
 from record.versions.model import ServedModel
 from service.explain.attribution import attribute, background_rows
 

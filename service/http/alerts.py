@@ -16,7 +16,7 @@ from record.contract.preview import preview
 from record.errors import InvalidRecord
 from record.events import AlertReceived, Event
 from record.work.requests import Asked, Requests
-from service.http.long_body import ListLimit
+from service.bodies.long_body import ListLimit
 
 ACTION: Final = "action"  # the label by which an alert asks for something
 RETRAIN: Final = "retrain"

@@ -25,12 +25,12 @@ from record.log.labels import Page
 from record.logged import LabelGiven
 from record.versions.model_version import ModelVersion
 from record.versions.role_history import RoleChange
+from service.bodies.long_body import ListLimit
+from service.bodies.reader import expect_keys, expect_reason
 from service.explain.explainer import explain_apart
 from service.explain.explanation import explanation
 from service.http.alerts import read_alerts, take_alerts
-from service.http.bodies import expect_keys, expect_reason
 from service.http.call import Call, read_time
-from service.http.long_body import ListLimit
 from service.http.replies import Reply, json_reply, page_reply
 from service.http.scrape import scrape
 from service.predict import LONGEST_ID

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from record.db.work import CURRENT_WORK, Work
 from record.errors import Overloaded, RingsideError
+from service.bodies.reader import ClientGone
 from service.http.admission import Admission
 from service.http.asgi import App, Message, Receive, Scope, Send
-from service.http.bodies import ClientGone
 from service.http.call import Call
 from service.http.connections import GuardedProtocol
 from service.http.fast_lane import FastLane, predict_reply

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from record.contract.schema import Schema
 from record.errors import InvalidRecord, NoChampion, NotFound
 from record.product_version import product_version
+from service.bodies.json_body import SHORT_BYTES
 from service.http.call import Call
 from service.http.inference_request import HEADER_LENGTH, Question, read_question
-from service.http.json_body import SHORT_BYTES
 from service.http.replies import Reply, json_reply
 from service.predict import Asked, Charge, expect_version
 

@@ -12,9 +12,9 @@ import msgspec
 from record.contract.schema import canonical_class
 from record.errors import InvalidJson, InvalidRecord
 from record.logged import Answer, new_id
-from service.http.bodies import expect_depth
-from service.http.json_body import SHORT_BYTES, parse_body
-from service.http.long_body import MOST_VALUES, BodyLimits, ListLimit, LongBody
+from service.bodies.json_body import SHORT_BYTES, parse_body
+from service.bodies.long_body import MOST_VALUES, BodyLimits, ListLimit, LongBody
+from service.bodies.reader import expect_depth
 from service.http.replies import JSON, NOT_LOGGED, Header, Reply, json_reply
 from service.http.tensors import RawBytes, Tensor, read_column
 from service.predict import LONGEST_ID, Answered, Asked

@@ -20,12 +20,12 @@ from starlette.routing import Match, Route
 from record.db.work import check_work
 from record.errors import InvalidRecord, LogUnavailable, NotFound, Overloaded, RingsideError
 from record.log_lines import log_line
+from service.bodies.json_body import SHORT_BYTES, parse_body
+from service.bodies.long_body import BodyLimits, ListLimit, LongBody
+from service.bodies.reader import expect_depth
 from service.http import endpoints, inference_protocol
 from service.http.alerts import MOST_ALERTS
-from service.http.bodies import expect_depth
 from service.http.call import Call
-from service.http.json_body import SHORT_BYTES, parse_body
-from service.http.long_body import BodyLimits, ListLimit, LongBody
 from service.http.openapi import document
 from service.http.replies import Reply, WrongMethod, error_reply, fault_reply
 from service.http.rule import Handler, Rule

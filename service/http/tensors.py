@@ -17,7 +17,7 @@ import numpy as np
 
 from record.contract.preview import preview
 from record.errors import InvalidJson, InvalidRecord, TooLarge
-from service.http.json_body import parse_body
+from service.bodies.json_body import parse_body
 
 Values = list[Any]  # str, int, float, bool or None, as they stand in a JSON record
 _NONE: Final = type(None)

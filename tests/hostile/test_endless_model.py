@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from record.artifact import ArtifactStore, verify
 from record.errors import ArtifactError
+from record.versions.artifact import ArtifactStore, verify
 from record.versions.load_deadline import LoadTimeout, run_before
 from record.versions.model import ServedModel
 from service.champion import TIMEOUT_PAUSE_SECONDS

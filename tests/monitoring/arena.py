@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from monitoring.bout import open_due_bouts, settle_bouts
-from monitoring.promotion import PromotionDecision
+from monitoring.bouts.decision import PromotionDecision
 from monitoring.shadow import Shadow
 from record.bouts.bout import Bout
 from record.contract.columns import Column

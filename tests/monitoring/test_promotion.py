@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitoring.bouts.decision import PromotionDecision
 from monitoring.bouts.design import Design
+from monitoring.bouts.evidence_look import Guardrail, Look
 from monitoring.bouts.family import FamilyShare
 from monitoring.evidence import Interval
-from monitoring.promotion import Guardrail, Look, PromotionDecision, decide
+from monitoring.promotion import decide
 from record.configuration.loop_sections import PromotionSettings
 
 OPENED = datetime(2013, 3, 1, tzinfo=UTC)

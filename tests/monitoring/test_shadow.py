@@ -18,10 +18,10 @@ import pytest
 import sqlalchemy as sa
 
 import monitoring.bouts.shadow_pool as pools
+from monitoring.bouts.shadow_codes import LEASE_LOST
 from monitoring.bouts.shadow_pool import ShadowPool, shadow_command
 from monitoring.bouts.shadow_report import caught_up, report_shadow
 from monitoring.bouts.shadow_scorer import ShadowScorer, sampled
-from monitoring.shadow import LEASE_LOST
 from record.bouts.bout import Bout, ShadowScore
 from record.bouts.bouts import Bouts
 from record.clock import ManualClock

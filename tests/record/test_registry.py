@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from record.artifact import verify
 from record.clock import ManualClock
 from record.db.database import Database
 from record.errors import ArtifactError, RoleConflict, RunActive, StaleLease, UnknownVersion
 from record.record import Record
 from record.registry import Roles
+from record.versions.artifact import verify
 from record.work.leases import Fence
 from tests.records import START, record_on, register_version, stage_version
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pytest
 from sklearn.pipeline import Pipeline
 
-from record.artifact import ArtifactStore, verify
 from record.contract.arrays import Arrays
 from record.contract.feature_places import feature_places
+from record.versions.artifact import ArtifactStore, verify
 from record.versions.model import ServedModel
 from retrain.data.dataset import Dataset
 from retrain.models.configuration import FAMILIES, Configuration, Member

@@ -12,8 +12,8 @@ import skops.io
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from record.artifact import ArtifactStore
 from record.contract.decoder import Decoder
+from record.versions.artifact import ArtifactStore
 from record.versions.model import ServedModel
 from record.versions.reference_outputs import REFERENCE_OUTPUTS, read_reference_outputs
 from retrain.data.dataset import Dataset

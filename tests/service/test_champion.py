@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from record.artifact import ArtifactStore
 from record.contract.decoder import Decoder
 from record.errors import ArtifactError, NoChampion
 from record.record import Record, open_record
+from record.versions.artifact import ArtifactStore
 from record.versions.model import OnnxScorer, Scores, ServedModel
 from service.champion import Champion, LoadRefused, Switched
 from service.wording import Wording

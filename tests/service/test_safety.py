@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from record.db.database import Database
 from record.errors import Overloaded
-from service.http.bodies import MOST_BODIES, BodyReader
+from service.bodies.reader import MOST_BODIES, BodyReader
 from service.http.routes import RULES, metric_label
 from service.http.rule import Rule
 from service.worker import Worker

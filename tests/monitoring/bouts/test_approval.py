@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from monitoring.bouts.approval import expired, next_step
-from monitoring.promotion import Outcome, PromotionDecision
+from monitoring.bouts.decision import Outcome, PromotionDecision
 from record.bouts.approval import Approval, expect_approver, open_approval
 from record.bouts.summary import bout_summary
 from record.errors import Forbidden

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from monitoring.drifting.alarm import AlarmState, Line, decide, display_names, line_name
 from monitoring.drifting.check import DriftCheck
 from monitoring.watcher import Watcher
-from record.artifact import REFERENCE_TIME
 from record.clock import to_micros
 from record.log.label_window import matured_labels
+from record.versions.artifact import REFERENCE_TIME
 from tests.monitoring.arena import SCHEMA, START, logistic
 from tests.monitoring.test_watcher import DAILY
 from tests.monitoring.watch_house import WatchHouse

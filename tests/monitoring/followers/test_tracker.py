@@ -18,11 +18,11 @@ import pytest
 
 from monitoring.followers.mlflow_server import Metric, MlflowServer
 from monitoring.followers.tracker import MOST_REFUSALS, Tracker
-from record.artifact import verify
 from record.contract.decoder import Decoder
 from record.contract.schema import Schema
 from record.db.database import Database
 from record.settings import Settings
+from record.versions.artifact import verify
 from record.versions.model import OnnxScorer
 from record.work.leases import Fence
 from retrain.job import run as run_job

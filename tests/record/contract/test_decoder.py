@@ -17,7 +17,7 @@ from record.contract.columns import FLOAT32_MAX, MISSING, Column, ColumnType, Ro
 from record.contract.decoder import Decoder
 from record.contract.schema import ClassType, ProblemSchema, Schema, SeenColumn, Task
 from record.errors import DataError, InvalidLabel, InvalidRecord
-from service.http.json_body import parse_body
+from service.bodies.json_body import parse_body
 
 COLUMNS = (
     Column("order", "carried", "number", required=False),

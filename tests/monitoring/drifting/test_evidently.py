@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring import drift
-from monitoring.drift import DriftMeter, DriftReport, alarm_level, evidently_html, evidently_score
+from monitoring.drifting import evidently
 from monitoring.drifting.calibration import Grid, effective_size, jensen_shannon, jensen_shannon_null, wasserstein_null
+from monitoring.drifting.evidently import DriftMeter, DriftReport, alarm_level, evidently_html, evidently_score
 from monitoring.windows import Window
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
@@ -163,6 +163,6 @@ def test_evidently_is_imported_only_when_it_is_needed() -> None:
     import subprocess
     import sys
 
-    code = "import sys, monitoring.drift; sys.exit('evidently' in sys.modules)"
+    code = "import sys, monitoring.drifting.evidently; sys.exit('evidently' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert drift.load_in_background().daemon
+    assert evidently.load_in_background().daemon

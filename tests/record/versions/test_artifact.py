@@ -13,9 +13,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from record.artifact import MANIFEST, ArtifactStore, verify
 from record.canonical import canonical_json
 from record.errors import ArtifactError, UnknownVersion
+from record.versions.artifact import MANIFEST, ArtifactStore, verify
 from record.versions.onnx_file import refuse_external_data
 
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from record.errors import InputError, InvalidJson
-from service.http import body_outline, long_body
-from service.http.json_body import parse_body
-from service.http.long_body import BodyLimits, ListLimit, LongBody
+from service.bodies import body_outline, long_body
+from service.bodies.json_body import parse_body
+from service.bodies.long_body import BodyLimits, ListLimit, LongBody
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=8),

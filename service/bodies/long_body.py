@@ -1,7 +1,7 @@
 """A long JSON body, parsed in pieces: nothing that it holds keeps the interpreter from other requests for long.
 
-Bodies up to SHORT_BYTES are parsed at once (`service.http.json_body`): a few milliseconds at worst. Longer ones are
-outlined first (`service.http.body_outline`), refused where they hold more than any request may, and then parsed a
+Bodies up to SHORT_BYTES are parsed at once (`service.bodies.json_body`): a few milliseconds at worst. Longer ones are
+outlined first (`service.bodies.body_outline`), refused where they hold more than any request may, and then parsed a
 few thousand values at a time. So the objects of a body exist only piece by piece, and a reader that lets go of each
 piece needs little more memory than the body itself.
 """
@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from record.contract.preview import preview_name
 from record.errors import InvalidJson, TooLarge
-from service.http.body_outline import MOST_LEVELS, MOST_LISTS, LongList, Outline, outline
-from service.http.json_body import SHORT_BYTES, parse_body
+from service.bodies.body_outline import MOST_LEVELS, MOST_LISTS, LongList, Outline, outline
+from service.bodies.json_body import SHORT_BYTES, parse_body
 
 PIECE_BYTES: Final = 65_536
 MOST_PIECE_BYTES: Final = 4_000_000  # of one element of a list: the parser takes ten milliseconds for it
