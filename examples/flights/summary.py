@@ -151,8 +151,9 @@ def _fate(version: ModelVersion, bouts: Sequence[Bout], events: Sequence[Recorde
 def _bout_story(bout: Bout, events: Sequence[RecordedEvent]) -> str:
     look = bout.look or {}
     against = f"against {bout.champion}"
-    of, crossed = ("evidence of harm", "e_harm_max") if bout.outcome == "rejected" else ("evidence", "e_value")
-    reached, needed = _number(look.get(crossed, 1.0)), 1 / bout.design["alpha"]
+    rejected = bout.outcome == "rejected"
+    of, value, alpha = ("evidence of harm", "e_harm", "alpha_nominal") if rejected else ("evidence", "e_value", "alpha")
+    reached, needed = _number(look.get(value, 1.0)), 1 / bout.design[alpha]
     numbers = f"{of} {reached:.3g} of {needed:,.0f} after {look.get('pairs', 0):,} pairs"
     if bout.state == "open":
         return f"{against}: still open, {numbers}"
