@@ -15,11 +15,11 @@ import httpx
 import numpy as np
 import psutil
 
-from record.process import NO_TELEMETRY
 from tests.service.serving import free_port
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
+NEEDED_TO_RUN = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 SETTINGS = """
 [problem]
 name = "small"
@@ -99,13 +99,21 @@ def write_installation(folder: Path, more: str = "", rows: int = 400) -> int:
     return port
 
 
+def bare_environment(home: Path) -> dict[str, str]:
+    """The environment of a user who has prepared nothing, with a home folder of its own.
+
+    onnxruntime is silent where a variable of a build server is set (`CI`, `GITHUB_ACTIONS`): its telemetry could then
+    not be seen, so only what a program needs to run is taken over.
+    """
+    return {name: os.environ[name] for name in NEEDED_TO_RUN if name in os.environ} | {"HOME": str(home)}
+
+
 @contextmanager
 def up(
     folder: Path, port: int, before: Sequence[str] = (), more: Mapping[str, str] | None = None
 ) -> Iterator[Installation]:
     """`ringside up` as a user without any preparation starts it, until the block ends; `before` starts it in turn."""
-    inherited = {name: value for name, value in os.environ.items() if name not in NO_TELEMETRY}
-    environment = {**inherited, "HOME": str(folder), **(more or {})}
+    environment = bare_environment(folder) | (more or {})
     command = [*before, str(Path(sys.executable).with_name("ringside")), "up", "--log-folder", str(folder / "logs")]
     with (folder / "up.log").open("wb") as log:
         started = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, umask=0o022)

@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from record.record import open_record
+from tests.hostile.flood import Flood, attack, dummy_load
 from tests.record.models import record_of, register_model
 from tests.service.serving import LiveService, bearer, live_service, tokens, wait_ready, write_config
 
 pytestmark = pytest.mark.hostile
 
 MORE_MEMORY = 100 << 20  # of all workers together
-FLOOD_SECONDS = 8.0
+ROUNDS = 4
+ROUND_SECONDS = 4.0
 CONNECTIONS = 300
 ANONYMOUS = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -54,15 +54,18 @@ class Caller:
         self.most_memory = 0
         self._service = service
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Caller:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Predictions in a thread until the block ends; the calls of several blocks are counted together."""
+        self._stop.clear()
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
 
     def _run(self) -> None:
         body = {"records": [record_of()]}
@@ -80,59 +83,24 @@ class Caller:
         return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
 
 
-def beside(service: LiveService, attack: Callable[[], None]) -> Caller:
-    with Caller(service) as caller:
-        attack()
-    return caller
-
-
-@contextmanager
-def burning() -> Iterator[None]:
-    """The processors' load without an attack: as many processes that do nothing but count as there are workers."""
-    with ExitStack() as stack:
-        processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-        for process in processes:
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-        yield
-
-
-def dummy_load() -> None:
-    with burning():
-        deadline = threading.Event()
-        deadline.wait(FLOOD_SECONDS)
-
-
-def pour(service: LiveService, connections: int, request: bytes, *, read: bool) -> None:
-    """Sends a request again and again on many connections, as fast as each takes it, and reads the answers or not."""
-    payload = request * (65_536 // len(request) + 1)
-    until = time.monotonic() + FLOOD_SECONDS
-    with ExitStack() as stack:
-        clients = []
-        for _ in range(connections):
-            client = socket.socket()
-            if not read:
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            client.connect(("127.0.0.1", service.port))
-            client.setblocking(False)
-            clients.append(stack.enter_context(client))
-        while time.monotonic() < until:
-            for client in clients:
-                with suppress(OSError):
-                    client.send(payload)
-                with suppress(OSError):
-                    if read:
-                        client.recv(1 << 20)
+def beside_both(service: LiveService, flood: Flood) -> tuple[Caller, Caller]:
+    """A caller beside a dummy load and one beside the flood, in alternation, so that both meet the same machine."""
+    quiet, attacked = Caller(service), Caller(service)
+    for _ in range(ROUNDS):
+        with quiet.calling(), dummy_load(ROUND_SECONDS):
+            pass
+        with attacked.calling(), attack(flood, ROUND_SECONDS):
+            pass
+    return quiet, attacked
 
 
 @pytest.mark.parametrize(("connections", "read"), [(1, False), (1, True), (CONNECTIONS, False), (CONNECTIONS, True)])
 def test_requests_that_are_sent_ahead_take_no_memory_and_nobodys_time(
     service: LiveService, connections: int, read: bool
 ) -> None:
-    """Anonymous, for eight seconds: memory stays flat, nobody is refused, and the slowest are as beside other load."""
+    """Anonymous, four seconds again and again: memory stays flat, nobody is refused, the slowest as beside other load."""
     before = memory(service)
-    quiet = beside(service, dummy_load)
-    attacked = beside(service, lambda: pour(service, connections, ANONYMOUS, read=read))
+    quiet, attacked = beside_both(service, Flood(service.port, connections, ANONYMOUS, read))
     report("sent ahead", connections, read, before, quiet, attacked)
     assert attacked.refused == []
     assert attacked.most_memory - before < MORE_MEMORY
@@ -144,7 +112,9 @@ def test_clients_that_do_not_read_take_nobodys_place(service: LiveService) -> No
     token = bearer("reader")["Authorization"].encode()
     request = b"GET /docs.json HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + token + b"\r\n\r\n"
     before = memory(service)
-    attacked = beside(service, lambda: pour(service, CONNECTIONS, request, read=False))
+    attacked = Caller(service)
+    with attacked.calling(), attack(Flood(service.port, CONNECTIONS, request, read=False), 2 * ROUND_SECONDS):
+        pass
     report("not read", CONNECTIONS, False, before, None, attacked)
     assert attacked.refused == []
     assert attacked.most_memory - before < MORE_MEMORY + 2 * (64 << 20)  # what may be unsent, in each worker
@@ -163,16 +133,15 @@ def test_scrapes_take_no_predictions_place(service: LiveService) -> None:
                 statuses.append(answer.status_code)
                 assert answer.status_code == 200 or answer.headers["retry-after"]
 
-    def attack() -> None:
-        threads = [threading.Thread(target=scrape) for _ in range(64)]
+    attacked = Caller(service)
+    threads = [threading.Thread(target=scrape) for _ in range(64)]
+    with attacked.calling():
         for thread in threads:
             thread.start()
-        stop.wait(FLOOD_SECONDS)
+        stop.wait(2 * ROUND_SECONDS)
         stop.set()
         for thread in threads:
             thread.join()
-
-    attacked = beside(service, attack)
     assert attacked.refused == []
     assert set(statuses) == {200, 503}
 

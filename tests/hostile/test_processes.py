@@ -6,7 +6,6 @@ its first model, answers, explains, trains a challenger and shadows it, so that 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import stat
@@ -20,7 +19,7 @@ import psutil
 import pytest
 
 from record.process import NO_TELEMETRY
-from tests.hostile.installation import Installation, up, write_installation
+from tests.hostile.installation import Installation, bare_environment, up, write_installation
 from tests.hostile.sockets import addresses, umask
 from tests.waiting import wait_until
 
@@ -138,12 +137,11 @@ def test_no_process_keeps_what_onnxruntime_would_send_or_looks_up_a_name(story: 
 def test_the_trace_would_have_seen_it(tmp_path: Path, story: Story) -> None:
     """The same library in the same way, told nothing: it opens its queue."""
     (model,) = list(story.installation.folder.glob(".ringside/artifacts/v1/model.onnx"))
-    inherited = {name: value for name, value in os.environ.items() if name not in NO_TELEMETRY}
     code = f"import onnxruntime; onnxruntime.InferenceSession({str(model)!r})"
     trace = tmp_path / "trace"
     subprocess.run(
         ["strace", "-f", "-qq", "-e", TRACED, "-o", str(trace), "unshare", "--net", sys.executable, "-c", code],
-        env={**inherited, "HOME": str(tmp_path)},
+        env=bare_environment(tmp_path),
         check=True,
         timeout=120,
     )
