@@ -98,7 +98,7 @@ def beside_both(service: LiveService, flood: Flood) -> tuple[Caller, Caller]:
 def test_requests_that_are_sent_ahead_take_no_memory_and_nobodys_time(
     service: LiveService, connections: int, read: bool
 ) -> None:
-    """Anonymous, four seconds again and again: memory stays flat, nobody is refused, the slowest as beside other load."""
+    """Anonymous, four seconds again and again: memory stays flat, nobody is refused, the slowest as beside a load."""
     before = memory(service)
     quiet, attacked = beside_both(service, Flood(service.port, connections, ANONYMOUS, read))
     report("sent ahead", connections, read, before, quiet, attacked)
