@@ -21,6 +21,7 @@ from record.db.database import Database
 from record.db.tables import prediction_ids, record_key
 from record.db.upsert import insert
 from record.errors import SettingsError
+from record.ownership import make_folder
 from record.versions.artifact import sync_folder, write_synced
 
 KEY_FILE = "record.key"
@@ -128,7 +129,7 @@ def _expect_long(secret: bytes, field: str, where: str) -> bytes:
 
 def _make(file: Path) -> None:
     """A new key in its place, whole or not at all, for its owner's eyes only; another process's stays."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     unfinished = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.close(descriptor)

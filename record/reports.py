@@ -16,6 +16,7 @@ from record.clock import Clock
 from record.db.database import Database
 from record.db.tables import reports
 from record.errors import NotFound
+from record.ownership import make_folder
 from record.versions.artifact import sync_folder, write_synced
 
 ReportKind = Literal["drift", "data", "quality", "model"]
@@ -97,7 +98,7 @@ class Reports:
 
     def _write(self, path: str, content: bytes) -> None:
         target = self._root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         unfinished = target.with_suffix(".part")
         write_synced(unfinished, content)
         os.rename(unfinished, target)

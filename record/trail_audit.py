@@ -23,6 +23,7 @@ from record.db.database import Database
 from record.db.tables import bouts, events, model_versions, roles
 from record.errors import InputError
 from record.event_log import GENESIS, EventLog
+from record.ownership import give_descriptor_to_owner, make_folder
 from record.versions.artifact import MANIFEST, ArtifactStore
 
 SHORTEST_DIGEST = 12  # hexadecimal digits of a head that somebody noted
@@ -244,6 +245,7 @@ def _anchors(database: Database, anchor_file: Path | None) -> Iterator[str]:
 
 def note_head(anchor_file: Path, at: str, seq: int, digest: str) -> None:
     """Appends a head to the file of anchors."""
-    anchor_file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(anchor_file.parent)
     with anchor_file.open("a", encoding="utf-8") as file:
+        give_descriptor_to_owner(file.fileno(), anchor_file.parent)
         file.write(canonical_json({"at": at, "seq": seq, "digest": digest}) + "\n")

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from record.errors import Absent, DataError, InputError, RingsideError, SettingsError
+from record.ownership import give_to_owner
 from record.printable import print_error, print_json, print_line
 from record.standard_streams import open_standard_streams
 from retrain.progress import progress_shown
@@ -118,6 +119,7 @@ def init(
     inspection = inspect(data, target)
     source = str(data) if data.is_absolute() else os.path.relpath(data.absolute(), output.absolute().parent)
     output.write_text(render_toml(inspection, source), encoding="utf-8")
+    give_to_owner(output)
     print_line(f"{inspection.rows} rows, {len(inspection.columns)} columns, {inspection.task} of {target!r}")
     for finding in inspection.findings:
         print_line(f"note: {finding.column}: {finding.message}")
@@ -159,6 +161,7 @@ def profile(
     settings, record = opened(config)
     found = explore(settings, record)
     output.write_text(found.page, encoding="utf-8")
+    give_to_owner(output)
     findings = [finding.to_json() for finding in found.findings]
     if as_json:
         print_json({"page": str(output), "rows": found.profile.rows, "findings": findings})

@@ -8,6 +8,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from record.ownership import give_to_owner, make_folder
+
 FILE = "up.id"
 
 
@@ -19,7 +21,7 @@ def run_identity(folder: Path) -> str:
     digits in that file, which a later file with the same inode does not share.
     """
     file = folder / FILE
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if not file.exists():
         _create(file)
     found = file.stat()
@@ -31,6 +33,7 @@ def _create(file: Path) -> None:
     """Link a finished file to its place: of two that start at once, both then read the first one's."""
     draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
     draft.write_text(secrets.token_hex(16), encoding="ascii")
+    give_to_owner(draft)
     with suppress(FileExistsError):
         os.link(draft, file)
     draft.unlink()

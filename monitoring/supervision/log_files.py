@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
+from record.ownership import give_descriptor_to_owner, give_to_owner, make_folder
+
 LARGEST_BYTES: Final = 20_000_000
 KEPT_PARTS: Final = 4  # NAME.log.1, the newest, to NAME.log.4
 
@@ -22,8 +24,10 @@ class LogFiles:
 
     def open(self, name: str) -> IO[bytes]:
         """The file, for a program to append to."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return self._path(name).open("ab")
+        make_folder(self._folder)
+        file = self._path(name).open("ab")
+        give_descriptor_to_owner(file.fileno(), self._folder)
+        return file
 
     def rotate(self, name: str) -> bool:
         """Cut the file if it is long; return whether it was.
@@ -43,6 +47,7 @@ class LogFiles:
         newest = self._part(path, 1)
         try:
             shutil.copyfile(path, newest)
+            give_to_owner(newest)
         except OSError:
             newest.unlink(missing_ok=True)
         with suppress(OSError):

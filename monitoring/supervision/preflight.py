@@ -10,6 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from record.errors import SettingsError
+from record.ownership import make_folder
 from record.record import open_record
 from record.settings import Settings
 
@@ -57,7 +58,7 @@ def check_record(settings: Settings) -> None:
 
 def _check_writable(folder: Path, field: str, name: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

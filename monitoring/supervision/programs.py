@@ -12,6 +12,7 @@ from record.process import NO_TELEMETRY
 from record.settings import Settings
 
 SERVICE = "service.app:PredictionService"
+BENTOML_HOME = "bentoml"  # beneath the run folder
 WORKER_MARK = "_bentoml_impl.worker.service"  # stands in the command line of each of BentoML's workers
 
 
@@ -49,7 +50,7 @@ def run_folder(settings: Settings) -> Path:
 def _serving(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
     return {
         **_without(environment, "BENTOML_CONTAINERIZED", "PROMETHEUS_MULTIPROC_DIR"),  # with the first, no restarts
-        "BENTOML_HOME": str(folder / "bentoml"),  # two servers with one home wipe each other's metrics
+        "BENTOML_HOME": str(folder / BENTOML_HOME),  # two servers with one home wipe each other's metrics
         "OMP_NUM_THREADS": "1",  # without it, two workers' threads fight: 400 ms a row instead of 12
     }
 

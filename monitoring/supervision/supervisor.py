@@ -18,6 +18,7 @@ import psutil
 from monitoring.supervision.identity import run_identity
 from monitoring.supervision.log_files import LogFiles
 from monitoring.supervision.processes import MARK, count_descendants, end_processes, marked_processes, send_signal
+from record.ownership import give_descriptor_to_owner, make_folder
 
 SHORTEST_LIFE_SECONDS = 10.0  # a program that lived for less is restarted later and later
 LONGEST_PAUSE_SECONDS = 30.0
@@ -87,8 +88,9 @@ class Supervisor:
 
     def start(self) -> bool:
         """False where another supervisor holds this folder."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         self._lock = (self._folder / "up.lock").open("ab")
+        give_descriptor_to_owner(self._lock.fileno(), self._folder)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

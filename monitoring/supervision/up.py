@@ -14,10 +14,11 @@ from typing import Any
 
 from monitoring.supervision.log_relay import LogRelay
 from monitoring.supervision.preflight import check_address, check_folders, check_record
-from monitoring.supervision.programs import programs, run_folder
+from monitoring.supervision.programs import BENTOML_HOME, programs, run_folder
 from monitoring.supervision.supervisor import Supervisor
 from record.clock import machine_now
 from record.errors import Conflict
+from record.ownership import give_folder_to_owner, make_folder
 from record.settings import Settings
 from record.signals import handle_signals
 
@@ -67,10 +68,12 @@ def _supervise(settings: Settings, host: str, log_folder: Path | None, relays: t
     try:
         check_address(host, settings.serve.port)
         check_record(settings)
+        make_folder(run_folder(settings) / BENTOML_HOME)
         supervisor.run(lambda: _answers(f"{url}/livez"), announce)
     finally:
         handle_signals((signal.SIGINT, signal.SIGTERM), lambda *_: supervisor.hurry())
         supervisor.close()
+        give_folder_to_owner(run_folder(settings) / BENTOML_HOME)
     return 0
 
 

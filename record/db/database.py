@@ -24,6 +24,7 @@ from record.db.file_lock import FileLock
 from record.db.tables import SCHEMA
 from record.db.work import begin_work, check_work, committing
 from record.errors import SettingsError
+from record.ownership import make_folder
 from record.redaction import describe_address
 
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -54,9 +55,9 @@ class Database:
                 )
             self.dialect = "sqlite"
             self.path: Path | None = Path(parsed.database).absolute()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             self.file: DatabaseFile | None = DatabaseFile(self.path)
-            self._lock: FileLock | None = FileLock(self.path.with_name(self.path.name + ".lock"))
+            self._lock: FileLock | None = FileLock(self.path.with_name(self.path.name + ".lock"), self.path)
             self.engine = create_engine(
                 parsed.set(database=str(self.path)),
                 "store.database",

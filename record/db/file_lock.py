@@ -13,12 +13,16 @@ import threading
 from collections import deque
 from pathlib import Path
 
+from record.ownership import give_descriptor_to_owner
+
 
 class FileLock:
     """One holder among all threads of all processes. Not re-entrant; released by the system when its holder dies."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, beside: Path | None = None) -> None:
+        """`beside`: the file whose owner the lock's file belongs to, also where root makes it."""
         self._path = path
+        self._beside = beside
         self._threads = FairLock()
         self._descriptor: int | None = None
         self._pid = 0
@@ -43,6 +47,8 @@ class FileLock:
             if self._descriptor is None or self._pid != os.getpid():
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 self._pid = os.getpid()
+                beside = self._beside
+                give_descriptor_to_owner(self._descriptor, beside if beside and beside.exists() else self._path.parent)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
             self._threads.release()

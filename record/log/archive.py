@@ -23,6 +23,7 @@ from record.db.upsert import insert
 from record.errors import DataError
 from record.log_lines import log_line
 from record.logged import LoggedRow, MaturedRow
+from record.ownership import make_folder
 from record.versions.artifact import sync_folder, write_synced
 
 FOLDER = "archive"
@@ -64,7 +65,7 @@ class LogArchive:
         import pyarrow as pa
         import pyarrow.parquet
 
-        self._root.mkdir(parents=True, exist_ok=True)
+        make_folder(self._root)
         first, last = to_micros(rows[0].row.requested_at), to_micros(rows[-1].row.requested_at)
         path = self._root / f"requests-{first:020d}-{last:020d}-{rows[0].row.seq}.parquet"
         part = path.with_suffix(".part")

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from record.db.database import Database
 from record.db.tables import SCHEMA, metadata
 from record.errors import SettingsError
+from record.ownership import give_to_owner
 from record.redaction import describe_address
 
 # Beside this module, so that an installed wheel or a Bento finds its own.
@@ -41,6 +42,7 @@ def upgrade(database: Database, adopt: Callable[[sa.Connection], None] | None = 
     """
     if database.path is not None and not database.path.exists():
         database.path.touch()
+        give_to_owner(database.path)
     config = configuration()
     with database.write() as connection:
         if database.dialect == "postgresql":

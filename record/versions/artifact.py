@@ -26,6 +26,7 @@ from pathlib import Path
 
 from record.canonical import canonical_json
 from record.errors import ArtifactError, UnknownVersion
+from record.ownership import give_descriptor_to_owner, give_folder_to_owner, give_to_owner, make_folder
 from record.versions.onnx_file import refuse_external_data
 
 MANIFEST = "manifest.json"
@@ -91,10 +92,11 @@ class ArtifactStore:
 
     def stage(self) -> Path:
         """A new empty directory to write a version's files into; it lives as long as this process, at most."""
-        self._staged.mkdir(parents=True, exist_ok=True)
+        make_folder(self._staged)
         while True:
             stage = self._staged / secrets.token_hex(8)
             stage.mkdir()
+            give_to_owner(stage)
             descriptor = _locked(stage)
             if descriptor is not None:  # else another process's sweep was quicker than the lock
                 with self._guard:
@@ -118,6 +120,7 @@ class ArtifactStore:
         content = canonical_json({"format": 1, "files": dict(hashed)}).encode()
         write_synced(stage / MANIFEST, content)
         sync_folder(stage)
+        give_folder_to_owner(stage)
         return hashlib.sha256(content).hexdigest()
 
     def publish(self, stage: Path, version: str) -> Path:
@@ -194,8 +197,9 @@ class ArtifactStore:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Writes a file and brings it to disk."""
+    """Writes a file and brings it to disk; it belongs to its folder's owner."""
     with path.open("wb") as file:
+        give_descriptor_to_owner(file.fileno(), path.parent)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from record.canonical import canonical_json
+from record.ownership import give_to_owner, make_folder
 
 FILE = "trials.jsonl"
 FOLDER = ".runs"
@@ -32,10 +33,11 @@ class TrialRecord:
         self._first = {"search": blake2b(canonical_json(search).encode(), digest_size=16).hexdigest()}
         lines = _whole_lines(self._path)
         self.kept: tuple[dict[str, Any], ...] = tuple(lines[1:]) if lines[:1] == [self._first] else ()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         # Written anew without what the kill tore; renamed, so that a kill here loses nothing either.
         fresh = self._path.with_suffix(".new")
         fresh.write_text("".join(_line(held) for held in (self._first, *self.kept)), encoding="utf-8")
+        give_to_owner(fresh)
         fresh.rename(self._path)
 
     def append(self, trial: Mapping[str, Any], answers: npt.NDArray[np.float64] | None = None) -> None:
@@ -45,6 +47,7 @@ class TrialRecord:
             fresh = path.with_suffix(".new")
             with fresh.open("wb") as file:
                 np.save(file, answers, allow_pickle=False)
+            give_to_owner(fresh)
             fresh.rename(path)
         with self._path.open("ab", buffering=0) as file:
             file.write(_line(trial).encode())

@@ -15,6 +15,7 @@ from typing import Final
 from record.clock import machine_now
 from record.configuration.sections import Token, TokenRole, parse_tokens
 from record.errors import SettingsError
+from record.ownership import give_descriptor_to_owner, make_folder
 
 # Who calls, and what each may do. The name is the actor in the audit trail, and the file's.
 CALLERS: Final[Mapping[str, tuple[TokenRole, ...]]] = {
@@ -37,7 +38,7 @@ def make_tokens(folder: Path, *, anew: bool = False, keep: timedelta | None = No
         raise SettingsError(
             f"{folder / LIST} is there already; expected another folder, or --anew to replace all tokens"
         )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder, 0o700)
     kept = [] if keep is None else _kept(folder / LIST, machine_now() + keep)
     made = {name: secrets.token_urlsafe(SECRET_BYTES) for name in CALLERS}
     fresh = [
@@ -92,5 +93,6 @@ def _write(path: Path, text: str) -> Path:
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
+        give_descriptor_to_owner(file.fileno(), path.parent)
     fresh.replace(path)
     return path
