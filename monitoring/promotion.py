@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -96,7 +97,7 @@ def _unmet(look: Look, design: Design, as_of: datetime, artifact_ok: bool) -> tu
         reasons.append("more requests have matured than were read; the next look goes on")
     if look.pairs < design.min_pairs:
         reasons.append(f"{look.pairs} pairs; {design.min_pairs} are needed")
-    if look.coverage < design.min_coverage:
+    if look.coverage < design.min_coverage - _coverage_error(look, design):
         reasons.append(f"{look.coverage:.1%} of mature requests are labelled; {design.min_coverage:.1%} are needed")
     if as_of - look.opened_at < timedelta(seconds=design.min_duration_seconds):
         reasons.append(f"open since {look.opened_at.isoformat()}; {design.min_duration_seconds:.0f} s are needed")
@@ -107,6 +108,12 @@ def _unmet(look: Look, design: Design, as_of: datetime, artifact_ok: bool) -> tu
     if not artifact_ok:
         reasons.append("the challenger's files are not what was registered")
     return tuple(reasons)
+
+
+def _coverage_error(look: Look, design: Design) -> float:
+    """One and a half standard errors of the coverage: one that is right is below that in one look of fifteen."""
+    required = design.min_coverage
+    return 1.5 * math.sqrt(required * (1 - required) / look.matured) if look.matured else 0.0
 
 
 def _label_doubts(look: Look, design: Design) -> tuple[str, ...]:
@@ -126,7 +133,7 @@ def _label_doubts(look: Look, design: Design) -> tuple[str, ...]:
             f"{look.unlabelled} labels are missing, and answers that never differ cannot show whether that depends on "
             "the outcome"
         )
-    elif look.lead.mean - look.missing_bias <= -design.margin:
+    elif _certain_lead(look) - look.missing_bias <= -design.margin:
         doubts.append(
             f"missing labels may have made up to {look.missing_bias:.4f} of the lead: too few requests yet to exclude "
             "that their rate depends on the outcome"
@@ -136,6 +143,11 @@ def _label_doubts(look: Look, design: Design) -> tuple[str, ...]:
     if doubts and look.sensitivity is not None:
         doubts.append(look.sensitivity)
     return tuple(doubts)
+
+
+def _certain_lead(look: Look) -> float:
+    """The lead less two of its standard errors: a bias and chance together may make what neither makes alone."""
+    return look.lead.mean - 2 * math.sqrt(look.variance * look.design_effect / max(1, look.pairs))
 
 
 def _overdue(look: Look, design: Design, as_of: datetime) -> timedelta | None:

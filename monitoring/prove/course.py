@@ -126,6 +126,7 @@ def _look(
         label_rate_e=reading.label_rate_e,
         label_rate_slope=reading.label_rate_slope,
         label_rate_testable=reading.label_rate_testable,
+        missing_bias=reading.missing_bias,
         unlabelled=reading.unlabelled,
         unlabelled_lead=reading.unlabelled_lead,
         unlabelled_worst=reading.unlabelled_worst,

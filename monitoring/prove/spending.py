@@ -1,4 +1,4 @@
-"""The table's row on weekly retrains: what a bout needs in the long run, and what any window spends."""
+"""The table's row on weekly retrains: what any bout needs, and what any window spends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def weekly_retrains(alpha: float = ALPHA) -> list[Target]:
         share = family_share(bouts, "v1", challenger, at, WINDOW, alpha)
         design = {"alpha": share.alpha, "family_rank": share.rank}
         bouts.append(_Opened("challenge", "v1", challenger, at, design))
-    needed = max(1 / bout.design["alpha"] for bout in bouts[WEEKS // 2 :])
+    needed = max(1 / bout.design["alpha"] for bout in bouts)
     spent = max(
         sum(other.design["alpha"] for other in bouts if bout.opened_at - WINDOW < other.opened_at <= bout.opened_at)
         for bout in bouts
@@ -44,7 +44,7 @@ def weekly_retrains(alpha: float = ALPHA) -> list[Target]:
         Target(
             "weekly_needed",
             GROUP,
-            "evidence needed in the second year, the most",
+            "evidence needed in two years, the most",
             needed,
             600.0,
             unit="evidence",

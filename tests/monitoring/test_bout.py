@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -297,10 +297,11 @@ def test_a_newer_challenger_meets_the_new_champion_anew_and_alpha_starts_afresh(
 def test_the_family_s_bouts_share_alpha_within_the_window(arena: Arena) -> None:
     opened = [arena.challenge(0.0, START + day * timedelta(days=40)) for day in range(3)]
     assert [bout.design["family_rank"] for bout in opened] == [1, 2, 3]
-    spent: list[float] = []
-    for rank, bout in enumerate(opened, start=1):
-        assert bout.design["alpha"] == spent_alpha(0.05, rank, 0.05 - sum(spent))
-        spent.append(bout.design["alpha"])
+    spent: list[tuple[datetime, float]] = []
+    for bout in opened:
+        assert bout.design["alpha"] == spent_alpha(spent, bout.opened_at, timedelta(days=90), 0.05)
+        spent.append((bout.opened_at, bout.design["alpha"]))
+    assert sum(alpha for _, alpha in spent) <= 0.05
     arena.settle(START + timedelta(days=120))
     late = arena.challenge(0.0, START + timedelta(days=131))
     assert late.design["family_rank"] == 2  # of the window's: those of day 80, and itself

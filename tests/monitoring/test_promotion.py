@@ -70,6 +70,19 @@ def decided(
     return decide(look, design, as_of=as_of, probation_running=probation_running, artifact_ok=artifact_ok, mode=mode)
 
 
+def test_coverage_that_misses_by_chance_alone_holds_nobody() -> None:
+    few, many = a_look(matured=900, labelled=705), a_look(matured=90_000, labelled=70_500)
+    assert (decided(few).outcome, decided(many).outcome) == ("promote", "wait")
+    assert decided(a_look(matured=900, labelled=899), replace(CHALLENGE, min_coverage=1.0)).outcome == "wait"
+
+
+def test_missing_labels_and_chance_together_must_not_explain_the_lead() -> None:
+    look = a_look(missing_bias=0.006, variance=0.01, pairs=10_000, **MISSING)
+    assert decided(look).outcome == "promote"  # a standard error of 0.001
+    assert decided(replace(look, pairs=1_000)).outcome == "wait"
+    assert decided(replace(look, design_effect=10.0)).outcome == "wait"
+
+
 def test_a_challenger_that_meets_every_condition_is_promoted_with_the_numbers_as_reasons() -> None:
     decision = decided(a_look())
     assert decision.outcome == "promote"
