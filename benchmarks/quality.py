@@ -39,6 +39,7 @@ from monitoring.quality.rise import DaySums, accumulate, merge, sum_days
 from record.contract.columns import Column
 from record.contract.losses import bout_losses, expected_loss
 from record.contract.schema import ProblemSchema, Schema
+from record.dependence import INDEPENDENT
 
 Floats = NDArray[np.float64]
 
@@ -255,7 +256,7 @@ def stream(path: Path) -> tuple[Found, int]:
         losses = window.losses(loss)
         estimated = estimator.metrics(window)["loss"].value
         found.errors.setdefault("loss", []).append(abs(estimated - float(losses.mean())))
-        found.noises.setdefault("loss", []).append(MEAN_ABS * standard_error(losses, None)[0])
+        found.noises.setdefault("loss", []).append(MEAN_ABS * standard_error(losses, INDEPENDENT)[0])
         evidence = merge([evidence, gap(estimator, window, loss, float(card["reference_loss"]))])
         if not found.labels_to_alarm and accumulate(evidence).peak >= 1 / ALPHA:
             found.labels_to_alarm.append(start + size - cut)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from scipy.stats import f as fisher
 
+from record.entity import ALONE, distinct
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Cycle = Literal["day", "week"]
@@ -159,26 +161,82 @@ def long_run_variance(means: Floats, longest: int = 16, fewest: int = FEWEST_WID
     return found
 
 
-def standard_error(values: Floats, days: Integers) -> tuple[float, float]:
-    """The standard error of the mean of rows clustered by day, and its degrees of freedom.
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """What rows share: their `days`, and their `entities` (`record.entity`); None where neither is known."""
+
+    days: Integers | None = None
+    entities: Integers | None = None
+
+    def take(self, chosen: NDArray[np.bool_] | Integers) -> Clusters:
+        return Clusters(*(None if held is None else held[chosen] for held in (self.days, self.entities)))
+
+
+INDEPENDENT = Clusters()
+
+
+def standard_error(values: Floats, days: Integers | None, entities: Integers | None = None) -> tuple[float, float]:
+    """The standard error of the mean of rows clustered by day, by entity or by both, and its degrees of freedom.
 
     Days that carry over count for what they say alone: the clustered variance (Liang and Zeger, 1986) times the ratio
-    of the long-run variance of the days' means to that of single days. Never below what independent rows give.
+    of the long-run variance of the days' means to that of single days. Of both kinds of clusters the variances add up,
+    without what both count (Cameron, Gelbach and Miller, "Robust inference with multiway clustering", 2011). Never
+    below what independent rows give, nor what either kind gives by itself.
     """
     count = len(values)
     if count < 2:
         return math.inf, 1.0
-    independent = float(values.std(ddof=1)) / math.sqrt(count)
+    found = [(float(values.var(ddof=1)) / count, count - 1.0)]
+    by_day = None if days is None else _by_day(values, days)
+    if by_day is not None:
+        found.append(by_day)
+    if entities is not None and _repeat(entities):
+        own = distinct(entities)
+        by_entity = _clustered(values, own), _entity_freedom(own)
+        found.append(by_entity)
+        if by_day is not None and days is not None:
+            together = _clustered(values, np.unique(own * (int(days.max()) + 1) + days, return_inverse=True)[1])
+            found.append((by_day[0] + by_entity[0] - together, min(by_day[1], by_entity[1])))
+    variance, freedom = max(found)
+    return math.sqrt(variance), freedom
+
+
+def entity_effect(values: Floats, days: Integers | None, entities: Integers) -> float:
+    """How many rows say what one would, were each row's entity another one; at least 1."""
+    if len(values) < 2 or not _repeat(entities):
+        return 1.0
+    without, _ = standard_error(values, days)
+    return max(1.0, (standard_error(values, days, entities)[0] / without) ** 2) if without > 0 else 1.0
+
+
+def _by_day(values: Floats, days: Integers) -> tuple[float, float] | None:
     blocks = Blocks.of(values, days)
     if len(blocks) < 2:
-        return independent, count - 1.0
-    centred = blocks.totals - blocks.rows * blocks.mean
-    clustered = float((centred**2).sum()) * len(blocks) / (len(blocks) - 1) / count**2
+        return None
     single = float(blocks.means.var(ddof=1))
     long_run = long_run_variance(blocks.means, steps=False)
     carried = max(1.0, long_run.variance / single) if single > 0 else 1.0
-    error = math.sqrt(clustered * carried)
-    return (error, max(1.0, len(blocks) / carried - 1)) if error > independent else (independent, count - 1.0)
+    return _clustered(values, days) * carried, max(1.0, len(blocks) / carried - 1)
+
+
+def _clustered(values: Floats, places: Integers) -> float:
+    """The variance of the mean of rows that come in clusters."""
+    blocks = Blocks.of(values, places)
+    if len(blocks) < 2:
+        return 0.0
+    centred = blocks.totals - blocks.rows * blocks.mean
+    return float((centred**2).sum()) * len(blocks) / (len(blocks) - 1) / len(values) ** 2
+
+
+def _repeat(entities: Integers) -> bool:
+    named = entities[entities != ALONE]
+    return len(np.unique(named)) < len(named)
+
+
+def _entity_freedom(places: Integers) -> float:
+    """As many clusters of equal size as these say: one that has most of the rows leaves little to compare."""
+    rows = np.bincount(places).astype(np.float64)
+    return max(1.0, float(rows.sum() ** 2 / (rows**2).sum()) - 1)
 
 
 def effective_days(days: float, carry: float) -> float:

@@ -34,9 +34,9 @@ def explore(settings: Settings, record: Record) -> Exploration:
     as_of = record.clock.now()
     with threadpool_limits(limits=1):
         data = read_rows(settings, record, problem_schema(settings, champion.model.schema if champion else None), as_of)
-        _, holdout = divide(data, champion, "full", settings.retrain.holdout)
+        newest = divide(data, champion, "full", settings.retrain.holdout).newest
         populations = read_populations(settings, record, as_of)
-        findings = inspect_data(data, GuardContext(settings.guards, len(holdout), populations))
-        profile = profile_data(data, len(holdout))
+        findings = inspect_data(data, GuardContext(settings.guards, newest, populations))
+        profile = profile_data(data, newest)
     page = render_profile(settings.problem.name, [finding.to_json() for finding in findings], profile)
     return Exploration(findings, profile, page)

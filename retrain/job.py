@@ -107,7 +107,7 @@ def run(
         if job.memory.economies:
             give_back()
         plan = make_plan(settings.retrain, record, job.run, data, champion)
-        findings = guard(job, data, len(plan.holdout))
+        findings = guard(job, data, plan.newest)
         data = plan.final(data)
         timetable.have_read(*timetable.clocks.since(reading_began))
         found = find(job, plan.learn, champion) if plan.decided.mode == "full" else known(champion)
@@ -124,6 +124,7 @@ def run(
         judged = examine(
             fitted, plan.learn, plan.holdout, champion, settings.promotion.scoring, settings.retrain.seed,
             MOST_PROBABLE if threshold is None else threshold.rule(plan.holdout.schema), timetable,
+            plan.known_entities,
         )  # fmt: skip
         decision = gate.decide(finite=judged.candidate.finite, dummy=judged.dummy, champion=judged.champion)
         candidate = _Candidate(plan, findings, found, judged, decision, threshold)
@@ -287,7 +288,7 @@ def _packaged(
     read_until = read_until_seq(settings, record, data, job.run.as_of or record.clock.now())
     stage = record.artifacts.stage()
     try:
-        model = package(stage, final, data, _answers(data, judged), settings.retrain.seed)
+        model = package(stage, final, data, _answers(data, plan.ages, judged), settings.retrain.seed)
         parity = prove_parity(model, final, plan.holdout, judged.target_sd)
         latency_ms = measure_latency_ms(model, plan.holdout.arrays.rows(0, 1))
         decision = gate.with_parity(candidate.decision, parity)
@@ -296,7 +297,7 @@ def _packaged(
         if not decision.passed:
             record.artifacts.discard(stage)
             return _refused(job, candidate)
-        profile = profile_data(data, len(plan.holdout)) if job.timetable.affords("profile of the data", 0.5) else None
+        profile = profile_data(data, plan.newest) if job.timetable.affords("profile of the data", 0.5) else None
         card = write_card(
             settings, data, plan.holdout, found, judged, decision, parity,
             latency_ms=latency_ms, read_until_seq=read_until, parent=parent, chain_head=record.events.head(),
@@ -373,9 +374,9 @@ def _plain(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
     return [finding.to_json() for finding in findings]
 
 
-def _answers(data: Dataset, judged: Examination) -> npt.NDArray[np.float64]:
+def _answers(data: Dataset, ages: npt.NDArray[np.int64], judged: Examination) -> npt.NDArray[np.float64]:
     """The candidate's scores on rows that it was not fitted on, one for each class; NaN on the others."""
     scores = judged.candidate.scores
     held = np.full((len(data), *scores.shape[1:]), np.nan)
-    held[len(data) - len(scores) :] = scores
+    held[len(data) - ages] = scores
     return held

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from record.configuration.loop_sections import RetrainSettings
 from record.events import RetrainRequested
 from record.log_lines import log_line
 from record.record import Record
 from record.work.run import Run
 from retrain.data.dataset import Dataset
-from retrain.division import divide
+from retrain.division import Division, divide, known_entities
 from retrain.evaluation.examination import Champion
 from retrain.mode import ModeDecision, ModeFacts, choose_mode, refused_without_search, without_continuing
 from retrain.recipe import Origin, champions_configuration
@@ -26,6 +29,9 @@ from retrain.window import ALL_ROWS, WindowDecision, champions_window, choose_wi
 class Plan:
     """`origin` is what an incremental run goes on from; the `holdout` is newer than what is learned from.
 
+    Of the `newest` rows that were to be held out it has those whose age is in `ages`, 1 being the newest, and their
+    entities stand in none of the rows that are learned from. The champion has met `known_entities`.
+
     `window` is None where the settings name one, which was applied as the rows were read.
     """
 
@@ -33,6 +39,9 @@ class Plan:
     origin: Origin | None
     learn: Dataset
     holdout: Dataset
+    newest: int
+    ages: npt.NDArray[np.int64]
+    known_entities: npt.NDArray[np.int64]
     window: WindowDecision | None = None
 
     def final(self, data: Dataset) -> Dataset:
@@ -44,19 +53,27 @@ def make_plan(settings: RetrainSettings, record: Record, run: Run, data: Dataset
     """A refit where an incremental run cannot go on with what is new among the rows."""
     decided = choose_mode(_facts(settings, record, run, champion))
     origin = None
-    learn, holdout = divide(data, champion, decided.mode, settings.holdout)
+    division = divide(data, champion, decided.mode, settings.holdout)
     if decided.mode == "incremental" and champion is not None:
         origin = Origin.read(record, champion.version)
-        obstacle = origin.obstacle(learn)
+        obstacle = origin.obstacle(division.learn)
         if obstacle is not None:
             decided, origin = without_continuing(decided, obstacle), None
-            learn, holdout = divide(data, champion, decided.mode, settings.holdout)
+            division = divide(data, champion, decided.mode, settings.holdout)
     log_line("mode chosen", run_id=run.run_id, mode=decided.mode, reasons=list(decided.reasons))
-    window = _window(settings, decided, learn, holdout, champion)
-    if window is None:
-        return Plan(decided, origin, learn, holdout)
-    log_line("window chosen", run_id=run.run_id, **window.to_json())
-    return Plan(decided, origin, window.window.of(learn), holdout, window)
+    _tell_left_out(run, data, division)
+    window = _window(settings, decided, division.learn, division.holdout, champion)
+    learn = division.learn if window is None else window.window.of(division.learn)
+    if window is not None:
+        log_line("window chosen", run_id=run.run_id, **window.to_json())
+    known = known_entities(data, champion)
+    return Plan(decided, origin, learn, division.holdout, division.newest, division.ages, known, window)
+
+
+def _tell_left_out(run: Run, data: Dataset, division: Division) -> None:
+    kept = len(division.learn) + len(division.holdout)
+    if kept < len(data):
+        log_line("entities on one side only", run_id=run.run_id, left_out=len(data) - kept, of=len(data))
 
 
 def _window(

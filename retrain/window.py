@@ -23,6 +23,7 @@ from record.configuration.loop_sections import RetrainSettings
 from record.configuration.units import format_duration, parse_duration
 from record.contract.losses import log_losses
 from retrain.data.dataset import UNKNOWN, Dataset
+from retrain.data.entity_split import keep_apart
 from retrain.data.loading import FEWEST_ROWS
 from retrain.models.configuration import Configuration
 from retrain.models.pipeline import build, fit, predict
@@ -151,7 +152,11 @@ def _judged(window: Window, rows: Dataset, seed: int) -> Floats:
     edges = np.linspace(len(rows) * (1 - JUDGED_SHARE), len(rows), BLOCKS + 1).round().astype(np.int64)
     held = []
     for start, stop in pairwise(edges):
-        before, block = window.of(rows.rows(0, int(start))), rows.rows(int(start), int(stop))
+        before, block = rows.rows(0, int(start)), rows.rows(int(start), int(stop))
+        kept = keep_apart(before.entities, block.entities)
+        if kept is not None:
+            before, block = before.take(np.flatnonzero(kept[0])), block.take(np.flatnonzero(kept[1]))
+        before = window.of(before)
         pipeline = fit(build(PROBE, rows.schema.problem.task, seed), before.arrays, before.target, before.weights)
         scores = predict(pipeline, block.arrays, rows.classes)
         held.append(log_losses(scores, block.target) if rows.classes else (scores - block.target) ** 2)

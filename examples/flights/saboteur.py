@@ -36,7 +36,8 @@ def enter(settings: Settings, record: Record) -> str:
     """Registers the saboteur as the next version and returns its name."""
     logged = record.log.matured(record.clock.now(), settings.quality.label_horizon, late_labels=True)
     data = shuffled(load(settings, problem_schema(settings, None), logged), settings.retrain.seed)
-    learn, holdout = split(data, settings.retrain.holdout)
+    division = split(data, settings.retrain.holdout)
+    learn, holdout = division.learn, division.holdout
     found = search(learn, ("gradient_boosting",), Limits(1, 60.0), settings.retrain.seed, lambda *_: None)
     recipe = Recipe(found.best.configuration, settings.retrain.seed)
     fitted = recipe.make(learn)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from monitoring.bouts.evidence_state import MaturedPairs
 from monitoring.quality.loss import WORST, Loss
 from record.bouts.bout import EnteredPair, ShadowScore
 from record.clock import to_micros
+from record.entity import entity_of
 from record.logged import MaturedRow
 
 KnownEntities = Callable[[Sequence[int]], set[int]]
@@ -55,17 +54,6 @@ class MaturedRows:
             if row.label is not None
         ]
         return cls(columns, pairs, new)
-
-
-def entity_of(record: str, column: str | None) -> int | None:
-    """A request's entity as a number of 63 bits; None where the column has no value, or none is named."""
-    if column is None:
-        return None
-    value = json.loads(record).get(column)
-    if value is None:
-        return None
-    spelled = json.dumps(value, sort_keys=True)  # 7 and "7" are two entities
-    return int.from_bytes(blake2b(spelled.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
 
 
 def difference(judge: Loss, row: MaturedRow, label: str, score: ShadowScore) -> float:

@@ -25,6 +25,7 @@ from monitoring.quality.shadow import side_by_side
 from monitoring.quality.slices import quality_slices
 from monitoring.quality.state import QualityState
 from monitoring.quality.subject import Subject, Subjects
+from record.dependence import entity_effect
 from record.events import Event
 from record.record import Record
 from record.settings import Settings
@@ -138,11 +139,12 @@ class QualityCheck:
         held: dict[int, DaySums] = merge([getattr(subject.state, basis), getattr(added, basis)])
         variance = believed_variance(promise.expected, subject.version.card.get("reference_day_variance"), len(held))
         recent = float(losses.mean()) if len(losses) else math.nan
-        error, _ = standard_error(losses, rows.days)
+        error, _ = standard_error(losses, rows.clusters)
+        repeats = entity_effect(losses, None, rows.entities)
         return decide_decline(
             basis,
             promise,
-            accumulate(held, variance),
+            accumulate(held, variance, repeats),
             recent=recent,
             lower=lower_bound(recent, error, len(losses), self._settings.quality.alpha),
             rows=len(losses),

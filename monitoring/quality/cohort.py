@@ -17,6 +17,8 @@ from record.clock import EPOCH, to_micros
 from record.contract.columns import MISSING
 from record.contract.losses import bout_losses
 from record.contract.schema import Schema, canonical_class
+from record.dependence import Clusters
+from record.entity import entities_of
 from record.feed_faults import FeedFaults
 from record.log.columns import RecordColumns
 from record.log.readable import readable_rows
@@ -46,6 +48,7 @@ class Cohort:
     delays: Floats  # seconds from request to label; NaN without
     answers: npt.NDArray[Any]  # class code (UNSEEN for none of them), or float64
     shares: Floats  # [n, K] probabilities; [n, 0] for a regression
+    entities: Integers  # who asks (`record.entity`)
     said: Flags  # whether the answer has a number to be judged by: one without is the worst
     features: Mapping[str, npt.NDArray[Any]]  # as `RecordColumns` gives them
     carried: Mapping[str, npt.NDArray[np.object_]]  # asked-for carried columns as text; missing is None
@@ -57,6 +60,11 @@ class Cohort:
     def days(self) -> Integers:
         """Each request's day since 1970, UTC."""
         return np.asarray(self.times // DAY_MICROS, dtype=np.int64)
+
+    @property
+    def clusters(self) -> Clusters:
+        """What the rows share."""
+        return Clusters(self.days, self.entities)
 
     @property
     def codes(self) -> Integers:
@@ -99,11 +107,16 @@ class Cohort:
         return replace(self, schema=schema, answers=answers, shares=shares, said=said)
 
 
-_ROWS = ("seqs", "times", "labelled", "labels", "delays", "answers", "shares", "said")
+_ROWS = ("seqs", "times", "labelled", "labels", "delays", "answers", "shares", "entities", "said")
 
 
-def cohort_of(rows: Sequence[LoggedRow], schema: Schema, carried: Sequence[str] = ()) -> Cohort:
-    """The rows as columns; those that are no `MaturedRow` have no label. What cannot be read is left out."""
+def cohort_of(
+    rows: Sequence[LoggedRow], schema: Schema, carried: Sequence[str] = (), entity: str | None = None
+) -> Cohort:
+    """The rows as columns; `entity` names the one that says who asks.
+
+    Those that are no `MaturedRow` have no label. What cannot be read is left out.
+    """
     rows = readable_rows(rows, numeric=schema.problem.task == "regression", job="quality")
     given = [row.label if isinstance(row, MaturedRow) else None for row in rows]
     came = [row.label_received_at if isinstance(row, MaturedRow) else None for row in rows]
@@ -123,6 +136,7 @@ def cohort_of(rows: Sequence[LoggedRow], schema: Schema, carried: Sequence[str] 
         delays=(received - times) / 1e6,
         answers=answers,
         shares=shares,
+        entities=entities_of(records, entity),
         said=said,
         features={column.name: columns.column(column.name) for column in schema.problem.features},
         carried=_carried(records, carried),
@@ -153,6 +167,7 @@ def read_mature(
     carried: Sequence[str] = (),
     share: float = 1.0,
     faults: FeedFaults | None = None,
+    entity: str | None = None,
 ) -> tuple[Cohort, int]:
     """What `version` answered to requests with after < time ≤ until, each with the label that came in `horizon`.
 
@@ -165,7 +180,7 @@ def read_mature(
         rows = log.matured(end + horizon, horizon, after=start, model_version=version, share=share)
         sound = rows if faults is None else faults.sound(rows)
         aside += len(rows) - len(sound)
-        parts.append(cohort_of(sound, schema, carried))
+        parts.append(cohort_of(sound, schema, carried, entity))
     return joined([*(part for part in parts if len(part)), cohort_of([], schema, carried)]), aside
 
 
@@ -177,6 +192,7 @@ def read_answers(
     until: datetime,
     share: float = 1.0,
     faults: FeedFaults | None = None,
+    entity: str | None = None,
 ) -> Cohort:
     """What `version` answered to requests with after < time ≤ until, whatever became of them; or a share of it.
 
@@ -184,7 +200,7 @@ def read_answers(
     """
     kept = faults or FeedFaults()
     parts = [
-        cohort_of(kept.sound(log.window(start, end, model_version=version, share=share)), schema)
+        cohort_of(kept.sound(log.window(start, end, model_version=version, share=share)), schema, (), entity)
         for start, end in _spans(after, until)
     ]
     return joined([*(part for part in parts if len(part)), cohort_of([], schema)])

@@ -54,8 +54,8 @@ def read_cohorts(
         share=share,
         fresh=fresh,
         before=window.take(window.times <= to_micros(begun)),
-        answers=_answers(record, subject, answered, as_of, faults),
-        waiting=_answers(record, subject, end, as_of, faults),
+        answers=_answers(record, settings, subject, answered, as_of, faults),
+        waiting=_answers(record, settings, subject, end, as_of, faults),
         set_aside=aside,
     )
 
@@ -68,13 +68,27 @@ def _mature(
     share = _share(record, after, until)
     horizon = settings.quality.label_horizon
     version = subject.version.version
-    cohort, aside = read_mature(record.log, subject.schema, version, after, until, horizon, carried, share, faults)
+    cohort, aside = read_mature(
+        record.log,
+        subject.schema,
+        version,
+        after,
+        until,
+        horizon,
+        carried,
+        share,
+        faults,
+        settings.problem.entity_column,
+    )
     return cohort, share, aside
 
 
-def _answers(record: Record, subject: Subject, after: datetime, until: datetime, faults: FeedFaults) -> Cohort:
+def _answers(
+    record: Record, settings: Settings, subject: Subject, after: datetime, until: datetime, faults: FeedFaults
+) -> Cohort:
     share = _share(record, after, until)
-    return read_answers(record.log, subject.schema, subject.version.version, after, until, share, faults)
+    version, entity = subject.version.version, settings.problem.entity_column
+    return read_answers(record.log, subject.schema, version, after, until, share, faults, entity)
 
 
 def _share(record: Record, after: datetime, until: datetime) -> float:

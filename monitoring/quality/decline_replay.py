@@ -16,7 +16,7 @@ import numpy.typing as npt
 from monitoring.quality.decline import DeclineDecision, Promise, decide_decline, lower_bound
 from monitoring.quality.measures import standard_error
 from monitoring.quality.rise import DaySums, accumulate, believed_variance, sum_days
-from record.dependence import long_run_variance
+from record.dependence import Clusters, long_run_variance
 from record.dependence import standard_error as clustered_error
 
 Floats = npt.NDArray[np.float64]
@@ -77,7 +77,7 @@ def replay_decline(
             np.arange(max(0, look - window), look), [len(d) for d in days[max(0, look - window) : look]]
         )
         recent = float(rows.mean()) if len(rows) else math.nan
-        error, _ = standard_error(rows, numbers)
+        error, _ = standard_error(rows, Clusters(numbers))
         decision = decide_decline(
             "observed",
             promise,

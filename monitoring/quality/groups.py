@@ -45,18 +45,18 @@ def protected_groups(cohort: Cohort, loss: Loss, min_rows: int, threshold: float
 
 
 def _measured(cohort: Cohort, loss: Loss, threshold: float | None) -> dict[str, Metric]:
-    days = cohort.days
-    found = {"loss": mean(cohort.losses(loss)).metric(days, 0.0, 1.0)}
+    clusters = cohort.clusters
+    found = {"loss": mean(cohort.losses(loss)).metric(clusters, 0.0, 1.0)}
     if cohort.schema.problem.task == "regression":
-        return found | {"mean_answer": mean(np.nan_to_num(cohort.answers)).metric(days)}
+        return found | {"mean_answer": mean(np.nan_to_num(cohort.answers)).metric(clusters)}
     if len(cohort.schema.classes) != 2:
         right = (cohort.answers == cohort.codes).astype(np.float64)
-        return found | {"accuracy": mean(right).metric(days, 0.0, 1.0)}
+        return found | {"accuracy": mean(right).metric(clusters, 0.0, 1.0)}
     yes = said_yes(cohort, threshold).astype(np.float64)
     is_ = (cohort.codes == watched(cohort)).astype(np.float64)
-    found["selection_rate"] = mean(yes).metric(days, 0.0, 1.0)
+    found["selection_rate"] = mean(yes).metric(clusters, 0.0, 1.0)
     if is_.any():
-        found["true_positive_rate"] = ratio(yes * is_, is_).metric(days, 0.0, 1.0)
+        found["true_positive_rate"] = ratio(yes * is_, is_).metric(clusters, 0.0, 1.0)
     if (is_ == 0).any():
-        found["false_positive_rate"] = ratio(yes * (1 - is_), 1 - is_).metric(days, 0.0, 1.0)
+        found["false_positive_rate"] = ratio(yes * (1 - is_), 1 - is_).metric(clusters, 0.0, 1.0)
     return found

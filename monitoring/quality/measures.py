@@ -2,7 +2,8 @@
 
 Every metric is computed together with its influence function: what each row adds to it beyond the mean (the delta
 method; for the area under the curve the placements of DeLong et al. 1988). The interval's variance sums the
-influences by day where there are several days, since the rows of one day share its weather.
+influences by day where there are several days, since the rows of one day share its weather, and by entity where one
+asks again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy.special import stdtrit
 from monitoring.quality.cohort import UNSEEN, Cohort
 from monitoring.quality.loss import Loss
 from record.contract.losses import SMALLEST
+from record.dependence import INDEPENDENT, Clusters
 from record.dependence import standard_error as clustered_error
 
 Floats = npt.NDArray[np.float64]
@@ -50,30 +52,29 @@ class Influenced:
     value: float
     influence: Floats
 
-    def metric(self, days: Integers | None, low: float = -math.inf, high: float = math.inf) -> Metric:
+    def metric(self, clusters: Clusters, low: float = -math.inf, high: float = math.inf) -> Metric:
         """With its interval, kept between `low` and `high`."""
-        half = half_width(self.influence, days)
+        half = half_width(self.influence, clusters)
         return Metric(self.value, max(low, self.value - half), min(high, self.value + half))
 
 
-def half_width(influence: Floats, days: Integers | None, level: float = LEVEL) -> float:
-    """Half of the interval of a mean, by days where there are FEWEST_DAYS or more of them."""
-    error, freedom = standard_error(influence, days)
+def half_width(influence: Floats, clusters: Clusters = INDEPENDENT, level: float = LEVEL) -> float:
+    """Half of the interval of a mean, by days where there are FEWEST_DAYS or more of them, and by entity."""
+    error, freedom = standard_error(influence, clusters)
     return float(stdtrit(freedom, (1 + level) / 2)) * error if freedom else 0.0
 
 
-def standard_error(influence: Floats, days: Integers | None) -> tuple[float, float]:
+def standard_error(influence: Floats, clusters: Clusters) -> tuple[float, float]:
     """The standard error of a mean, and its degrees of freedom (0: a single row says nothing).
 
-    By days where there are FEWEST_DAYS of them, with what neighbouring days share counted in (`record.dependence`).
+    By days where there are FEWEST_DAYS of them, with what neighbouring days share counted in, and by entity
+    (`record.dependence`).
     """
-    count = len(influence)
-    if count < 2:
+    if len(influence) < 2:
         return 0.0, 0
-    centred = influence - influence.mean()
-    if days is not None and len(np.unique(days)) >= FEWEST_DAYS:
-        return clustered_error(influence, days)
-    return math.sqrt(float((centred**2).sum()) / (count - 1) / count), count - 1
+    days = clusters.days
+    told = days if days is not None and len(np.unique(days)) >= FEWEST_DAYS else None
+    return clustered_error(influence, told, clusters.entities)
 
 
 def measure(cohort: Cohort, loss: Loss, threshold: float | None = None) -> dict[str, Metric]:
@@ -84,11 +85,11 @@ def measure(cohort: Cohort, loss: Loss, threshold: float | None = None) -> dict[
     """
     if not len(cohort):
         return {}
-    days = cohort.days
-    losses = mean(cohort.losses(loss)).metric(days, 0.0, 1.0)
+    clusters = cohort.clusters
+    losses = mean(cohort.losses(loss)).metric(clusters, 0.0, 1.0)
     if cohort.schema.problem.task == "regression":
-        return {"loss": losses} | _regression(cohort, days)
-    return {"loss": losses} | _classification(cohort, days, threshold)
+        return {"loss": losses} | _regression(cohort, clusters)
+    return {"loss": losses} | _classification(cohort, clusters, threshold)
 
 
 def mean(values: Floats) -> Influenced:
@@ -150,24 +151,24 @@ def calibration_error(scores: Floats, hit: Flags) -> Metric:
     noise = np.sqrt(np.bincount(group, weights=scores * (1 - scores), minlength=CALIBRATION_GROUPS))
     value = float(np.abs(gap).sum() / len(scores))
     chance = float(noise.sum() / len(scores)) * math.sqrt(2 / math.pi)  # the mean of |normal|
-    half = half_width(np.sign(gap)[group] * (scores - hit - (gap / np.maximum(rows, 1))[group]), None)
+    half = half_width(np.sign(gap)[group] * (scores - hit - (gap / np.maximum(rows, 1))[group]))
     return Metric(value, max(0.0, value - chance - half), min(1.0, value + half))
 
 
-def _classification(cohort: Cohort, days: Integers, threshold: float | None) -> dict[str, Metric]:
+def _classification(cohort: Cohort, clusters: Clusters, threshold: float | None) -> dict[str, Metric]:
     codes, shares = cohort.codes, np.nan_to_num(cohort.shares)
     seen = codes != UNSEEN
     given = np.where(seen, shares[np.arange(len(codes)), codes], 0.0)
     square = (shares**2).sum(axis=1) - given**2 + (1 - given) ** 2
     yes = _taken(cohort, threshold)
     found = {
-        "log_loss": mean(-np.log(np.clip(given, SMALLEST, 1.0))).metric(days, 0.0),
-        "brier": mean(square / 2).metric(days, 0.0, 1.0),
-        "accuracy": mean(np.asarray((yes == codes) & seen, dtype=np.float64)).metric(days, 0.0, 1.0),
+        "log_loss": mean(-np.log(np.clip(given, SMALLEST, 1.0))).metric(clusters, 0.0),
+        "brier": mean(square / 2).metric(clusters, 0.0, 1.0),
+        "accuracy": mean(np.asarray((yes == codes) & seen, dtype=np.float64)).metric(clusters, 0.0, 1.0),
     }
     area = _area(cohort, codes, shares)
     if area is not None:
-        found["auc"] = area.metric(days, 0.0, 1.0)
+        found["auc"] = area.metric(clusters, 0.0, 1.0)
     if len(cohort.schema.classes) == 2:
         found["calibration_error"] = calibration_error(shares[:, watched(cohort)], codes == watched(cohort))
         kinds: Sequence[int] = [watched(cohort)]
@@ -176,7 +177,7 @@ def _classification(cohort: Cohort, days: Integers, threshold: float | None) -> 
         found["calibration_error"] = calibration_error(shares.max(axis=1), np.asarray(top == codes))
         kinds = [kind for kind in range(len(cohort.schema.classes)) if (yes == kind).any() or (codes == kind).any()]
     for name, value in _at_threshold(yes, codes, kinds).items():
-        found[name] = value.metric(days, 0.0, 1.0)
+        found[name] = value.metric(clusters, 0.0, 1.0)
     return found
 
 
@@ -208,21 +209,21 @@ def _area(cohort: Cohort, codes: Integers, shares: Floats) -> Influenced | None:
     return average(known) if known else None
 
 
-def _regression(cohort: Cohort, days: Integers) -> dict[str, Metric]:
+def _regression(cohort: Cohort, clusters: Clusters) -> dict[str, Metric]:
     labels = np.asarray(cohort.labels, dtype=np.float64)
     error = np.nan_to_num(cohort.answers) - labels
     square = error**2
     mse = float(square.mean())
     root = math.sqrt(mse)
     found = {
-        "mae": mean(np.abs(error)).metric(days, 0.0),
-        "rmse": Influenced(root, (square - mse) / (2 * root) if root else square).metric(days, 0.0),
+        "mae": mean(np.abs(error)).metric(clusters, 0.0),
+        "rmse": Influenced(root, (square - mse) / (2 * root) if root else square).metric(clusters, 0.0),
     }
     spread = (labels - labels.mean()) ** 2
     variance = float(spread.mean())
     if variance > 0:
         influence = -(square - mse) / variance + mse / variance**2 * (spread - variance)
-        found["r2"] = Influenced(1 - mse / variance, influence).metric(days, -math.inf, 1.0)
+        found["r2"] = Influenced(1 - mse / variance, influence).metric(clusters, -math.inf, 1.0)
     return found
 
 

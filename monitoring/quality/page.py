@@ -105,7 +105,7 @@ def _daily(known: Cohort, estimator: Estimator, loss: Loss) -> str:
     observed, estimated = [], []
     for place, day in enumerate(np.unique(days)[-SHOWN_DAYS:]):
         own = days == day
-        value, half = float(losses[own].mean()), half_width(losses[own], None)
+        value, half = float(losses[own].mean()), half_width(losses[own])
         observed.append((float(place), value - half, value, value + half))
         level = float(expected[own].mean())
         estimated.append((float(place), level, level, level))

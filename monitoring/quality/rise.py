@@ -67,6 +67,7 @@ class Rise:
     peak: float = 1.0
     rows: int = 0
     design_effect: float = 1.0  # of the last day
+    entity_effect: float = 1.0  # how many rows say what one would, were each row's entity another one
 
 
 def sum_days(excess: Floats, days: Integers) -> dict[int, DaySums]:
@@ -101,12 +102,15 @@ def days_of(held: Mapping[str, Sequence[float]]) -> dict[int, DaySums]:
     return {int(day): DaySums.from_json(sums) for day, sums in held.items()}
 
 
-def accumulate(days: Days, day_variance: float | None = None) -> Rise:
-    """The e-process over these days; `day_variance` is the variance between days' means where it is known already."""
+def accumulate(days: Days, day_variance: float | None = None, entity_effect: float = 1.0) -> Rise:
+    """The e-process over these days; `day_variance` is the variance between days' means where it is known already.
+
+    Where an entity asks `entity_effect` times as often as it says something new, each day's evidence is divided by it.
+    """
     if not days:
         return Rise()
     held = [days[day] for day in sorted(days)]
-    effects = _design_effects(held, day_variance)
+    effects = _design_effects(held, day_variance) * entity_effect
     logs = np.array([sums.logs for sums in held]) / effects[:, np.newaxis]
     run = np.vstack([np.zeros(len(BETS)), np.cumsum(logs, axis=0)])
     begun = np.arange(1, len(held) + 1)
@@ -119,7 +123,8 @@ def accumulate(days: Days, day_variance: float | None = None) -> Rise:
         waiting = -math.log(day + 2.0)  # the capital that no day has opened yet
         values[day] = np.logaddexp(np.logaddexp.reduce(each), waiting)
     values = np.exp(np.minimum(values, LARGEST_LOG))
-    return Rise(float(values[-1]), float(values.max()), sum(s.rows for s in held), float(effects[-1]))
+    rows = sum(sums.rows for sums in held)
+    return Rise(float(values[-1]), float(values.max()), rows, float(effects[-1]), entity_effect)
 
 
 def believed_variance(expected: float, known: float | None, days: int) -> float:

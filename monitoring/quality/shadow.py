@@ -44,7 +44,7 @@ def side_by_side(record: Record, subjects: Subjects, subject: Subject, known: Co
         )
         differences.pop(role, None)
         if len(asked):
-            differences[role] = mean(said.losses(subject.loss) - asked.losses(subject.loss)).metric(asked.days)
+            differences[role] = mean(said.losses(subject.loss) - asked.losses(subject.loss)).metric(asked.clusters)
     return SideBySide(reports, differences)
 
 

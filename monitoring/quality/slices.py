@@ -6,6 +6,7 @@ bad by chance: those are called found that the procedure of Benjamini and Hochbe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -92,9 +93,9 @@ def _compared(losses: Floats, rows: Flags, cohort: Cohort) -> tuple[float, float
     if len(inside) < 2 or len(outside) < 2:
         return 0.0, 1.0
     excess = float(inside.mean() - outside.mean())
-    days = cohort.days
-    error = np.hypot(standard_error(inside, days[rows])[0], standard_error(outside, days[~rows])[0])
-    return excess, 1 - NormalDist().cdf(excess / float(error)) if error > 0 else 1.0
+    shared = cohort.clusters
+    error = math.hypot(*(standard_error(losses[part], shared.take(part))[0] for part in (rows, ~rows)))
+    return excess, 1 - NormalDist().cdf(excess / error) if error > 0 else 1.0
 
 
 def _discoveries(p_values: Sequence[float]) -> list[int]:

@@ -38,7 +38,8 @@ class ProblemSettings(Section):
     entity_column: Name | None = Field(
         None,
         examples=["customer"],
-        description="Says who or what a row is about, where one comes again: evidence counts each of them once.",
+        description="Says who or what a row is about, where one comes again: evidence counts each of them once, "
+        "intervals count by it, and none is both learned from and judged on.",
     )
     positive_class: str | int | bool | None = Field(
         None, examples=["yes"], description="Of two classes, the one that is looked for."

@@ -31,6 +31,7 @@ class Dataset:
     frame: pd.DataFrame  # the raw columns, for the records that applications would have sent
     ordered: bool  # by time; else the order is by chance, with all classes spread evenly
     half_life: timedelta | None = None  # rows count half as much for each one that they are older than the newest
+    entities: npt.NDArray[np.int64] | None = None  # `record.entity`; None where no column names them
 
     def __len__(self) -> int:
         return len(self.target)
@@ -82,6 +83,7 @@ class Dataset:
             times=self.times[start:stop],
             seqs=self.seqs[start:stop],
             frame=self.frame.iloc[start:stop],
+            entities=None if self.entities is None else self.entities[start:stop],
         )
 
     def take(self, places: npt.NDArray[np.int64]) -> Self:
@@ -93,6 +95,7 @@ class Dataset:
             times=self.times[places],
             seqs=self.seqs[places],
             frame=self.frame.iloc[places],
+            entities=None if self.entities is None else self.entities[places],
         )
 
     def fresh(self, read_until_seq: int, data_until: datetime | None) -> npt.NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from record.clock import to_micros
 from record.contract.columns import READERS, BadValue, Column
 from record.contract.decoder import Decoder
 from record.contract.schema import ProblemSchema, Schema, seen_columns
+from record.entity import distinct, entities_in
 from record.errors import DataError
 from record.log.readable import readable_rows, tell_left_out
 from record.log_lines import log_line
@@ -57,7 +58,8 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
         raise DataError(_too_few(settings, len(cells), len(logged)))
     target = read_classes(cells) if problem.task == "classification" else read_values(cells)
     frame = frames[0] if len(frames) == 1 else _joined(frames, problem.columns)
-    order = _order(settings, target, len(targets[0]) if settings.data.source is not None else 0)
+    entities = _entities(settings, frame)
+    order = _order(settings, target, len(targets[0]) if settings.data.source is not None else 0, entities)
     dated = np.concatenate(times)
     newest = order[-settings.retrain.max_rows :] if settings.retrain.max_rows else order
     if settings.retrain.window == "recent":
@@ -73,6 +75,7 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
         np.concatenate(seqs)[newest],
         ordered=problem.time_column is not None or bool(known),
         half_life=settings.retrain.half_life if settings.retrain.window == "weighted" else None,
+        entities=None if entities is None else entities[newest],
     )
 
 
@@ -85,12 +88,13 @@ def _dataset(
     *,
     ordered: bool,
     half_life: timedelta | None,
+    entities: npt.NDArray[np.int64] | None,
 ) -> Dataset:
     arrays = Decoder(problem).decode_frame(frame)
     if np.isnan(arrays.numbers).all() and not arrays.categories.size:
         raise DataError(f"every feature of all {len(frame)} rows is missing; nothing can be learned from them")
     schema = Schema(problem, seen_columns(problem, arrays), target.classes, target.class_type)
-    return Dataset(schema, arrays, target.values, times, seqs, frame, ordered, half_life)
+    return Dataset(schema, arrays, target.values, times, seqs, frame, ordered, half_life, entities)
 
 
 def _source(
@@ -206,8 +210,19 @@ def _absent(rows: int) -> pd.Series[Any]:
     return pd.Series([None] * rows, dtype=object)
 
 
-def _order(settings: Settings, target: Target, source_rows: int) -> npt.NDArray[np.int64]:
-    """Row numbers in learning order; rows behind the source's are logged, and in order already."""
+def _entities(settings: Settings, frame: pd.DataFrame) -> npt.NDArray[np.int64] | None:
+    """Who each row is about; None where no column says it, or the source lacks that column."""
+    name = settings.problem.entity_column
+    return None if name is None or name not in frame else entities_in(frame[name])
+
+
+def _order(
+    settings: Settings, target: Target, source_rows: int, entities: npt.NDArray[np.int64] | None
+) -> npt.NDArray[np.int64]:
+    """Row numbers in learning order; rows behind the source's are logged, and in order already.
+
+    Mixed rows of one entity stay together, so that a cut between rows cuts through one entity at most.
+    """
     everything = np.arange(len(target.values))
     if settings.problem.time_column is not None or source_rows == 0:
         return everything
@@ -221,6 +236,11 @@ def _order(settings: Settings, target: Target, source_rows: int) -> npt.NDArray[
             own = np.flatnonzero(values == code)
             places[own] = (np.arange(len(own)) + 0.5) / max(1, len(own))
         mixed = mixed[np.argsort(places, kind="stable")]
+    if entities is not None:
+        own = distinct(entities[mixed])
+        first = np.full(int(own.max(initial=-1)) + 1, source_rows)
+        np.minimum.at(first, own, np.arange(source_rows))
+        mixed = mixed[np.argsort(first[own], kind="stable")]
     return np.concatenate([mixed, everything[source_rows:]])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,11 +102,13 @@ def examine(
     seed: int,
     rule: Rule = MOST_PROBABLE,
     timetable: Timetable | None = None,
+    known_entities: npt.NDArray[np.int64] | None = None,
 ) -> Examination:
     """Scores the candidate, fitted on `learn`, on `holdout`, beside baselines made from `learn` and the champion.
 
     Baselines answer by the candidate's `rule`, the champion by its own. What the gate does not need is left out
-    where the `timetable` has no time for it.
+    where the `timetable` has no time for it. The champion is compared on rows that it could not know: later ones, of
+    none of its `known_entities`.
     """
     timetable = timetable or Timetable(None)
     y, classes, task = holdout.target, holdout.classes, learn.schema.problem.task
@@ -118,12 +119,15 @@ def examine(
     others = {name: predict(model, holdout.arrays, classes) for name, model in baselines.items()}
     target_sd = None if classes else float(np.std(np.concatenate([learn.target, y])))
     scale = _scale(scores, y, target_sd, champion)
-    candidate = evaluate(scores, y, classes, seed, rule)
-    fresh, compared, champion_scored, on_fresh = _against(champion, candidate, holdout, loss, scale, seed, rule)
+    candidate = evaluate(scores, y, classes, seed, rule, holdout.entities)
+    fresh = _unknown(champion, holdout, known_entities)
+    compared, champion_scored, on_fresh = _against(champion, candidate, holdout, fresh, loss, scale, seed, rule)
     return Examination(
         candidate=candidate,
-        baselines={name: evaluate(held, y, classes, seed, rule) for name, held in others.items()},
-        dummy=compare("dummy", scores, others["dummy"], y, loss, scale, points=(rule.point, rule.point)),
+        baselines={name: evaluate(held, y, classes, seed, rule, holdout.entities) for name, held in others.items()},
+        dummy=compare(
+            "dummy", scores, others["dummy"], y, loss, scale, points=(rule.point, rule.point), entities=holdout.entities
+        ),
         fresh=fresh,
         champion=compared,
         champion_scored=champion_scored,
@@ -144,7 +148,7 @@ def reference_loss(
     losses = bout_losses(loss, scores, holdout.target, scale, point)
     expected = None if holdout.classes == 0 else expected_loss(loss, scores, point)
     count = len(losses)
-    error = float(losses.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    error = standard_error(losses, None, holdout.entities)[0] if count > 1 else 0.0
     dated = holdout.times != UNKNOWN
     days, place = np.unique(holdout.times[dated] // DAY_MICROS, return_inverse=True)
     if len(days) < FEWEST_DAYS:
@@ -152,7 +156,8 @@ def reference_loss(
     rows = np.bincount(place).astype(np.float64)
     centred = losses[dated] - losses.mean()
     sums = np.bincount(place, weights=centred)
-    error = max(error, standard_error(losses[dated], place)[0])
+    entities = None if holdout.entities is None else holdout.entities[dated]
+    error = max(error, standard_error(losses[dated], place, entities)[0])
     inner = np.bincount(place, weights=centred**2) / rows - (sums / rows) ** 2
     # By differences of neighbours, so that a slow change is not taken for weather; with what neighbours share.
     between = max(0.0, long_run_variance(sums / rows).variance - float((inner / rows).mean()))
@@ -186,36 +191,50 @@ def _scale(scores: Floats, y: npt.NDArray[Any], target_sd: float | None, champio
     return float(known) if known else loss_scale(scores, y, target_sd)
 
 
+def _unknown(
+    champion: Champion | None, holdout: Dataset, known_entities: npt.NDArray[np.int64] | None
+) -> npt.NDArray[np.bool_]:
+    """The holdout's rows that the champion could not know."""
+    if champion is None:
+        return np.zeros(len(holdout), dtype=bool)
+    fresh = holdout.fresh(champion.version.read_until_seq, champion.version.data_until)
+    if holdout.entities is None or known_entities is None:
+        return fresh
+    return fresh & ~np.isin(holdout.entities, known_entities)
+
+
 def _against(
     champion: Champion | None,
     candidate: Scored,
     holdout: Dataset,
+    fresh: npt.NDArray[np.bool_],
     loss: LossName,
     scale: float,
     seed: int,
     rule: Rule,
-) -> tuple[npt.NDArray[np.bool_], Comparison | None, Scored | None, Scored | None]:
-    nothing = np.zeros(len(holdout), dtype=bool)
+) -> tuple[Comparison | None, Scored | None, Scored | None]:
     if champion is None:
-        return nothing, None, None, None
+        return None, None, None
     name = champion.version.version
-    fresh = holdout.fresh(champion.version.read_until_seq, champion.version.data_until)
+    nothing = Comparison(name, 0, float("nan"), float("nan"), None)
     if not fresh.any() or not candidate.finite:
-        return fresh, Comparison(name, 0, float("nan"), float("nan"), None), None, None
+        return nothing, None, None
     rows = holdout.take(np.flatnonzero(fresh))
     try:
         theirs = champion_scores(champion, rows)
     except RingsideError as error:  # another schema, or an answer that is not finite: it cannot be harmed
         log_line("champion not compared", version=name, reason=error.message)
-        return nothing, Comparison(name, 0, float("nan"), float("nan"), None), None, None
+        return nothing, None, None
     ours = candidate.scores[fresh]
     own = replace(rule, point=champions_point(champion, rows))
     return (
-        fresh,
-        compare(name, ours, theirs, rows.target, loss, scale, points=(rule.point, own.point), times=rows.times),
-        evaluate(theirs, rows.target, rows.classes, seed, own),
-        evaluate(ours, rows.target, rows.classes, seed, rule),
-    )
+        compare(
+            name, ours, theirs, rows.target, loss, scale,
+            points=(rule.point, own.point), times=rows.times, entities=rows.entities,
+        ),
+        evaluate(theirs, rows.target, rows.classes, seed, own, rows.entities),
+        evaluate(ours, rows.target, rows.classes, seed, rule, rows.entities),
+    )  # fmt: skip
 
 
 def _importances(pipeline: Any, holdout: Dataset, seed: int, timetable: Timetable) -> dict[str, Interval]:

@@ -75,7 +75,7 @@ def learning_curve(
         began = monotonic()
         scores = predict(make(rows), judged.arrays, holdout.classes)
         spent, before = monotonic() - began, size
-        found = evaluate(scores, judged.target, holdout.classes, seed).metrics.get(metric)
+        found = evaluate(scores, judged.target, holdout.classes, seed, entities=judged.entities).metrics.get(metric)
         if found is not None and math.isfinite(found.value):
             points.append(LearningPoint(size, found))
     last = whole.metrics.get(metric)

@@ -17,9 +17,11 @@ from scipy.special import stdtrit
 from record.contract.losses import LossName, bout_losses, brier_losses, log_losses
 from record.contract.operating_point import OperatingPoint
 from record.dependence import DAY_MICROS, standard_error
+from record.entity import distinct
 from retrain.models.threshold import MOST_PROBABLE, Rule
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Metrics = Mapping[str, "Interval"]
 
 RESAMPLES = 200
@@ -68,18 +70,26 @@ class Scored:
         return bool(np.isfinite(self.scores).all())
 
 
-def evaluate(scores: Floats, y: npt.NDArray[Any], classes: int, seed: int, rule: Rule = MOST_PROBABLE) -> Scored:
+def evaluate(
+    scores: Floats,
+    y: npt.NDArray[Any],
+    classes: int,
+    seed: int,
+    rule: Rule = MOST_PROBABLE,
+    entities: Integers | None = None,
+) -> Scored:
     """Metrics with intervals; none where a score is not finite.
 
     Classification: log_loss, brier, accuracy, auc (of several classes the mean, each against the rest; left out
     where a class is absent), and cost_per_1000 where the `rule` of answering has costs. Regression: mae, rmse, r2.
+    Rows of one of the `entities` are drawn together.
     """
     if len(y) == 0 or not np.isfinite(scores).all():
         return Scored(scores, {})
     chosen = np.arange(len(y))
     if len(y) > RESAMPLED_ROWS:
         chosen = np.random.default_rng(seed).choice(len(y), RESAMPLED_ROWS, replace=False)
-    draws = _draws(len(chosen), seed)
+    draws = _draws(len(chosen), seed, None if entities is None else entities[chosen])
     sampled = _measures(scores[chosen], y[chosen], classes, rule)
     narrower = math.sqrt(len(chosen) / len(y))  # a sample's interval is that much too wide for all rows
     metrics = {}
@@ -101,28 +111,31 @@ def compare(
     scale: float,
     fewest_rows: int = 30,
     points: tuple[OperatingPoint | None, OperatingPoint | None] = (None, None),
-    times: npt.NDArray[np.int64] | None = None,
+    times: Integers | None = None,
+    entities: Integers | None = None,
 ) -> Comparison:
     """Both models on the same rows, with the 95 % interval of the mean paired difference.
 
-    `times` (microseconds since 1970, negative where unknown): rows of one day share its weather, and count by day.
+    `times` (microseconds since 1970, negative where unknown): rows of one day share its weather, and count by day;
+    rows of one of the `entities` count by entity. Fewer than `fewest_rows` of these are compared with nobody.
     """
     ours, theirs = (
         bout_losses(loss, scores, y, scale, point) for scores, point in zip((candidate, opponent), points, strict=True)
     )
-    if len(y) < max(2, fewest_rows):
+    independent = len(y) if entities is None else len(np.unique(distinct(entities)))
+    if independent < max(2, fewest_rows):
         return Comparison(other, len(y), _mean(ours), _mean(theirs), None)
-    return Comparison(other, len(y), _mean(ours), _mean(theirs), _paired_interval(ours - theirs, times))
+    return Comparison(other, len(y), _mean(ours), _mean(theirs), _paired_interval(ours - theirs, times, entities))
 
 
-def _paired_interval(differences: Floats, times: npt.NDArray[np.int64] | None) -> Interval:
-    """Of the mean, 95 %: by days where all rows are dated and over FEWEST_DAYS of them."""
-    if times is None or (times < 0).any():
+def _paired_interval(differences: Floats, times: Integers | None, entities: Integers | None) -> Interval:
+    """Of the mean, 95 %: by entity where one comes again, by days where all rows are dated and over FEWEST_DAYS."""
+    days = None if times is None or (times < 0).any() else times // DAY_MICROS
+    if days is not None and len(np.unique(days)) < FEWEST_DAYS:
+        days = None
+    if days is None and entities is None:
         return normal_interval(differences)
-    days = times // DAY_MICROS
-    if len(np.unique(days)) < FEWEST_DAYS:
-        return normal_interval(differences)
-    error, freedom = standard_error(differences, days)
+    error, freedom = standard_error(differences, days, entities)
     mean, half = float(differences.mean()), float(stdtrit(freedom, 0.975)) * error
     return Interval(mean, mean - half, mean + half)
 
@@ -166,8 +179,11 @@ def _mean(values: Floats) -> float:
 Measure = Callable[[Floats], Floats]  # weights of the rows [draws, n] → the metric of each draw
 
 
-def _draws(rows: int, seed: int) -> Floats:
-    """How often each row is drawn in each resample."""
+def _draws(rows: int, seed: int, entities: Integers | None = None) -> Floats:
+    """How often each row is drawn in each resample; rows of one entity together, as often as it is."""
+    if entities is not None:
+        own = distinct(entities)
+        return np.asarray(_draws(int(own.max()) + 1, seed)[:, own])
     generator = np.random.default_rng(seed)
     drawn = [np.bincount(generator.integers(0, rows, rows), minlength=rows) for _ in range(RESAMPLES)]
     return np.array(drawn, dtype=np.float64)

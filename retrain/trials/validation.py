@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from record.contract.losses import log_losses
 from retrain.data.dataset import Dataset
+from retrain.data.entity_split import keep_apart
 from retrain.models.configuration import Configuration
 from retrain.models.families import FORESTS, encoder, estimator
 from retrain.models.fitting import fit_estimator, predict_encoded
@@ -55,8 +56,20 @@ class Fold:
     judge: npt.NDArray[np.int64]
 
 
-def folds(rows: int, ordered: bool) -> list[Fold]:
-    """Which rows are fitted on and which are judged, the latter always later where rows are ordered."""
+def folds(rows: int, ordered: bool, entities: npt.NDArray[np.int64] | None = None) -> list[Fold]:
+    """Which rows are fitted on and which are judged, the latter always later where rows are ordered.
+
+    No entity stands on both sides of a fold.
+    """
+    return [_apart(fold, entities) for fold in _folds(rows, ordered)]
+
+
+def _apart(fold: Fold, entities: npt.NDArray[np.int64] | None) -> Fold:
+    kept = None if entities is None else keep_apart(entities[fold.fit], entities[fold.judge])
+    return fold if kept is None else Fold(fold.fit[kept[0]], fold.judge[kept[1]])
+
+
+def _folds(rows: int, ordered: bool) -> list[Fold]:
     places = np.arange(rows)
     if rows >= ONE_SLICE_ROWS:
         cut = rows - round(rows * VALIDATION_SHARE)
@@ -77,7 +90,7 @@ class Validation:
         self._data = data.rows(max(0, len(data) - most_rows))
         self._seed = seed
         self._weights = self._data.weights
-        self._folds = folds(len(self._data), data.ordered)
+        self._folds = folds(len(self._data), data.ordered, self._data.entities)
         self._encoded: dict[tuple[Any, ...], tuple[Any, Any, float]] = {}
         self._spared = 0.0
 

@@ -39,6 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     ],
 )
 def test_the_holdout_is_the_newest_rows(data: Dataset, fresh: int, held_out: int) -> None:
-    learn, holdout = split(data, 0.2, fresh)
+    division = split(data, 0.2, fresh)
+    learn, holdout = division.learn, division.holdout
     assert (len(learn), len(holdout)) == (ROWS - held_out, held_out)
     assert learn.times.max() < holdout.times.min()

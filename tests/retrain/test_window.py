@@ -46,7 +46,8 @@ def rows_of(folder: Path, frame: pd.DataFrame, kind: Kind = "binary") -> tuple[A
     frame.to_parquet(folder / "flights.parquet", index=False)
     settings = write_settings(folder, kind, "flights.parquet", {"retrain": {"window": "auto"}})
     data = load(settings, problem_schema(settings, None), [])
-    return settings, *split(data, 0.2)
+    division = split(data, 0.2)
+    return settings, division.learn, division.holdout
 
 
 @pytest.mark.parametrize("kind", ["binary", "several", "regression"])

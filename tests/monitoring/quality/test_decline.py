@@ -33,7 +33,7 @@ def test_the_table(evidence: Rise, changed: dict[str, Any], declined: bool) -> N
 def test_the_numbers_of_a_decline_stand_in_it() -> None:
     decision = decide_decline("estimated", PROMISE, Rise(80.0, 90.0, 1000, 2.0), **SEEN)
     held = decision.to_json()
-    assert held["evidence"] == {"value": 80.0, "peak": 90.0, "rows": 1000, "design_effect": 2.0}
+    assert held["evidence"] == {"value": 80.0, "peak": 90.0, "rows": 1000, "design_effect": 2.0, "entity_effect": 1.0}
     assert (held["allowed"], held["needed"], held["lower"]) == (0.16, 40.0, 0.18)
     assert decision.shown == 2.0
     assert decision.reasons[0].startswith("estimated loss 0.2000")

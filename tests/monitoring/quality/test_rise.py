@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from monitoring.quality.rise import DaySums, accumulate, between_days, days_json, days_of, merge, sum_days
+from record.dependence import entity_effect
 
 NEEDED = 20.0  # alpha = .05
 DAYS = 120
@@ -84,3 +85,18 @@ def test_nothing_seen_is_no_evidence() -> None:
     assert between_days({}) is None
     with pytest.raises(ValueError, match="within"):
         sum_days(np.array([1.5]), np.array([0]))
+
+
+def test_customers_that_ask_again_raise_no_more_alarms() -> None:
+    """A sound model's 60 days of 20 requests of each customer; taken for independent, more than a third alarm."""
+    rng = np.random.default_rng(11)
+    alarms = naive = 0
+    for _ in range(200):
+        who = rng.permutation(np.repeat(np.arange(120), 20))
+        days = np.sort(rng.integers(0, 60, len(who)))
+        losses = rng.beta(1.0, 3.0, 120)[who]
+        sums = sum_days(losses - 0.25, days)
+        alarms += accumulate(sums, None, entity_effect(losses, None, who)).peak >= 40
+        naive += accumulate(sums, None).peak >= 40
+    assert alarms <= 0.025 * 200 + 3 * (200 * 0.025) ** 0.5
+    assert naive > 0.2 * 200
