@@ -44,7 +44,7 @@ from record.configuration.sections import (
     Token,
     TokenRole,
 )
-from record.contract.columns import Column
+from record.contract.columns import Column, Role
 from record.contract.schema import ProblemSchema, canonical_class
 from record.errors import SettingsError
 from record.redaction import fingerprint, remember, secrets_of
@@ -190,12 +190,17 @@ class Settings(BaseSettings):
         return ProblemSchema(
             task=problem.task,
             target=problem.target,
-            columns=tuple(Column(name, c.role, c.type, c.required) for name, c in self.columns.items()),
+            columns=tuple(Column(name, self._role(name), c.type, c.required) for name, c in self.columns.items()),
             positive_class=None if problem.positive_class is None else canonical_class(problem.positive_class),
             time_column=problem.time_column,
             id_column=problem.id_column,
             protected=problem.protected,
         )
+
+    def _role(self, name: str) -> Role:
+        """The column's role; the time column's is "carried" where `problem.time_features` is off."""
+        only_orders = name == self.problem.time_column and not self.problem.time_features
+        return "carried" if only_orders else self.columns[name].role
 
     def digest(self) -> str:
         """SHA-256 of all settings but the tokens, so that a change of them shows.

@@ -82,6 +82,8 @@ def defaults(
     richest = allowed("linear", dict.fromkeys(rare(stages)), stages)
     for place, (_, params) in enumerate(strong):
         params |= richest
+        if "dates" in richest and place % 2:  # a trend helps where levels move, and hides a season from trees
+            params["dates"] = "cycles"
         if "texts" in richest and place % 2 == 0:  # words are a gain here and a burden there
             params["texts"] = RARE["texts"]
     if "log" in targets:
@@ -106,7 +108,7 @@ def values_of(configuration: Configuration) -> dict[str, Value]:
 
 def linear_default() -> Configuration:
     """The plain linear model that every run is measured against."""
-    return Configuration("linear", {"regularisation": 1.0, "min_count": 10})
+    return Configuration("linear", {"regularisation": 1.0, "min_count": 10, "dates": "season"})
 
 
 def suggest(

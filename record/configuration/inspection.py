@@ -78,8 +78,12 @@ def inspect_frame(
     time_column: str | None = None,
     id_column: str | None = None,
     protected: Collection[str] = (),
+    time_features: bool = True,
 ) -> Inspection:
-    """As `inspect`, for rows at hand. What is given as an argument is taken as it is, the rest is found out."""
+    """As `inspect`, for rows at hand. What is given as an argument is taken as it is, the rest is found out.
+
+    The time column is a feature where it is one of dates, unless `time_features` is off.
+    """
     _require_columns(frame, [target, *(name for name in (time_column, id_column) if name)])
     labelled = frame[frame[target].notna()].reset_index(drop=True)
     if labelled.empty:
@@ -95,7 +99,7 @@ def inspect_frame(
         findings += [finding] if finding else []
         if column is None:
             continue
-        if name in (time_column, id_column, *protected):
+        if name in (id_column, *protected):
             column = Column(column.name, "carried", column.type)
         columns.append(column)
     time_column = time_column or _find_time(labelled, columns)
@@ -107,7 +111,12 @@ def inspect_frame(
         time_column=time_column,
         id_column=id_column or (ids[0] if ids else None),
         entity_column=_find_entity(labelled, columns, {time_column, id_column, *ids, *protected}),
-        columns=tuple(Column(c.name, "carried", c.type) if c.name == time_column else c for c in columns),
+        columns=tuple(
+            Column(c.name, "carried", c.type)
+            if c.name == time_column and not (time_features and c.type == "time")
+            else c
+            for c in columns
+        ),
         findings=tuple(findings),
         rows=len(frame),
     )
@@ -121,9 +130,18 @@ def infer_columns(
     time_column: str | None = None,
     id_column: str | None = None,
     protected: Collection[str] = (),
+    time_features: bool = True,
 ) -> tuple[tuple[Column, ...], tuple[Finding, ...]]:
     """The columns of a training frame, and what is suspicious about them."""
-    found = inspect_frame(frame, target, task=task, time_column=time_column, id_column=id_column, protected=protected)
+    found = inspect_frame(
+        frame,
+        target,
+        task=task,
+        time_column=time_column,
+        id_column=id_column,
+        protected=protected,
+        time_features=time_features,
+    )
     return found.columns, found.findings
 
 

@@ -32,6 +32,11 @@ class ProblemSettings(Section):
     time_column: Name | None = Field(
         None, examples=["scheduled_at"], description="Orders the source's rows; they are split by it."
     )
+    time_features: Flag = Field(
+        True,
+        description="Whether the calendar of `time_column`, and what lies between it and other times, may be fed to "
+        "models where requests carry it as a feature; false: it only orders rows.",
+    )
     id_column: Name | None = Field(
         None, examples=["order_id"], description="Names the source's rows; never fed to a model."
     )

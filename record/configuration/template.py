@@ -100,6 +100,11 @@ def _render_column(column: Column, finding: Finding | None, inspection: Inspecti
     reasons = [finding.message] if finding else []
     if column.name == inspection.time_column:
         reasons.append("orders the rows")
+        if column.role == "feature":
+            reasons.append(
+                "season, weekday and hour may count: a feature, so requests must bring it; "
+                '"carried" if it is known only afterwards'
+            )
     head = f"[columns.{_key(column.name)}]" + (f"  # {_one_line('; '.join(reasons))}" if reasons else "")
     return f'{head}\nrole = "{column.role}"\ntype = "{column.type}"\n'
 

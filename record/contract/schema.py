@@ -51,8 +51,13 @@ class ProblemSchema:
     @property
     def time_places(self) -> tuple[int, ...]:
         """Where each time's parts begin among the numeric inputs."""
-        names = self.number_names
-        return tuple(names.index(f"{column.name}.{TIME_PARTS[0]}") for column in self.features if column.type == "time")
+        places: list[int] = []
+        place = 0
+        for column in self.features:
+            if column.type == "time":
+                places.append(place)
+            place += {"number": 1, "time": len(TIME_PARTS)}.get(column.type, 0)
+        return tuple(places)
 
     @property
     def category_names(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ def problem_schema(settings: Settings, champion: Schema | None) -> ProblemSchema
         time_column=problem.time_column,
         id_column=problem.id_column,
         protected=problem.protected,
+        time_features=problem.time_features,
     )
     for finding in findings:
         log_line("column inferred", column=finding.column, finding=finding.kind, message_text=finding.message)

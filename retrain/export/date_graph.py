@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from onnx import TensorProto
 
 from retrain.export.nodes import Graph
@@ -10,9 +11,13 @@ from retrain.features.combinations import LARGEST
 from retrain.features.dates import DAY, DAYS, HARMONICS, HOUR, MONTH, SATURDAY, SECOND, SECONDS, WEEKDAY, Dates
 
 
-def dated(graph: Graph, dates: Dates | None) -> str:
-    """[N, k + d]: the numbers, then what is made of times."""
+def dated(graph: Graph, dates: Dates | None, bounds: npt.NDArray[np.float64] | None = None) -> str:
+    """[N, k + d]: the numbers within their bounds, then what is made of times."""
     values = graph.add("Cast", "numbers", to=TensorProto.DOUBLE)
+    if bounds is not None:  # a comparison with a missing number is false, so that it stays missing
+        for compare, bound in zip(("Less", "Greater"), bounds, strict=True):
+            limit = graph.constant(bound[None, :])
+            values = graph.add("Where", graph.add(compare, values, limit), limit, values)
     if dates is None or not dates.count:
         return values
     made = [_time_of_day(graph, dates), _time_of_year(graph, dates, 1.0)]

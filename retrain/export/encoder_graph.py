@@ -67,7 +67,7 @@ def linear_scores(
 
 def _widened(graph: Graph, encoder: TreeEncoder | LinearEncoder, numbers: int) -> str:
     """The numbers, then what is made of times, then the words of texts; no name where there is none of them."""
-    held = dated(graph, encoder.dates_) if numbers else ""
+    held = dated(graph, encoder.dates_, encoder.bounds_) if numbers else ""
     if encoder.words_ is None:
         return held
     words = held_words(graph, encoder.words_)

@@ -18,7 +18,7 @@ from record.contract.columns import TIME_PARTS
 from retrain.features.combinations import bounded
 
 Floats = npt.NDArray[np.float64]
-DateCoding = Literal["parts", "cycles"]
+DateCoding = Literal["parts", "cycles", "season"]
 
 # Six gaps; among more times most pairs mean nothing.
 MOST_PAIRED = 4
@@ -72,12 +72,35 @@ class Dates(BaseEstimator, TransformerMixin):  # type: ignore[misc]
 
 def dates_of(coding: DateCoding, x: Arrays) -> Dates | None:
     """What is learned of the rows' times; None where there are none, or their parts are to do."""
-    return Dates().fit(x.numbers, times=x.times) if coding == "cycles" and x.times else None
+    return Dates().fit(x.numbers, times=x.times) if coding != "parts" and x.times else None
 
 
-def dated(numbers: npt.NDArray[np.float32], dates: Dates | None) -> npt.NDArray[np.float32]:
-    """The numbers, then what is made of times."""
-    return numbers if dates is None else np.concatenate([numbers, dates.transform(numbers)], axis=1)
+def day_bounds(coding: DateCoding, x: Arrays) -> Floats | None:
+    """Bounds [2, k] that the numbers are clipped to: a time's days to those of the rows, other numbers not at all.
+
+    A trend is not known beyond the rows that it was learned from. With "season" both bounds of the days are one: there
+    is no trend at all, only what comes again. None where there are no times.
+    """
+    if not x.times:
+        return None
+    bounds = np.array([[-np.inf], [np.inf]]).repeat(x.numbers.shape[1], axis=1)
+    for place in x.times:
+        days = x.numbers[:, place]
+        days = days[~np.isnan(days)].astype(np.float64)
+        if len(days):
+            bounds[:, place] = days.max() if coding == "season" else (days.min(), days.max())
+    return bounds
+
+
+def dated(
+    numbers: npt.NDArray[np.float32], dates: Dates | None, bounds: Floats | None = None
+) -> npt.NDArray[np.float32]:
+    """The numbers within their bounds, then what is made of times."""
+    held = numbers
+    if bounds is not None:  # missing ones stay missing
+        held = np.where(numbers < bounds[0], bounds[0], np.where(numbers > bounds[1], bounds[1], numbers))
+        held = held.astype(np.float32)
+    return held if dates is None else np.concatenate([held, dates.transform(numbers)], axis=1)
 
 
 def _cycles(parts: list[Floats]) -> Floats:

@@ -20,7 +20,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from record.contract.arrays import Arrays
 from retrain.features.combinations import Combinations
 from retrain.features.crosses import Crosses
-from retrain.features.dates import DateCoding, Dates, dated, dates_of
+from retrain.features.dates import DateCoding, dated, dates_of, day_bounds
 from retrain.features.levels import Levels, starts
 from retrain.features.ramps import Ramps
 from retrain.features.target_means import (
@@ -32,7 +32,7 @@ from retrain.features.target_means import (
     target_columns,
     target_means,
 )
-from retrain.features.words import TextCoding, Words, words_of
+from retrain.features.words import TextCoding, words_of
 
 Floats = npt.NDArray[np.float64]
 CategoryCoding = Literal["ordered", "target", "crossed"]
@@ -57,8 +57,13 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     and with "crossed" so are pairs of columns (`retrain.features.crosses`). `numbers="combined"` adds sums,
     differences and ratios of numbers (`retrain.features.combinations`), and `dates="cycles"` what is made of times
     (`retrain.features.dates`; trees need no sines) before that, `texts="words"` words of texts
-    (`retrain.features.words`).
+    (`retrain.features.words`). A time's days are clipped to those of the rows fitted on; `dates="season"` is "cycles"
+    without the days.
+
+    `bounds_`: what numbers are clipped to, [2, numbers], or None where there are no times.
     """
+
+    bounds_: Floats | None = None  # an encoder that was read from an older version's file has none
 
     def __init__(
         self,
@@ -88,7 +93,8 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
             self.crosses_ = Crosses().fit(codes, sizes=self.level_.sizes, target=target)
             codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
         self.dates_, self.words_ = dates_of(self.dates, x), words_of(self.texts, x.categories, target)
-        numbers = _widened(x, self.dates_, self.words_)
+        self.bounds_ = day_bounds(self.dates, x)
+        numbers = _widened(x, self)
         encoded = np.concatenate([numbers, self._learn(codes, target, ordering_target(y))], axis=1)
         self.combinations_ = None
         if self.numbers == "combined":
@@ -100,7 +106,7 @@ class TreeEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         if self.crosses_ is not None:
             codes = np.concatenate([codes, self.crosses_.transform(codes)], axis=1)
         columns = [table[codes[:, place]] for place, table in zip(self.places_, self.tables_, strict=True)]
-        numbers = _widened(x, self.dates_, self.words_)
+        numbers = _widened(x, self)
         return self._with_combinations(numbers, np.column_stack([numbers, *columns]).astype(np.float32))
 
     @property
@@ -148,7 +154,12 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     many categories are standardised target means instead, as log odds where they are shares, and with "crossed" so are
     pairs of columns (`retrain.features.crosses`). With `dates="cycles"` there is more of times, cycles among it
     (`retrain.features.dates`), and with `texts="words"` words of texts are numbers, too (`retrain.features.words`).
+    A time's days are clipped to those of the rows fitted on; `dates="season"` is "cycles" without the days.
+
+    `bounds_`: what numbers are clipped to, [2, numbers], or None where there are no times.
     """
+
+    bounds_: Floats | None = None  # an encoder that was read from an older version's file has none
 
     def __init__(
         self,
@@ -174,7 +185,8 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         """Fits, and encodes the rows fitted on: means of the target are those over other rows."""
         target = target_columns(y)
         self.dates_, self.words_ = dates_of(self.dates, x), words_of(self.texts, x.categories, target)
-        values = _widened(x, self.dates_, self.words_).astype(np.float64)
+        self.bounds_ = day_bounds(self.dates, x)
+        values = _widened(x, self).astype(np.float64)
         missing = np.isnan(values)
         self.marked_ = np.flatnonzero(missing.any(axis=0))
         self.usual_ = _medians(values, missing)
@@ -192,7 +204,7 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         return self._joined(self._standard(made), missing, [*self._cycles(x), *told], codes)
 
     def transform(self, x: Arrays) -> Floats | sparse.csr_array:
-        values = _widened(x, self.dates_, self.words_).astype(np.float64)
+        values = _widened(x, self).astype(np.float64)
         missing = np.isnan(values)
         filled = np.where(missing, self.usual_, values)
         made = filled if self.ramps_ is None else self.ramps_.transform(filled)
@@ -257,9 +269,10 @@ class LinearEncoder(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(codes), sum(sizes)))
 
 
-def _widened(x: Arrays, dates: Dates | None, words: Words | None) -> npt.NDArray[np.float32]:
+def _widened(x: Arrays, encoder: TreeEncoder | LinearEncoder) -> npt.NDArray[np.float32]:
     """The numbers, then what is made of times, then the words of texts."""
-    held = dated(x.numbers, dates)
+    held = dated(x.numbers, encoder.dates_, encoder.bounds_)
+    words = encoder.words_
     return held if words is None else np.concatenate([held, words.transform(x.categories)], axis=1)
 
 

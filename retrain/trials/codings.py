@@ -37,7 +37,7 @@ def codings(family: Family, stages: Sequence[FeatureStage]) -> tuple[tuple[str, 
         categories += ["target", "crossed"] if "crosses" in stages else ["target"]
     made: FeatureStage = "ramps" if family in SMOOTH else "combinations"
     numbers = ["plain", "ramps" if family in SMOOTH else "combined"] if made in stages else ["plain"]
-    dates = ("parts", "cycles") if "dates" in stages else ("parts",)
+    dates = ("parts", "cycles", "season") if "dates" in stages else ("parts",)
     texts = ("whole", "words") if "words" in stages else ("whole",)
     return tuple(categories), tuple(numbers), dates, texts
 
@@ -95,4 +95,5 @@ def _of_dates(encoder: TreeEncoder | LinearEncoder, problem: ProblemSchema) -> l
     made += [f"days from {times[first]} to {times[second]}" for first, second in dates.pairs_.tolist()]
     lines = [made[place] for place in dates.kept_.tolist()]
     cycled = isinstance(encoder, LinearEncoder) and len(dates.turning_)
-    return [*lines, *(f"cycles of {name}" for name in times if cycled)]
+    lines += [f"cycles of {name}" for name in times if cycled]
+    return [*lines, *(f"no trend over {name}" for name in times if encoder.dates == "season")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from record.clock import ManualClock
+from record.configuration.inspection import inspect
+from record.configuration.template import render_toml
 from record.db.database import Database
 from record.record import Record
 from record.settings import Settings, load_settings
@@ -111,6 +114,23 @@ def make_project(
     held.to_parquet(folder / "flights.parquet", index=False)
     store = {"store": {"database": database.url}}
     settings = write_settings(folder, kind, "flights.parquet", {**store, **(more or {})})
+    clock = ManualClock(START + timedelta(days=400))
+    return Project(folder, settings, record_on(database, settings.store.artifacts, clock), clock)
+
+
+def make_project_like_init(
+    folder: Path,
+    database: Database,
+    frame: pd.DataFrame,
+    target: str,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Project:
+    """With the columns and roles that `ringside init` proposes, and what `more` says besides."""
+    frame.to_csv(folder / "rows.csv", index=False)
+    held = tomllib.loads(render_toml(inspect(folder / "rows.csv", target), "rows.csv", name="rows"))
+    for name, keys in {"store": {"database": database.url}, **(more or {})}.items():
+        held[name] = {**held.get(name, {}), **keys}
+    settings = Settings(folder=folder, **held)
     clock = ManualClock(START + timedelta(days=400))
     return Project(folder, settings, record_on(database, settings.store.artifacts, clock), clock)
 

@@ -177,7 +177,7 @@ def test_time_columns(times: Any) -> None:
     found = look(shop(birth_date=stamps.to_numpy(), shipped=stamps.to_numpy(), placed=times))
     held = {c.name: (c.role, c.type) for c in found.columns}
     assert found.time_column == "placed"
-    assert held["placed"] == ("carried", "time")
+    assert held["placed"] == ("feature", "time")
     assert held["shipped"] == held["birth_date"] == ("feature", "time")
 
 

@@ -28,13 +28,13 @@ def test_each_stage_is_a_switch() -> None:
     assert codings("lightgbm", STAGES) == (
         ("ordered", "target", "crossed"),
         ("plain", "combined"),
-        ("parts", "cycles"),
+        ("parts", "cycles", "season"),
         ("whole", "words"),
     )
     assert codings("linear", STAGES) == (
         ("one_hot", "target", "crossed"),
         ("plain", "ramps"),
-        ("parts", "cycles"),
+        ("parts", "cycles", "season"),
         ("whole", "words"),
     )
     assert codings("lightgbm", ()) == (("ordered",), ("plain",), ("parts",), ("whole",))
@@ -110,7 +110,7 @@ def test_times_are_seen_to_only_where_there_are_some(tmp_path: Path) -> None:
     data = dated(tmp_path, 300)
     assert "dates" in applicable(STAGES, data.arrays)
     report = search(data, ("linear", "lightgbm"), Limits(3, 0.0), 0, told)
-    assert {trial.configuration.params["dates"] for trial in report.trials} == {"cycles"}
+    assert {trial.configuration.params["dates"] for trial in report.trials} == {"cycles", "season"}
     plain = Configuration("linear", {"regularisation": 3.0, "min_count": 5, "categories": "target", "numbers": "plain"})
     report = search(data, ("linear",), Limits(1, 0.0), 0, told, warm=[plain])
     assert report.trials[0].configuration.params == {**plain.params, "dates": "parts"}
