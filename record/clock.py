@@ -8,10 +8,12 @@ predict and label calls says, so that history can be replayed live.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+# A time from outside that lies further ahead is a mistake, and would hold up all that comes due by it.
+FURTHEST_AHEAD: Final = timedelta(days=365)
 
 
 def to_micros(at: datetime) -> int:
@@ -25,6 +27,12 @@ def from_micros(micros: int) -> datetime:
 
 def machine_now() -> datetime:
     return datetime.now(UTC)
+
+
+def credible_until(*clocks: datetime | None) -> datetime:
+    """The latest time that a caller or a data file may state: a year past the latest of the clocks that are known."""
+    latest = max(clock for clock in clocks if clock is not None)
+    return latest + min(FURTHEST_AHEAD, datetime.max.replace(tzinfo=UTC) - latest)
 
 
 class Clock(Protocol):

@@ -29,6 +29,7 @@ from service.metrics import WorkerMetrics
 from service.predict import Predictor
 from service.quota import Quotas
 from service.record_watch import LOOK_SECONDS, RecordWatch
+from service.request_time import TimeLimit
 from service.token_list import LAST_USED, TokenList, record_tokens, token_key
 
 BYTES_PER_MB = 1_000_000
@@ -94,6 +95,7 @@ class Worker:
     bodies: BodyReader
     deadlines: Deadlines
     follows_requests: bool
+    times: TimeLimit
 
     def __init__(self, settings: Callable[[], Settings] = load_settings) -> None:
         self._load_settings = settings
@@ -149,6 +151,7 @@ class Worker:
         self.bodies = BodyReader(serve.max_body_mb * BYTES_PER_MB)
         self.deadlines = Deadlines(serve.request_timeout.total_seconds())
         self.follows_requests = settings.clock.source == "requests"
+        self.times = TimeLimit(self.record.clock)
         self._checkpointer = Checkpointer(self.record.database)
         await asyncio.to_thread(self._checkpointer.prepare)
         # Threads of its own: a queue of slow requests must not keep a worker from its new champion.

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 
-from record.configuration.setting_types import Flag, Name, Origin, Real, Section, Several
+from record.configuration.setting_types import Flag, Name, Origin, PathPart, Real, Section, Several
 from record.configuration.units import PositiveDuration
 from record.contract.columns import ColumnType, Role
 from record.errors import SettingsError
@@ -26,7 +26,9 @@ TokenRole = Literal["predict", "label", "alert", "read", "operate"]
 class ProblemSettings(Section):
     """What is predicted."""
 
-    name: Name = Field("ringside", description="The problem's name, shown on dashboards and reports.")
+    name: PathPart = Field(
+        "ringside", description="The problem's name, shown on dashboards and reports, and a part of URLs."
+    )
     task: Literal["classification", "regression"] = Field(description="What kind of answer the model gives.")
     target: Name = Field(description="The source's column that is predicted, and that labels bring.")
     time_column: Name | None = Field(

@@ -42,6 +42,26 @@ def _origin(value: str) -> str:
     return value.lower()
 
 
+# A slash begins another path, a question mark a query, a hash a fragment, and a percent sign an escape.
+_NOT_IN_A_PATH = re.compile(r"[/\\?#%]|^\.|^\s|\s$")
+_LONGEST_PATH_PART = 200
+
+
+def _path_part(value: str) -> str:
+    if _NOT_IN_A_PATH.search(value) or not value.isprintable() or len(value) > _LONGEST_PATH_PART:
+        raise ValueError(
+            f"a name that can stand in the path of a URL: at most {_LONGEST_PATH_PART} printable characters, none of "
+            "them / \\ ? # or %, no dot in front, no space at the ends"
+        )
+    return value
+
+
+def as_path_part(text: str) -> str:
+    """The text with what `PathPart` refuses replaced by hyphens; "ringside" where nothing else is left."""
+    kept = "".join(char if char.isprintable() and not _NOT_IN_A_PATH.search(f"a{char}a") else "-" for char in text)
+    return kept.strip(" .-")[:_LONGEST_PATH_PART].strip() or "ringside"
+
+
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 Several = Annotated[int, BeforeValidator(_number), Field(ge=1)]
@@ -50,6 +70,7 @@ Share = Annotated[Real, Field(ge=0, le=1)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Name = Annotated[str, Field(min_length=1)]
+PathPart = Annotated[Name, AfterValidator(_path_part)]
 
 
 class Section(BaseModel):

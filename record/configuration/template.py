@@ -31,6 +31,7 @@ from record.configuration.sections import (
     ServeSettings,
     StoreSettings,
 )
+from record.configuration.setting_types import as_path_part
 from record.configuration.suspicion import Finding
 from record.configuration.units import format_duration
 from record.contract.columns import Column
@@ -64,7 +65,7 @@ _HEAD = """\
 def render_toml(inspection: Inspection, data_path: str | Path, *, name: str | None = None) -> str:
     """The text of a ringside.toml. `data_path` is relative to where that will stand, or absolute."""
     problem: dict[str, Any] = {
-        "name": name or Path(data_path).stem,
+        "name": name or as_path_part(Path(data_path).stem),
         "task": inspection.task,
         "target": inspection.target,
         "time_column": inspection.time_column,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from record.clock import to_micros
+from record.clock import credible_until, from_micros, machine_now, to_micros
 from record.contract.columns import READERS, BadValue, Column
 from record.contract.decoder import Decoder
 from record.contract.schema import ProblemSchema, Schema, seen_columns
@@ -41,6 +41,7 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
     frames, targets, times, seqs = [], [], [], []
     if settings.data.source is not None:
         source = _source(settings, problem, span)
+        _expect_credible(source[2], logged, problem)
         frames.append(source[0])
         targets.append(source[1])
         times.append(source[2])
@@ -144,6 +145,19 @@ def _by_time(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, npt.NDArray[
     micros = dates.dt.tz_localize(None).dt.as_unit("us").to_numpy().astype(np.int64)
     order = np.argsort(micros, kind="stable")
     return frame.iloc[order], micros[order]
+
+
+def _expect_credible(times: npt.NDArray[np.int64], logged: Sequence[MaturedRow], problem: ProblemSchema) -> None:
+    """Raise DataError for rows from the far future: no request would ever count as later than what the run knew."""
+    end = credible_until(machine_now(), max((row.requested_at for row in logged), default=None))
+    late = times[times > to_micros(end)]
+    if len(late):
+        raise DataError(
+            f"data.source: the time {problem.time_column!r} of {len(late)} rows is more than a year ahead, the latest "
+            f"is {from_micros(int(late.max())).isoformat()}; expected times up to {end.isoformat(timespec='seconds')}, "
+            "or none where it is not known",
+            field="problem.time_column",
+        )
 
 
 def usable_rows(rows: Sequence[MaturedRow], problem: ProblemSchema) -> Sequence[MaturedRow]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from record.errors import Overloaded, RingsideError
 from service.http.asgi import Scope
-from service.http.call import read_time
 from service.http.routes import ACTOR, route_label
 from service.http.rule import Rule
 from service.predict import Charge
@@ -52,7 +51,7 @@ class Admission:
         held = headers.get(b"ringside-time")
         if held is None or not self._worker.follows_requests:
             return None
-        return read_time(held.decode("latin-1"), "Ringside-Time")
+        return self._worker.times.read(held.decode("latin-1"), "Ringside-Time")
 
     @property
     def shares_origins(self) -> bool:

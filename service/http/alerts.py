@@ -17,6 +17,7 @@ from record.errors import InvalidRecord
 from record.events import AlertReceived, Event
 from record.work.requests import Asked, Requests
 from service.bodies.long_body import ListLimit
+from service.request_time import TimeLimit
 
 ACTION: Final = "action"  # the label by which an alert asks for something
 RETRAIN: Final = "retrain"
@@ -53,14 +54,14 @@ class AlertsTaken:
     ignored: int
 
 
-def read_alerts(body: Any) -> list[Alert]:
+def read_alerts(body: Any, times: TimeLimit) -> list[Alert]:
     """The alerts in a webhook's body; InvalidRecord says what is not as Alertmanager sends it."""
     if not isinstance(body, dict) or not isinstance(body.get("alerts"), list):
         raise InvalidRecord("alerts: expected Alertmanager's webhook, version 4, with a list of alerts", field="alerts")
     MOST_ALERTS.expect("alerts", len(body["alerts"]))
     if body.get("version", "4") not in ("4", 4):
         raise InvalidRecord(f'version: {preview(body["version"])}; expected Alertmanager\'s "4"', field="version")
-    return [_alert(place, held) for place, held in enumerate(body["alerts"])]
+    return [_alert(place, held, times) for place, held in enumerate(body["alerts"])]
 
 
 def take_alerts(requests: Requests, alerts: Sequence[Alert], actor: str) -> AlertsTaken:
@@ -84,7 +85,7 @@ def take_alerts(requests: Requests, alerts: Sequence[Alert], actor: str) -> Aler
     return AlertsTaken(len(new), len(firing) - len(new), len(alerts) - len(firing))
 
 
-def _alert(place: int, held: Any) -> Alert:
+def _alert(place: int, held: Any, times: TimeLimit) -> Alert:
     labels = held.get("labels") if isinstance(held, dict) else None
     if not isinstance(labels, dict):
         raise InvalidRecord(f"alerts[{place}]: expected an object with labels", field=f"alerts[{place}]")
@@ -97,6 +98,7 @@ def _alert(place: int, held: Any) -> Alert:
     starts_at = held.get("startsAt")
     if not isinstance(starts_at, str) or not starts_at.strip():
         raise InvalidRecord(f"alerts[{place}].startsAt: expected a time", field=f"alerts[{place}].startsAt")
+    times.read(starts_at, f"alerts[{place}].startsAt")
     action = labels.get(ACTION)
     annotations, fingerprint = held.get("annotations"), held.get("fingerprint")
     if not isinstance(annotations, dict | None):

@@ -30,10 +30,11 @@ from service.bodies.reader import expect_keys, expect_reason
 from service.explain.explainer import explain_apart
 from service.explain.explanation import explanation
 from service.http.alerts import read_alerts, take_alerts
-from service.http.call import Call, read_time
+from service.http.call import Call
 from service.http.replies import Reply, json_reply, page_reply
 from service.http.scrape import scrape
 from service.predict import LONGEST_ID
+from service.request_time import read_time
 from service.status import status
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _label(place: int, held: Any, decoder: Decoder | None) -> LabelGiven:
 
 
 def alerts(worker: Worker, call: Call) -> Reply:
-    read = read_alerts(call.body)
+    read = read_alerts(call.body, worker.times)
     worker.quotas.charge_rows(call.actor, len(read))
     taken = take_alerts(worker.record.requests, read, call.actor)
     return json_reply(202, asdict(taken))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from record.configuration.setting_types import as_path_part
 from record.configuration.units import format_duration, parse_duration, parse_size
 from record.contract.columns import Column
 from record.errors import SettingsError
@@ -322,3 +323,29 @@ def test_sizes() -> None:
     for wrong in ("", "GB", "2XB", "-2GB", "2i", None, True):
         with pytest.raises(ValueError, match="a size"):
             parse_size(wrong)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a/b", "/", "a?b", "a#b", "50%", "a%2Fb", "a\\b", ".", "..", ".hidden", " a", "a ", "a\tb", "a\nb", "a\0b",
+     "a\x7f", "a\u202eb", "a\u200bb", "", "x" * 201],
+)  # fmt: skip
+def test_a_problems_name_that_no_path_can_hold_is_refused(load: Load, name: str) -> None:
+    """It stands in the Open Inference Protocol's URLs."""
+    error = refusal(load, f"{PROBLEM}name = {json.dumps(name)}\n")
+    assert error.field == "problem.name"
+    assert "problem.name: " in error.message
+    assert not name or "path of a URL" in error.message
+
+
+@pytest.mark.parametrize("name", ["kredit ausfall", "Überfällig", "a.b", "a-b_c:d", "航班", "a+b&c=d;e", "x" * 200])
+def test_a_problems_name_may_be_anything_else(load: Load, name: str) -> None:
+    assert load(f"{PROBLEM}name = {json.dumps(name)}\n").problem.name == name
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"), [("orders", "orders"), ("50% off #1?", "50- off -1"), (".hidden", "hidden"), ("???", "ringside")]
+)
+def test_a_name_from_a_file_is_one_that_is_accepted(load: Load, stem: str, name: str) -> None:
+    assert as_path_part(stem) == name
+    assert load(f"{PROBLEM}name = {json.dumps(as_path_part(stem))}\n").problem.name == name

@@ -257,3 +257,23 @@ def test_columns_that_nobody_named_are_found_in_the_data(tmp_path: Path) -> None
     problem = problem_schema(settings, None)
     assert {"distance", "seats", "carrier"} <= {column.name for column in problem.features}
     assert len(load(settings, problem, [])) == 60
+
+
+def test_rows_from_the_far_future_are_refused(tmp_path: Path) -> None:
+    """No request would count as later than what such a run knew: its challenger could never win."""
+    frame = make_frame("binary", 50)
+    frame["at"] = frame["at"].dt.as_unit("us")
+    frame.loc[7, "at"] = pd.Timestamp("9999-12-31T00:00:00Z").as_unit("us")
+    with pytest.raises(DataError, match=r"of 1 rows is more than a year ahead, the latest is 9999-12-31") as caught:
+        dataset(tmp_path, frame)
+    assert caught.value.field == "problem.time_column"
+
+
+def test_a_replay_may_be_ahead_of_the_machine(tmp_path: Path) -> None:
+    """What counts is the later one of the machine's clock and the log."""
+    frame = make_frame("binary", 50)
+    frame["at"] += pd.Timedelta(days=365 * 100)
+    ahead = START + timedelta(days=365 * 100)
+    with pytest.raises(DataError, match="more than a year ahead"):
+        dataset(tmp_path, frame)
+    assert len(dataset(tmp_path, frame, [row(7, ahead, "late")])) == 51
