@@ -17,9 +17,11 @@ import typer
 from record.errors import Absent, DataError, InputError, RingsideError, SettingsError
 from record.ownership import give_to_owner
 from record.printable import print_error, print_json, print_line
+from record.product_version import product_version
 from record.standard_streams import open_standard_streams
 from retrain.progress import progress_shown
 from ringside.terminal.bout_commands import bouts
+from ringside.terminal.command_group import CommandGroup
 from ringside.terminal.options import (
     DONE,
     NO,
@@ -34,16 +36,31 @@ from ringside.terminal.options import (
 from ringside.terminal.output import tell, tell_findings, tell_run
 from ringside.terminal.prove_command import prove
 from ringside.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status, unbar
+from ringside.terminal.schema_command import schema
 from ringside.terminal.token_commands import list_tokens, read_duration
 
 app = typer.Typer(
-    help="Keeps a tabular machine-learning model good in production, by itself, with proof.",
+    cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_line(f"ringside {product_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def ringside(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Keeps a tabular machine-learning model accurate in production, by itself, with proof."""
 
 
 def main() -> None:
@@ -248,5 +265,5 @@ def tokens(
     print_line(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 
 
-for command in (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts, prove):
+for command in (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts, prove, schema):
     app.command()(command)
