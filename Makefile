@@ -10,6 +10,8 @@ PROXIES := .venv-proxies
 PROXIES_STAMP := $(PROXIES)/.installed
 MLFLOW := .venv-mlflow
 MLFLOW_STAMP := $(MLFLOW)/.installed
+NODE := tests/clients/node
+NODE_STAMP := $(NODE)/node_modules/.installed
 DATA ?=
 # What is known to be missed (benchmarks/RESULTS.md), or has too few runs in a short form to be told from chance.
 PROVE_ALLOWED := $(addprefix --allow ,equal_missing_by_outcome_60 equal_missing_by_outcome_70 \
@@ -21,7 +23,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql chromium strace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards pictures stack pin prove prove-short verify bench-prove bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
+.PHONY: help setup clients node mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards pictures stack pin prove prove-short verify bench-prove bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +48,16 @@ $(CLIENTS_STAMP): requirements-clients.lock | $(STAMP)
 	test -x $(CLIENTS)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(CLIENTS)
 	$(BIN)/uv pip sync --quiet --python $(CLIENTS)/bin/python --require-hashes requirements-clients.lock
 	@touch $(CLIENTS_STAMP)
+
+node: $(NODE_STAMP)
+
+# Linters of /docs.json, and what generates a TypeScript client from it; the tests say so where Node is not there.
+$(NODE_STAMP): $(NODE)/package.json $(NODE)/package-lock.json
+	@if command -v npm >/dev/null; then \
+		cd $(NODE) && npm ci --silent && touch node_modules/.installed; \
+	else \
+		echo "No npm: the tests of the document in JavaScript's tools will skip (Debian: apt-get install npm)."; \
+	fi
 
 proxies: $(PROXIES_STAMP)
 
@@ -90,7 +102,7 @@ packages:
 demo: setup  ## Run the whole loop live on a year of New York flights (about six minutes)
 	$(BIN)/ringside demo $(ARGS)
 
-test: setup clients mlflow packages  ## Run the tests
+test: setup clients node mlflow packages  ## Run the tests
 	$(BIN)/pytest -n 2 --dist loadfile -m "not data and not docker and not hostile and not faults" $(ARGS)
 
 test-hostile: setup proxies packages hostile-packages  ## Attack a running service: framings through five proxies, floods (five minutes)

@@ -27,6 +27,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SECRET = "the-secret-of-the-page"
 ROLES = ["predict", "label", "alert", "read", "operate"]
+RUN = "run-20260105-0a1b2c3d"
 REFERENCE: dict[str, Any] = {"distance": 500.0, "carrier": "AA", "note": None}
 
 
@@ -56,7 +57,7 @@ def register(record: Record, bias: float, as_champion: bool) -> None:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveService, str]]:
-    """A service with three versions and a report, and the report's id."""
+    """A service with three versions, a run that failed and a report, and the report's id."""
     folder = tmp_path_factory.mktemp("page")
     token = {"name": "page", "roles": ROLES, "sha256": sha256(SECRET.encode()).hexdigest()}
     (folder / "tokens.json").write_text(json.dumps([token]))
@@ -65,6 +66,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveService
     for bias in (0.0, 0.5, 1.0):
         register(record, bias, as_champion=bias == 0.0)
     report = record.reports.add("drift", "<!doctype html><title>drift</title>")
+    run = record.runs.request("operator", "ada", "new price list", run_id=RUN)
+    record.runs.start(run.run_id, record.clock.now())
+    record.runs.fail(run.run_id, "the source is empty")
     record.close()
     with live_service(settings, folder) as service:
         wait_ready(service)
@@ -74,7 +78,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveService
 @pytest.fixture(scope="module")
 def surroundings(live: tuple[LiveService, str]) -> dict[str, str]:
     service, report = live
-    return {**os.environ, "RINGSIDE": service.url, "TOKEN": SECRET, "REPORT": report}
+    return {**os.environ, "RINGSIDE": service.url, "TOKEN": SECRET, "REPORT": report, "RUN": RUN}
 
 
 def same_shape(shown: Any, found: Any) -> bool:
@@ -120,7 +124,8 @@ def test_every_route_has_an_example() -> None:
     asked = set()
     for curl in re.findall(r"curl -sS --fail-with-body \"\$RINGSIDE([^\"]*)\"(.*)", PAGE):
         path, rest = curl
-        asked.add(("POST" if "--json" in rest else "GET", path.partition("?")[0].replace("$REPORT", "a1")))
+        path = path.partition("?")[0].replace("$REPORT", "a1").replace("$RUN", RUN)
+        asked.add(("POST" if "--json" in rest else "GET", path))
     for rule in RULES:
         if rule.path.endswith("/"):
             continue

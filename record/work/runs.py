@@ -236,9 +236,13 @@ class Runs:
         """How the record stood that the run read; now, for a version that no run made."""
         return (self.get(run_id).as_of if run_id is not None else None) or self._clock.now()
 
-    def recent(self, limit: int = 20) -> list[Run]:
-        """The latest runs, newest first."""
+    def recent(self, limit: int = 20, *, before: str | None = None) -> list[Run]:
+        """The latest runs, newest first; of those asked for earlier than the run `before`, or NotFound."""
         query = sa.select(runs).order_by(runs.c.requested_at.desc(), runs.c.run_id.desc()).limit(limit)
+        if before is not None:
+            last = self.get(before)
+            place = sa.tuple_(runs.c.requested_at, runs.c.run_id)
+            query = query.where(place < sa.tuple_(sa.literal(last.requested_at, runs.c.requested_at.type), before))
         with self._database.read() as connection:
             return [Run(**row._mapping) for row in connection.execute(query)]
 

@@ -25,6 +25,7 @@ from record.log.labels import Page
 from record.logged import LabelGiven
 from record.versions.model_version import ModelVersion
 from record.versions.role_history import RoleChange
+from record.work.run import Run
 from service.bodies.long_body import ListLimit
 from service.bodies.reader import expect_keys, expect_reason
 from service.explain.explainer import explain_apart
@@ -176,6 +177,23 @@ def _model(held: ModelVersion, history: Sequence[RoleChange], champion: str | No
 
 def _fields(held: ModelVersion | RoleChange) -> dict[str, Any]:
     return {name: getattr(held, name) for name in held.__dataclass_fields__}
+
+
+def runs(worker: Worker, call: Call) -> Reply:
+    limit = _limit(call.query.get("limit", "100"))
+    found = worker.record.runs.recent(limit + 1, before=call.query.get("cursor"))
+    return page_reply("runs", ((_run(held), held.run_id) for held in found), limit)
+
+
+def run(worker: Worker, call: Call) -> Reply:
+    return json_reply(200, _run(worker.record.runs.get(call.path["run_id"])))
+
+
+def _run(held: Run) -> dict[str, Any]:
+    names = ("run_id", "state", "trigger", "actor", "reason", "requested_at", "as_of", "started_at", "finished_at")
+    more = ("seconds", "progress", "version", "outcome")
+    shown: dict[str, Any] = plain({name: getattr(held, name) for name in (*names, *more)})
+    return shown
 
 
 def events(worker: Worker, call: Call) -> Reply:

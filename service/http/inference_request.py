@@ -16,7 +16,7 @@ from service.bodies.json_body import SHORT_BYTES, parse_body
 from service.bodies.long_body import MOST_VALUES, BodyLimits, ListLimit, LongBody
 from service.bodies.reader import expect_depth
 from service.http.replies import JSON, NOT_LOGGED, Header, Reply, json_reply
-from service.http.tensors import RawBytes, Tensor, read_column
+from service.http.tensors import RawBytes, Tensor, read_column, read_parameters
 from service.predict import LONGEST_ID, Answered, Asked
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
@@ -128,9 +128,7 @@ def read_question(body: bytes, json_length: bytes | None, max_batch: int, longes
     if not isinstance(held, dict):
         raise InvalidJson('the body is no JSON object; expected one with "inputs"')
     columns = _read_columns(held.get("inputs"), RawBytes(body[length:]), max_batch)
-    parameters = held.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise InvalidRecord("parameters: expected an object", field="parameters")
+    parameters = read_parameters(held, "parameters")
     raw = parameters.get("binary_data_output") is True
     return Question(_request_id(held.get("id")), columns, _read_outputs(held.get("outputs"), raw), raw)
 
@@ -196,10 +194,10 @@ def _read_outputs(held: Any, raw: bool) -> dict[str, bool]:
         name = output.get("name") if isinstance(output, dict) else None
         if name not in OUTPUTS:
             raise InvalidRecord(f"{field}.name: expected {' or '.join(map(repr, OUTPUTS))}", field=f"{field}.name")
-        parameters = output.get("parameters") or {}
-        if not isinstance(parameters, dict) or {"classification", "shared_memory_region"} & set(parameters):
+        parameters = read_parameters(output, f"{field}.parameters")
+        if {"classification", "shared_memory_region"} & set(parameters):
             raise InvalidRecord(
-                f"{field}.parameters: expected an object, without classification and shared memory",
+                f"{field}.parameters: neither classification nor shared memory is offered",
                 field=f"{field}.parameters",
             )
         wanted[name] = parameters.get("binary_data", raw) is True

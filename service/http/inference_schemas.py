@@ -21,7 +21,7 @@ _SHAPE = {
 
 
 def protocol_schemas() -> dict[str, Any]:
-    """Request, answer and error. Unknown keys are ignored; that tensors fit together is beyond a schema."""
+    """Request and answer. Unknown keys are ignored; that tensors fit together is beyond a schema."""
     tensor = _object(
         {
             "name": {"type": "string", "minLength": 1, "description": "A column's"},
@@ -62,9 +62,6 @@ def protocol_schemas() -> dict[str, Any]:
                 "outputs": {"type": "array", "items": output},
             },
             ["model_name", "model_version", "id", "outputs"],
-        ),
-        "ProtocolError": _object(
-            {"error": _TEXT, "code": _TEXT, "field": {"type": ["string", "null"]}}, ["error", "code", "field"]
         ),
     }
 

@@ -1,4 +1,4 @@
-"""`/docs.json`: OpenAPI 3.1 of every route, from the route table and the champion's schema."""
+"""`/docs.json`: OpenAPI 3.1 of every route, from the route table, the answers' types and the champion's schema."""
 
 from __future__ import annotations
 
@@ -6,114 +6,138 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from record.contract.columns import Column
-from record.contract.schema import ProblemSchema, Schema, SeenColumn, native_class
-from record.events import KINDS
+import msgspec
+
+from record.contract.schema import ProblemSchema
 from record.product_version import product_version
-from service.http.explanation_schema import EXPLAIN_QUERY, closed_object, explanation_schema
+from service.http.answers import ANSWERS, Error, ProtocolError
+from service.http.examples import ERRORS, SUMMARIES, request_example
 from service.http.inference_schemas import protocol_schemas
+from service.http.parameters import QUERIES
 from service.http.replies import speaks_protocol
+from service.http.request_schemas import Contract, request_schemas
 from service.http.rule import Rule
 
 if TYPE_CHECKING:
     from service.worker import Worker
 
 _TEXT: Final = {"type": "string"}
-_COUNT: Final = {"type": "integer", "minimum": 0}
-_ID: Final = {"type": "string", "minLength": 1, "maxLength": 200}
-_REASON: Final = {
-    "type": "object",
-    "properties": {"reason": {"type": "string", "minLength": 1, "maxLength": 1000}},
-    "required": ["reason"],
-    "additionalProperties": False,
+_SCHEMAS: Final = "#/components/schemas/"
+_TAGS: Final = {
+    "predict": "Predictions, and the labels that come later",
+    "inference protocol": "The Open Inference Protocol, version 2: KServe's, MLServer's and Triton's clients",
+    "observe": "What is going on, and what happened",
+    "operate": "Retraining, and the champion's role",
+    "probe": "Health checks, metrics and this document",
 }
-_CODES: Final = {
-    400: "invalid_json",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found or unknown_version",
-    405: "method_not_allowed",
-    409: "id_conflict, role_conflict or run_active",
-    413: "too_large",
-    415: "unsupported_media_type",
-    422: "invalid_record or invalid_label",
-    503: "no_champion, overloaded or log_unavailable",
-}
-_EVENTS: Final = {
-    "kind": {"type": "string", "description": "One kind, or several with commas: " + ", ".join(KINDS)},
-    "model": {"type": "string", "description": "A version, such as v3"},
-    "actor": {"type": "string", "description": "A token's name, watcher or retrain"},
-    "since": {"type": "string", "format": "date-time"},
-    "until": {"type": "string", "format": "date-time"},
-    "q": {"type": "string", "description": "Found anywhere in the event"},
-    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
-    "cursor": {"type": "string", "pattern": "^[0-9]{1,18}$", "description": "`next` of an earlier page"},
-}
-_QUERIES: Final[Mapping[str, Mapping[str, Any]]] = {"/events": _EVENTS, "/explain": EXPLAIN_QUERY}
+_DESCRIPTION: Final = (
+    "A tabular model in production: predictions, labels, monitoring, retraining and promotion. "
+    'A refusal is `{"error": {code, message, field}}`; its message says what, which value, and what was expected.'
+)
+_CONTACT: Final = {"name": "The operators of this service"}
 
 
 def document(worker: Worker, rules: Sequence[Rule]) -> dict[str, Any]:
     """The document of these routes for what this worker serves now."""
     model = worker.champion.current
     schema = model.schema if model is not None else None
-    problem = schema.problem if schema is not None else worker.settings.problem_schema()
+    problem: ProblemSchema | None = schema.problem if schema is not None else worker.settings.problem_schema()
+    contract = Contract(problem, schema, worker.settings.serve.max_batch)
     paths: dict[str, dict[str, Any]] = {}
     for rule in rules:
         if rule.path == "/" or not rule.path.endswith("/"):  # the same as without
-            paths.setdefault(rule.path, {})[rule.method.lower()] = _operation(rule, worker)
+            paths.setdefault(rule.path, {})[rule.method.lower()] = _operation(rule, worker, contract)
+    _, answers = msgspec.json.schema_components(
+        [*dict.fromkeys(ANSWERS.values()), Error, ProtocolError], ref_template=_SCHEMAS + "{name}"
+    )
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"Ringside: {worker.settings.problem.name}", "version": product_version()},
+        "info": {
+            "title": f"Ringside: {worker.settings.problem.name}",
+            "version": product_version(),
+            "description": _DESCRIPTION,
+            "contact": _CONTACT,
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": ".", "description": "Where this document was found, also behind a proxy's path prefix"}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {
-                "Error": _error(),
-                "Record": _record(problem, schema),
-                "Class": _class(problem, schema),
-                **_bodies(worker.settings.serve.max_batch),
-                **protocol_schemas(),
-            },
+            **({} if worker.gate.open else {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}),
+            "schemas": {**request_schemas(contract), **protocol_schemas(), **answers},
         },
     }
 
 
-def _operation(rule: Rule, worker: Worker) -> dict[str, Any]:
-    # A parameter that a route does not know.
-    refused = [*rule.refuses, 400 if speaks_protocol(rule.path) else 422, 503]
-    refused += [] if rule.role is None else [401, 403]
+def _operation(rule: Rule, worker: Worker, contract: Contract) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{rule.method.lower()}{rule.path}").strip("_"),
+        "tags": [_tag(rule)],
         "summary": rule.summary,
+        "description": _described(rule),
         "responses": {
-            str(rule.answers): {"description": "Done", "content": _answer(rule)},
-            **{str(status): _refusal(status, rule) for status in sorted(set(refused))},
+            str(rule.answers): _success(rule),
+            **{str(status): _refusal(status, rule) for status in refusals(rule)},
         },
         "security": [] if rule.role is None or worker.gate.open else [{"token": []}],
     }
-    if rule.role is not None:
-        operation["description"] = f"Needs the role `{rule.role}`."
-    names = re.findall(r"\{(\w+)\}", rule.path)
-    parameters = [_path_parameter(name, rule, worker) for name in names]
+    parameters = [_path_parameter(name, worker, speaks_protocol(rule.path)) for name in rule.parameters]
     parameters += [
-        {"name": name, "in": "query", "required": name == "id", "schema": held}
-        for name, held in _QUERIES.get(rule.path, {}).items()
+        {"name": name, "in": "query", "required": name == "id", "schema": schema}
+        for name, schema in QUERIES.get(rule.path, {}).items()
     ]
+    if rule.method == "POST":
+        parameters += [_TIME_HEADER] if worker.follows_requests and rule.path != "/alerts" else []
+        held: dict[str, Any] = {"schema": {"$ref": _SCHEMAS + _body(rule)}}
+        example = request_example(_body(rule), contract)
+        if example is not None:
+            held["examples"] = {"usual": {"value": example}}
+        operation["requestBody"] = {"required": True, "content": {"application/json": held}}
     if parameters:
         operation["parameters"] = parameters
-    if rule.method == "POST":
-        operation["requestBody"] = {"required": True, "content": _json(_ref(_body(rule)))}
     return operation
 
 
-def _path_parameter(name: str, rule: Rule, worker: Worker) -> dict[str, Any]:
+def refusals(rule: Rule) -> list[int]:
+    """The statuses by which a route refuses, in order."""
+    # A query's parameter that no route knows is refused by every one.
+    found = {*rule.refuses, 400 if speaks_protocol(rule.path) else 422}
+    if rule.role is not None:
+        found |= {401, 403, 429, 503}
+    if rule.path == "/readyz":
+        found.add(503)
+    return sorted(found)
+
+
+def _tag(rule: Rule) -> str:
+    if speaks_protocol(rule.path):
+        return "inference protocol"
+    if rule.role is None or rule.path in ("/metrics", "/docs.json"):
+        return "probe"
+    return {"read": "observe", "operate": "operate"}.get(rule.role, "predict")
+
+
+def _described(rule: Rule) -> str:
+    return f"{rule.summary}. " + (f"Needs the role `{rule.role}`." if rule.role else "Needs no token.")
+
+
+_TIME_HEADER: Final = {
+    "name": "Ringside-Time",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "format": "date-time"},
+    "description": "The request's own time, since this service's clock follows its requests",
+}
+
+
+def _path_parameter(name: str, worker: Worker, protocol: bool) -> dict[str, Any]:
     """A part of the path; the protocol's routes know one name and one version."""
     model = worker.champion.current
     known = {"name": worker.settings.problem.name, "version": model.version if model is not None else None}.get(name)
     held = {"name": name, "in": "path", "required": True, "schema": _TEXT}
     if known is None:
         return held
-    return held | ({"schema": {"enum": [known]}} if speaks_protocol(rule.path) else {"example": known})
+    return held | ({"schema": {"enum": [known]}} if protocol else {"example": known})
 
 
 _BODIES: Final = {"/predict": "Predict", "/labels": "Labels", "/alerts": "Alerts"}
@@ -123,131 +147,49 @@ def _body(rule: Rule) -> str:
     return "InferRequest" if speaks_protocol(rule.path) else _BODIES.get(rule.path, "Reason")
 
 
-_ANSWERS: Final = {
-    "/predict": "Answers",
-    "/labels": "LabelsTaken",
-    "/alerts": "AlertsTaken",
-    "/retrain": "RunRequested",
-    "/explain": "Explanation",
-}
+def _success(rule: Rule) -> dict[str, Any]:
+    held: dict[str, Any] = {"description": "Done", "content": _content(rule)}
+    if rule.predicts:
+        logged = "`no`: the log was down, and the answer was given without it (`log.on_failure`)"
+        held["headers"] = {"Ringside-Logged": {"schema": {"enum": ["no"]}, "description": logged}}
+    return held
 
 
-def _answer(rule: Rule) -> dict[str, Any]:
+def _content(rule: Rule) -> dict[str, Any]:
     if rule.path == "/metrics":
         return {"text/plain": {"schema": _TEXT}}
     if rule.path == "/reports/{id}":
         return {"text/html": {"schema": _TEXT}}
-    name = "InferAnswer" if rule.path.endswith("/infer") else _ANSWERS.get(rule.path)
-    return _json(_ref(name) if name else {"type": "object"})
+    if rule.path.endswith("/infer"):
+        raw: dict[str, Any] = {"application/octet-stream": {"schema": {}}}
+        return {"application/json": {"schema": {"$ref": _SCHEMAS + "InferAnswer"}}} | raw
+    return {"application/json": {"schema": {"$ref": _SCHEMAS + ANSWERS[rule.method, rule.path].__name__}}}
 
 
 def _refusal(status: int, rule: Rule) -> dict[str, Any]:
-    if not speaks_protocol(rule.path):
-        return {"description": _CODES[status], "content": _json(_ref("Error"))}
-    described = f"{_CODES[status]} or {_CODES[422]}" if status == 400 else _CODES[status]
-    return {"description": described, "content": _json(_ref("ProtocolError"))}
-
-
-def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
-
-
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _error() -> dict[str, Any]:
-    held = {"code": _TEXT, "message": _TEXT, "field": {"type": ["string", "null"]}}
-    inner = {"type": "object", "properties": held, "required": list(held)}
-    return {"type": "object", "properties": {"error": inner}, "required": ["error"]}
-
-
-def _bodies(max_batch: int) -> dict[str, Any]:
-    label = {
-        "type": "object",
-        "properties": {"id": _ID, "label": _ref("Class"), "correct": {"type": "boolean", "default": False}},
-        "required": ["id", "label"],
-        "additionalProperties": False,
+    protocol = speaks_protocol(rule.path)
+    examples = {**ERRORS[422], **ERRORS[400]} if protocol and status == 400 else ERRORS[status]
+    shown = {code: {"value": _example(code, message, field, protocol)} for code, (message, field) in examples.items()}
+    name = "ProtocolError" if protocol else "Error"
+    held: dict[str, Any] = {
+        "description": SUMMARIES[status],
+        "content": {"application/json": {"schema": {"$ref": _SCHEMAS + name}, "examples": shown}},
     }
-    answer = {
-        "type": "object",
-        "properties": {
-            "id": _ID,
-            "prediction": _ref("Class"),
-            "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
-            "model_version": _TEXT | {"description": "Where the answer was repeated from the log: who gave it"},
-        },
-        "required": ["id", "prediction"],
-    }
-    alert = {
-        "type": "object",
-        "properties": {
-            "status": {"enum": ["firing", "resolved"]},
-            "labels": {"type": "object"},
-            "annotations": {"type": ["object", "null"]},
-            "startsAt": {"type": "string", "minLength": 1},
-            "fingerprint": {"type": ["string", "null"]},
-        },
-        "required": ["labels", "startsAt"],
-    }
-    records = {"type": "array", "items": _ref("Record"), "minItems": 1, "maxItems": max_batch}
-    return {
-        "Reason": _REASON,
-        "Predict": closed_object({"records": records, "ids": {"type": ["array", "null"], "items": _ID}}, ["records"]),
-        "Answers": closed_object({"model_version": _TEXT, "predictions": {"type": "array", "items": answer}}),
-        "Labels": closed_object({"labels": {"type": "array", "items": label}}),
-        "LabelsTaken": closed_object(
-            {
-                "accepted": _COUNT,
-                "duplicates": _COUNT,
-                "conflicts": {"type": "array", "items": _TEXT},
-                "unknown": {"type": "array", "items": _TEXT},
-            }
-        ),
-        "Alerts": {
-            "type": "object",
-            "properties": {"version": {"const": "4"}, "alerts": {"type": "array", "items": alert}},
-            "required": ["alerts"],
-        },
-        "AlertsTaken": closed_object({"accepted": _COUNT, "duplicates": _COUNT, "ignored": _COUNT}),
-        "RunRequested": closed_object({"run_id": _TEXT}),
-        "Explanation": explanation_schema(),
-    }
+    headers = _HEADERS.get(status)
+    return held | ({"headers": headers} if headers else {})
 
 
-def _record(problem: ProblemSchema | None, schema: Schema | None) -> dict[str, Any]:
-    if problem is None:
-        return {"type": "object", "description": "No champion yet: its columns are not known"}
-    seen = schema.seen if schema is not None else {}
-    return {
-        "type": "object",
-        "properties": {column.name: _column(column, seen.get(column.name)) for column in problem.columns},
-        "required": [column.name for column in problem.columns if column.required],
-        "additionalProperties": False,
-    }
+def _example(code: str, message: str, field: str | None, protocol: bool) -> dict[str, Any]:
+    if protocol:
+        return {"error": message, "code": code, "field": field}
+    return {"error": {"code": code, "message": message, "field": field}}
 
 
-def _column(column: Column, seen: SeenColumn | None) -> dict[str, Any]:
-    kinds: dict[str, dict[str, Any]] = {
-        "number": {"type": ["number", "null"], "minimum": -3.4028234663852886e38, "maximum": 3.4028234663852886e38},
-        "category": {"type": ["string", "integer", "boolean", "null"]},
-        "time": {"type": ["string", "null"], "format": "date-time"},
-        "text": {"type": ["string", "null"]},
-    }
-    held = dict(kinds[column.type])
-    words = ["Not fed to the model."] if column.role == "carried" else []
-    if seen is not None and seen.low is not None:
-        words.append(f"Training saw {seen.low:g} to {seen.high:g}.")
-        held["examples"] = [seen.low]
-    if seen is not None and seen.categories:
-        words.append(f"Training saw {', '.join(seen.categories[:10])}{' …' if len(seen.categories) > 10 else ''}.")
-        held["examples"] = [seen.categories[0]]
-    return held | ({"description": " ".join(words)} if words else {})
-
-
-def _class(problem: ProblemSchema | None, schema: Schema | None) -> dict[str, Any]:
-    if problem is not None and problem.task == "regression":
-        return {"type": "number"}
-    if schema is not None and len(schema.classes) == 2:
-        return {"enum": [native_class(name, schema.class_type) for name in schema.classes]}
-    return {"type": schema.class_type if schema is not None else ["string", "integer", "boolean"]}
+_RETRY_AFTER: Final = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds to wait"}}
+_HEADERS: Final[Mapping[int, Mapping[str, Any]]] = {
+    401: {"WWW-Authenticate": {"schema": {"const": "Bearer"}, "description": "How to say who calls"}},
+    413: {"Connection": {"schema": {"const": "close"}, "description": "What is left of the body is not read"}},
+    415: {"Accept-Encoding": {"schema": _TEXT, "description": "The encodings of a body that are read"}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}

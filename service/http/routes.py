@@ -136,6 +136,8 @@ RULES: Final[tuple[Rule, ...]] = (
         refuses=(*_BODY, 409, 422),
         most_bytes=_REASON_BYTES,
     ),
+    Rule("GET", "/runs", "read", endpoints.runs, "Retrain runs, newest first", 200, (404,), query=("limit", "cursor")),
+    Rule("GET", "/runs/{run_id}", "read", endpoints.run, "One retrain run", refuses=(404,)),
     Rule(
         "GET",
         "/events",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,11 @@ class Rule:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_route", Route(self.path, _nothing, methods=[self.method]))
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the path's variable parts."""
+        return re.findall(r"\{(\w+)\}", self.path)
 
     @property
     def predicts(self) -> bool:

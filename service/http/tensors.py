@@ -109,9 +109,7 @@ def read_column(held: Any, place: int, raw: RawBytes, max_batch: int) -> Tensor:
             f"inputs: {preview(count)} records in one request; expected at most {max_batch} (serve.max_batch)",
             field="inputs",
         )
-    parameters = held.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise _invalid(f"{where}.parameters", "expected an object")
+    parameters = read_parameters(held, f"{where}.parameters")
     if "shared_memory_region" in parameters:
         raise _invalid(f"{where}.parameters", "shared memory is not offered; expected data in the request")
     content = parameters.get("content_type")
@@ -126,6 +124,16 @@ def read_column(held: Any, place: int, raw: RawBytes, max_batch: int) -> Tensor:
     if content == "pd_json" and datatype == "BYTES":
         values = [_parsed(text, f"{where}.data[{row}]") for row, text in enumerate(values)]
     return Tensor(name, datatype, held["shape"], values)
+
+
+def read_parameters(held: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    """The `parameters` of a request, a tensor or an output; none where they are null or absent."""
+    parameters = held.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise _invalid(field, f"{preview(parameters)}; expected an object")
+    return parameters
 
 
 def _parsed(text: str | None, field: str) -> Any:

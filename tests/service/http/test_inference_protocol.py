@@ -365,7 +365,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     ),
     "an id of another type": ({"id": 5, "inputs": tensors(RECORDS)}, "invalid_record", "id: expected"),
     "a long id": ({"id": "x" * 200, "inputs": tensors(RECORDS)}, "invalid_record", "id: expected"),
-    "odd parameters": ({"parameters": [1], "inputs": tensors(RECORDS)}, "invalid_record", "parameters: expected"),
+    "odd parameters": ({"parameters": [1], "inputs": tensors(RECORDS)}, "invalid_record", "parameters: [1]; expected"),
     "odd outputs": ({"outputs": {}, "inputs": tensors(RECORDS)}, "invalid_record", "outputs: expected a list"),
     "an unknown output": (
         {"outputs": [{"name": "x"}], "inputs": tensors(RECORDS)},
