@@ -41,6 +41,10 @@ FEWEST_WIDE = 8
 CHANCE = 1.3
 FEWEST_TRIMMED = 6
 
+# What days may share, as parts of the variance of a single row, and how likely each is before any day is seen.
+DAY_SHARES: Floats = np.array([0.0, 1 / 250, 1 / 60])
+DAY_SHARE_ODDS: Floats = np.array([0.75, 0.15, 0.1])
+
 # A cycle is taken for one when its profile repeats beyond this chance, over so many of its lengths.
 CYCLE_P = 0.001
 FEWEST_CYCLES = 3
@@ -115,6 +119,52 @@ def day_prior(days: Blocks) -> float:
     return 1.0 + DAY_EFFECT * float(days.rows.mean()) if len(days) else 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class DayEffects:
+    """The design effects that days may have, and how likely each is once their scatter is known."""
+
+    effects: Floats
+    odds: Floats  # they sum to 1
+
+    @classmethod
+    def of(cls, days: Blocks, scatter: float, freedom: int) -> DayEffects:
+        """`scatter` is the days' sum of squares over the variance of one row: chi-square times the effect."""
+        effects = 1 + DAY_SHARES * (float(days.rows.mean()) if len(days) else 0.0)
+        logs = np.log(DAY_SHARE_ODDS) - freedom / 2 * np.log(effects) - scatter / (2 * effects)
+        odds = np.exp(logs - logs.max())
+        return cls(effects, odds / odds.sum())
+
+    @property
+    def mean(self) -> float:
+        return float(self.effects @ self.odds)
+
+    def divide(self, log_evidence: float) -> float:
+        """Log evidence of which the reciprocal is averaged over the effects: what may be by chance under any of them.
+
+        With few days it is not above what the largest effect that cannot be excluded leaves.
+        """
+        if log_evidence <= 0:
+            return log_evidence
+        logs = np.log(np.maximum(self.odds, 1e-300)) - log_evidence / self.effects
+        top = float(logs.max())
+        return -(top + math.log(float(np.exp(logs - top).sum())))
+
+
+def day_effects(days: Blocks) -> DayEffects:
+    """By how days scatter around their mean."""
+    if not len(days) or days.spread <= 0:
+        return DayEffects.of(days, 0.0, 0)
+    return DayEffects.of(days, _around(days, days.mean) / days.spread, len(days) - 1)
+
+
+def seasonal_day_effects(days: Blocks, numbers: Integers, period: int) -> DayEffects:
+    """By how days scatter around the profile of a cycle of `period` days, which costs so many degrees of freedom."""
+    if not len(days) or days.spread <= 0:
+        return DayEffects.of(days, 0.0, 0)
+    scatter = _around_profile(days, numbers, period)
+    return DayEffects.of(days, scatter, max(0, len(days) - len(np.unique(numbers % period))))
+
+
 def seasonal_effect(days: Blocks, numbers: Integers, period: int) -> float:
     """The design effect of blocks whose means follow a cycle of `period` blocks: what scatters beyond that profile.
 
@@ -122,11 +172,7 @@ def seasonal_effect(days: Blocks, numbers: Integers, period: int) -> float:
     """
     if not len(days) or days.spread <= 0:
         return 1.0
-    scatter = 0.0
-    for phase in np.unique(numbers % period):
-        own = numbers % period == phase
-        part = Blocks(days.rows[own], days.totals[own], days.squares[own])
-        scatter += _around(part, part.mean) / days.spread
+    scatter = _around_profile(days, numbers, period)
     freedom = max(0, len(days) - period)
     return max(1.0, (PRIOR_DAYS * day_prior(days) + scatter) / (PRIOR_DAYS + freedom))
 
@@ -275,6 +321,16 @@ def _repeats(values: Floats, cycle: Integers, phase: Integers, cell: Integers) -
 
 def _around(blocks: Blocks, mean: float) -> float:
     return float((((blocks.totals - blocks.rows * mean) ** 2) / blocks.rows).sum())
+
+
+def _around_profile(days: Blocks, numbers: Integers, period: int) -> float:
+    """The days' sum of squares around the mean of their own phase, over the variance of one row."""
+    scatter = 0.0
+    for phase in np.unique(numbers % period):
+        own = numbers % period == phase
+        part = Blocks(days.rows[own], days.totals[own], days.squares[own])
+        scatter += _around(part, part.mean) / days.spread
+    return scatter
 
 
 def _between_neighbours(blocks: Blocks) -> float:

@@ -49,6 +49,9 @@ class Design:
     cycle_seconds: float = 0.0  # evidence is read at whole cycles of this length; 0: at every look
     design_effect: bool = False  # whether evidence is divided by what neighbours share
     scaled_bets: bool = False  # whether bets go by the bound that the answers allow
+    relative_bets: bool = (
+        False  # whether bets go by the spread of differences, and evidence by all effects days may have
+    )
     label_rate_alpha: float | None = None  # the share of bouts with labels missing at random that the guard may hold
     delay_guard: bool = False  # whether a delay that depends on the outcome holds an automatic promotion
     answers: AnswerScores = NO_SCORES
@@ -97,6 +100,7 @@ class Design:
             cycle_seconds=cycle.total_seconds(),
             design_effect=True,
             scaled_bets=True,
+            relative_bets=True,
             label_rate_alpha=LABEL_RATE_ALPHA,
             delay_guard=True,
             answers=answers,

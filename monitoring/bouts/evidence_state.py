@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.bouts.bets import SPACING, BeginningSums, BetSums, log_weights, scale
+from monitoring.bouts.bets import SMALLEST_SCALE, SPACING, BeginningSums, BetSums, RelativeBetSums, log_weights, scale
 from monitoring.bouts.design import Design
 from monitoring.bouts.label_rate import LabelRates
 from monitoring.evidence import LARGEST_LOG, Interval
@@ -29,10 +29,13 @@ from record.dependence import (
     DAY_MICROS,
     PRIOR_DAYS,
     WEEK_DAYS,
+    DayEffects,
     Floats,
     Integers,
+    day_effects,
     day_prior,
     design_effect,
+    seasonal_day_effects,
     seasonal_effect,
 )
 
@@ -102,6 +105,25 @@ class Reading:
     unlabelled_worst: float | None  # the smallest mean difference that their answers allow
 
 
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """What pairs share: a design effect that their own scatter shows, and those that days may have."""
+
+    shown: float
+    days: DayEffects | None = None
+
+    @property
+    def mean(self) -> float:
+        return self.shown if self.days is None else max(self.shown, self.days.mean)
+
+    def divide(self, log_evidence: float) -> float:
+        """The log evidence that is left; below 0 nothing is taken off."""
+        if log_evidence <= 0:
+            return log_evidence
+        left = log_evidence / self.shown
+        return left if self.days is None else min(left, self.days.divide(log_evidence))
+
+
 @dataclass(slots=True)
 class EvidenceState:
     """Mutable: `add` reads on. `copy` by way of JSON."""
@@ -111,7 +133,7 @@ class EvidenceState:
     cycle_micros: int
     scaled: bool
     corrected: bool  # by the design effect
-    gain: BetSums | BeginningSums
+    gain: BetSums | BeginningSums | RelativeBetSums
     harm: BeginningSums | None
     rates: LabelRates
     days: BlockSums
@@ -128,6 +150,7 @@ class EvidenceState:
     cycles: int = 0
     whole_log: float = 0.0
     whole_mean: float = 0.0
+    relative: bool = False  # bets and design effect as designs have them that say `relative_bets`
 
     @classmethod
     def start(cls, design: Design) -> Self:
@@ -140,16 +163,17 @@ class EvidenceState:
             cycle_micros=0 if probation else round(design.cycle_seconds * 1e6),
             scaled=design.scaled_bets,
             corrected=design.design_effect,
-            gain=BeginningSums(planned) if probation else BetSums(),
+            gain=BeginningSums(planned) if probation else RelativeBetSums() if design.relative_bets else BetSums(),
             harm=None if probation else BeginningSums(0),
             rates=LabelRates(),
             days=BlockSums(DAY_MICROS),
             runs=BlockSums(RUN_PAIRS),
+            relative=design.relative_bets and not probation,
         )
 
     @property
     def pairs(self) -> int:
-        return self.gain.count if isinstance(self.gain, BetSums) else self.gain.bets.count
+        return self.gain.bets.count if isinstance(self.gain, BeginningSums) else self.gain.count
 
     def add(self, matured: MaturedPairs) -> Self:
         """Reads on; `matured` comes behind everything that was added before."""
@@ -172,12 +196,12 @@ class EvidenceState:
     def read(self, alpha: float, needed: float) -> Reading:
         """The evidence as it stands; `alpha` is that of the lead's interval."""
         pairs, mean, variance = self.pairs, self._mean(), self._variance()
-        effect = self._effect()
-        now = self._corrected_gain()
+        dependence = self._dependence()
+        effect = dependence.mean
+        grown = self._log_gain()
+        now = dependence.divide(grown)
         whole = self.whole_log if self.cycle_micros else now
-        weights = self._weights()
-        bets = self.gain if isinstance(self.gain, BetSums) else self.gain.bets
-        harm = 0.0 if self.harm is None else self._corrected(self.harm.log_evidence(_ALL), effect)
+        harm = 0.0 if self.harm is None else dependence.divide(self.harm.log_evidence(_ALL))
         lead = lead_interval(mean, variance * effect, pairs, alpha)
         return Reading(
             pairs=pairs,
@@ -191,8 +215,8 @@ class EvidenceState:
             design_effect=effect,
             scale=self._scale(),
             variance=variance,
-            log_missing=max(0.0, math.log(needed) - whole) * effect,
-            growth=bets.growth(weights),
+            log_missing=max(0.0, math.log(needed) - whole) * (grown / now if now > 0 else effect),
+            growth=self._growth(),
             label_rate_e=_exp(self.rates.highest),
             label_rate_slope=self.rates.slope(),
             label_rate_testable=self.rates.testable,
@@ -220,7 +244,7 @@ class EvidenceState:
         return self.first_micros + (self.cycles + 1) * self.cycle_micros
 
     def _add(self, matured: MaturedPairs) -> None:
-        own, weights = matured.counts, self._weights()
+        own, bound = matured.counts, self._scale()
         if self.rates.requests < BOUND_REQUESTS and own.any():
             self.bound_seen = max(self.bound_seen, float(matured.bound[own].max()))
         self.rates.add(matured.labelled[own], matured.scores[own])
@@ -240,7 +264,10 @@ class EvidenceState:
         self.squares += int(squares.sum())
         better = -1.0 if self.probation else 1.0  # a probation's challenger is the former champion, and bets on harm
         gains = (differences + better * self.margin) / (1 + self.margin)
-        self.peak = max(self.peak, self.gain.add(gains, weights))
+        if isinstance(self.gain, RelativeBetSums):
+            self.peak = max(self.peak, self.gain.add(gains, bound))
+        else:
+            self.peak = max(self.peak, self.gain.add(gains, _weights_of(bound)))
         if self.harm is not None:
             against = (-differences - self.margin) / (1 + self.margin)
             self.harm_peak = max(self.harm_peak, self.harm.add(against, _ALL))
@@ -249,29 +276,42 @@ class EvidenceState:
         """The bound of differences: 1 until enough answers have been seen."""
         if not self.scaled or self.probation or self.rates.requests < BOUND_REQUESTS:
             return 1.0
-        return scale(min(1.0, BOUND_ROOM * self.bound_seen + self.margin))
+        bound = min(1.0, BOUND_ROOM * self.bound_seen + self.margin)
+        return max(SMALLEST_SCALE, bound) if self.relative else scale(bound)
 
-    def _weights(self) -> Floats:
-        return _weights_of(self._scale())
+    def _log_gain(self) -> float:
+        """The log evidence that the challenger is better, before what neighbours share."""
+        if isinstance(self.gain, RelativeBetSums):
+            return self.gain.log_evidence()
+        return self.gain.log_evidence(_weights_of(self._scale()))
+
+    def _growth(self) -> float:
+        if isinstance(self.gain, RelativeBetSums):
+            return self.gain.growth()
+        bets = self.gain.bets if isinstance(self.gain, BeginningSums) else self.gain
+        return bets.growth(_weights_of(self._scale()))
 
     def _corrected_gain(self) -> float:
-        return self._corrected(self.gain.log_evidence(self._weights()), self._effect())
+        return self._dependence().divide(self._log_gain())
 
-    def _corrected(self, log_evidence: float, effect: float) -> float:
-        return log_evidence / effect if log_evidence > 0 else log_evidence
-
-    def _effect(self) -> float:
+    def _dependence(self) -> Dependence:
         """Of a probation without what is expected of days beforehand: harm must be found within the first."""
         if not self.corrected:
-            return 1.0
+            return Dependence(1.0)
         days, runs = self.days.blocks(), self.runs.blocks()
         if self.probation:
-            return max(design_effect(days, prior_blocks=PRIOR_DAYS, steps=True), design_effect(runs, steps=True))
-        if self.cycle_micros > DAY_MICROS:
-            return seasonal_effect(days, self.days.numbers(), WEEK_DAYS)
-        by_day = design_effect(days, prior=day_prior(days), prior_blocks=PRIOR_DAYS)
+            by_day = design_effect(days, prior_blocks=PRIOR_DAYS, steps=True)
+            return Dependence(max(by_day, design_effect(runs, steps=True)))
+        weekly = self.cycle_micros > DAY_MICROS
         # Within a cycle of a day, neighbouring rows share its season, which whole cycles have balanced.
-        return by_day if self.cycle_micros else max(by_day, design_effect(runs))
+        by_run = 1.0 if self.cycle_micros else design_effect(runs)
+        if self.relative:
+            if weekly:
+                return Dependence(1.0, seasonal_day_effects(days, self.days.numbers(), WEEK_DAYS))
+            return Dependence(max(by_run, design_effect(days)), day_effects(days))
+        if weekly:
+            return Dependence(seasonal_effect(days, self.days.numbers(), WEEK_DAYS))
+        return Dependence(max(by_run, design_effect(days, prior=day_prior(days), prior_blocks=PRIOR_DAYS)))
 
     def _mean(self) -> float:
         return self.total / UNIT / self.pairs if self.pairs else 0.0
@@ -295,7 +335,8 @@ class EvidenceState:
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> Self:
         values = dict(held)
-        gain = BeginningSums if held["probation"] else BetSums
+        relative = held.get("relative", False)
+        gain = BeginningSums if held["probation"] else RelativeBetSums if relative else BetSums
         values["gain"] = gain.from_json(held["gain"])
         values["harm"] = None if held["harm"] is None else BeginningSums.from_json(held["harm"])
         values["rates"] = LabelRates.from_json(held["rates"])

@@ -12,7 +12,7 @@ from record.dependence import DAY_EFFECT, PRIOR_DAYS
 # Reductions of the champion's loss that are worth planning for.
 GAINS = (0.02, 0.05, 0.1, 0.2)
 # A mixture of bets pays about so much (in log evidence) for not knowing the best of them.
-MIXTURE_COST = 1.7
+MIXTURE_COST = 0.7
 # Two models of one problem err alike: the variance of their difference, of that of one model's loss. Of paired Brier
 # differences it was 6.5 times smaller than the sum of both.
 PAIRED_SHARE = 2 / 6.5

@@ -8,11 +8,13 @@ import pytest
 from record.dependence import (
     DAY_MICROS,
     Blocks,
+    day_effects,
     day_prior,
     design_effect,
     effective_days,
     find_cycle,
     long_run_variance,
+    seasonal_day_effects,
     seasonal_effect,
     standard_error,
 )
@@ -44,6 +46,38 @@ def test_days_that_differ_have_the_effect_that_their_variance_says(sd: float, ex
     rng = np.random.default_rng(2)
     found = [design_effect(by_day(in_days(rng, 64, 100, sd), 100)) for _ in range(RUNS)]
     assert np.median(found) == pytest.approx(expected, rel=0.35)
+
+
+def test_one_day_is_one_day_s_evidence_however_many_rows_it_has() -> None:
+    rng = np.random.default_rng(11)
+    one = day_effects(by_day(rng.normal(0, 1, 20_000), 20_000))
+    assert one.divide(50.0) < 4 < 50 / one.mean * 10
+    assert one.divide(-2.0) == -2.0
+
+
+def test_evidence_grows_with_evidence_and_is_never_more_than_that_of_independent_rows() -> None:
+    rng = np.random.default_rng(12)
+    for days in (1, 3, 10, 40):
+        effects = day_effects(by_day(in_days(rng, days, 500, 0.05), 500))
+        divided = [effects.divide(log) for log in np.linspace(0.1, 30, 60)]
+        assert (np.diff(divided) > 0).all()
+        assert (np.array(divided) <= np.linspace(0.1, 30, 60) + 1e-9).all()
+
+
+@pytest.mark.parametrize("seasonal", [False, True])
+def test_days_that_agree_cost_little_and_days_that_differ_much(seasonal: bool) -> None:
+    rng = np.random.default_rng(13)
+    numbers = np.arange(28)
+
+    def left(sd: float) -> float:
+        found = []
+        for _ in range(RUNS):
+            days = by_day(in_days(rng, 28, 1000, sd), 1000)
+            found.append((seasonal_day_effects(days, numbers, 7) if seasonal else day_effects(days)).divide(6.0))
+        return float(np.median(found))
+
+    assert left(0.0) > 5
+    assert left(0.1) < 2  # a hundredth of a row's variance is shared: an effect of eleven
 
 
 def test_weather_of_several_days_shows_in_wider_blocks() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitoring.bouts.answer_scores import AnswerScores
-from monitoring.bouts.bets import BETS, BeginningSums, BetSums, log_weights, scale
+from monitoring.bouts.bets import BETS, RELATIVE_BETS, BeginningSums, BetSums, RelativeBetSums, log_weights, scale
 from monitoring.bouts.design import Design
 from monitoring.bouts.evidence_state import EvidenceState, MaturedPairs, Reading
 from monitoring.bouts.family import FamilyShare
@@ -127,6 +127,68 @@ def test_the_bets_are_a_martingale_at_every_scale(bound: float) -> None:
     assert min(factors) > 0
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 300), st.sampled_from([1.0, 0.3, 1 / 32]))
+def test_relative_bets_are_a_martingale_after_whatever_came_before(seed: int, count: int, bound: float) -> None:
+    """The next bet is fixed by what came before it: over a fair coin the capital keeps its mean, and stays above 0."""
+    rng = np.random.default_rng(seed)
+    past = rng.uniform(-bound, bound, count)
+    before = RelativeBetSums()
+    before.add(past, bound)
+    after = []
+    for sign in (bound, -bound):
+        bets = RelativeBetSums.from_json(json.loads(json.dumps(before.to_json())))
+        bets.add(np.array([sign]), bound)
+        after.append(np.exp(bets.log_evidence()))
+    assert min(after) > 0
+    assert np.mean(after) == pytest.approx(np.exp(before.log_evidence()), rel=1e-6)
+
+
+def test_a_loss_beyond_the_bound_counts_in_full_and_a_gain_beyond_it_as_the_bound() -> None:
+    within, beyond = RelativeBetSums(), RelativeBetSums()
+    within.add(np.full(500, 0.04), 0.04)
+    beyond.add(np.full(500, 0.5), 0.04)
+    assert beyond.log_evidence() <= within.log_evidence()
+    within.add(np.array([-1.0]), 0.04)
+    ruined = within.ruined.copy()
+    assert 0 < ruined.sum() < len(RELATIVE_BETS)
+    within.add(np.full(100, 0.04), 0.04)
+    assert (within.ruined == ruined).all()  # for good
+
+
+@pytest.mark.parametrize(("spread", "most"), [(0.316, 0.15), (0.02, 0.15)])
+def test_relative_bets_cross_for_equal_models_in_few_streams_whatever_the_spread(spread: float, most: float) -> None:
+    rng = np.random.default_rng(4)
+    crossed = 0
+    for _ in range(100):
+        bets = RelativeBetSums()
+        gains = np.clip(spread * rng.standard_t(4, 5000), -1, 1)
+        crossed += bets.add(gains, 1.0) >= np.log(NEEDED)
+    assert crossed / 100 <= most
+
+
+def test_a_lead_is_found_as_soon_whatever_the_loss_is_measured_in() -> None:
+    """Differences a tenth as large need no more labels once the answers have shown that they are."""
+    rng = np.random.default_rng(5)
+    gains = rng.choice([0.1, -0.1], 6000, p=[0.53, 0.47])
+    large, small = RelativeBetSums(), RelativeBetSums()
+    large.add(5 * gains, 0.5)
+    small.add(gains, 0.1)
+    assert small.log_evidence() > 0.7 * large.log_evidence() > 3
+
+
+def test_a_design_of_before_relative_bets_is_judged_as_it_was() -> None:
+    rng = np.random.default_rng(6)
+    matured = MaturedPairs.independent(a_day(3000, 200), accuracy(rng, 0.03, 3000))
+    held = {**CHALLENGE.to_json()}
+    del held["relative_bets"]
+    before = EvidenceState.start(Design.from_json(held)).add(matured)
+    kept = before.to_json()
+    del kept["relative"]
+    assert isinstance(EvidenceState.from_json(json.loads(json.dumps(kept))).gain, BetSums)
+    assert isinstance(EvidenceState.start(CHALLENGE).gain, RelativeBetSums)
+
+
 @given(st.floats(1e-4, 1))
 def test_a_scale_is_never_below_the_bound(bound: float) -> None:
     assert bound <= scale(bound) * (1 + 1e-9) or bound < 1 / 32
@@ -222,7 +284,7 @@ def test_bets_scaled_by_what_answers_allow_find_a_rare_class_sooner() -> None:
     bound = np.full(4000, 0.05)
     matured = replace(MaturedPairs.independent(a_day(4000, 200), differences), bound=bound, worst=-bound)
     scaled = run(differences, 200, pairs=matured)[1]
-    plain = run(differences, 200, replace(CHALLENGE, scaled_bets=False), pairs=matured)[1]
+    plain = run(differences, 200, replace(CHALLENGE, scaled_bets=False, relative_bets=False), pairs=matured)[1]
     assert scaled.scale < 0.1 < plain.scale
     assert scaled.e_value > 3 * plain.e_value
 
