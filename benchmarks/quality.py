@@ -36,10 +36,12 @@ from monitoring.quality.estimated import Estimator, fit_estimator
 from monitoring.quality.loss import Loss
 from monitoring.quality.measures import measure, standard_error
 from monitoring.quality.rise import DaySums, accumulate, merge, sum_days
+from monitoring.quality.track_record import Stretch, TrackRecord, newest, track, tracked
 from record.contract.columns import Column
 from record.contract.losses import bout_losses, expected_loss
 from record.contract.schema import ProblemSchema, Schema
 from record.dependence import INDEPENDENT
+from record.entity import ALONE
 
 Floats = NDArray[np.float64]
 
@@ -55,6 +57,8 @@ REDRAWN = 30  # times, the labels of each judged window
 TOLERANCE, ALPHA = 0.05, 0.05  # as quality.tolerance and quality.alpha are by default
 WITHIN = 1.5
 MEAN_ABS = math.sqrt(2 / math.pi)  # of a normal law, in its standard deviations
+STREAM_HEADS = ["stream", "rows", "mean abs. error", "sampling noise", "ratio"]
+STREAM_HEADS += ["95 % of chance alone hold", "95 % hold", "by the last labels", "gap's alarm"]
 CLASSIFIED = ("loss", "accuracy", "auc")
 NUMERIC = ("loss", "mae", "rmse")
 
@@ -92,6 +96,9 @@ class Found:
     noises: dict[str, list[float]] = field(default_factory=dict)
     alarms: list[bool] = field(default_factory=list)
     labels_to_alarm: list[int] = field(default_factory=list)
+    chance_bands: list[bool] = field(default_factory=list)  # that held what came
+    bands: list[bool] = field(default_factory=list)
+    by_last_labels: list[bool] = field(default_factory=list)
 
     def add(self, other: Found) -> None:
         for mine, theirs in (
@@ -123,6 +130,7 @@ def build(x: Floats, said: Floats, truth: NDArray[Any], classes: tuple[str, ...]
         delays=np.zeros(rows),
         answers=said.argmax(axis=1) if classes else said,
         shares=said if classes else np.empty((rows, 0)),
+        entities=np.full(rows, ALONE),
         said=np.ones(rows, dtype=np.bool_),
         features={name: x[:, place].astype(np.float32) for place, name in enumerate(names)},
         carried={},
@@ -249,13 +257,22 @@ def stream(path: Path) -> tuple[Found, int]:
     size = 500 if len(x) > 5_000 else 200
     every = build(x, answer(x), y, classes, np.arange(len(x)) // size)
     found, evidence = Found(), {}
+    stretches: dict[int, Stretch] = {}
     for start in range(cut, len(x) - size + 1, size):
         window = every.take(np.arange(start, start + size))
         matured = every.take(np.arange(max(holdout.start, start - 3_000), start))
         estimator = fit_estimator(matured, loss, card, None)
         losses = window.losses(loss)
-        estimated = estimator.metrics(window)["loss"].value
-        found.errors.setdefault("loss", []).append(abs(estimated - float(losses.mean())))
+        end = int(window.times[0])
+        stretches = newest(stretches, track(matured, loss, card, None, length=DAY_MICROS, end=end, known=stretches))
+        own = tracked(estimator, matured, loss, None, TrackRecord(stretches), DAY_MICROS, end)
+        came, estimated = float(losses.mean()), own.metrics(window)["loss"]
+        if own.record.judged:
+            chance = estimator.metrics(window)["loss"]
+            found.chance_bands.append(chance.low <= came <= chance.high)
+            found.bands.append(estimated.low <= came <= estimated.high)
+            found.by_last_labels.append(own.by_last_labels)
+        found.errors.setdefault("loss", []).append(abs(estimated.value - came))
         found.noises.setdefault("loss", []).append(MEAN_ABS * standard_error(losses, INDEPENDENT)[0])
         evidence = merge([evidence, gap(estimator, window, loss, float(card["reference_loss"]))])
         if not found.labels_to_alarm and accumulate(evidence).peak >= 1 / ALPHA:
@@ -294,6 +311,7 @@ def streams(folder: Path, processes: int) -> Iterator[list[str]]:
             f"{error:.4f}",
             f"{noise:.4f}",
             f"{error / noise:.2f}" if noise > 1e-4 else "",
+            *(f"{np.mean(each):.0%}" for each in (found.chance_bands, found.bands, found.by_last_labels)),
             alarm,
         ]
 
@@ -368,7 +386,7 @@ def text(held: Mapping[str, Any]) -> str:
         real = held["streams"]
         said += (
             f"\nReal streams ({_when(real)}), windows of 500 rows (200 of the short one), the bout's loss:\n\n"
-            + table(["stream", "rows", "mean abs. error", "sampling noise", "ratio", "gap's alarm"], real["lines"])
+            + table(STREAM_HEADS, real["lines"])
         )
     return said + "\n![error of the estimate in sampling noises](quality.png)\n"
 

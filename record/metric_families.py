@@ -197,6 +197,19 @@ _TABLE: Final = (
         "samples",
     ),
     Family(
+        "ringside_quality_estimate_error",
+        "gauge",
+        "By how much the estimated loss, or the mean of the last labels, missed the labels that came.",
+        ("of",),
+        "samples",
+    ),
+    Family(
+        "ringside_quality_estimated_by_last_labels",
+        "gauge",
+        "1 where estimates are no better than the last labels, which stand in their place, else 0.",
+        source="samples",
+    ),
+    Family(
         "ringside_quality_gap_evidence",
         "gauge",
         "Evidence that observed quality left the estimated one, divided by what a concept-drift alarm needs.",

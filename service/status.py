@@ -55,9 +55,11 @@ def _quality(samples: Sequence[Sample]) -> dict[str, Any]:
         if sample.name == "ringside_quality" and sample.labels.get("role") == "champion":
             kinds.setdefault(sample.labels["kind"], {})[sample.labels["metric"]] = sample.value
             as_of = max(as_of, sample.at) if as_of else sample.at
+    by_labels = any(s.name == "ringside_quality_estimated_by_last_labels" and s.value > 0 for s in samples)
     return {
         "observed": kinds["observed"],
         "estimated": kinds["estimated"],
+        "estimated_by": "last_labels" if by_labels else "answers",
         "side_by_side": _side_by_side(samples),
         "as_of": as_of,
     }

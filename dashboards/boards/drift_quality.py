@@ -199,7 +199,8 @@ QUALITY = Row(
         ),
         Panel(
             "Estimated",
-            "Metrics of requests that are not labelled yet, from the model's own probabilities, with their band.",
+            "Metrics of requests that are not labelled yet, from the model's own probabilities, with their band; "
+            "those of the last labels where these tell as much.",
             "none",
             (
                 Query(f'max by (role, metric) (ringside_quality{{kind="estimated", {METRIC}}})', "{{role}} {{metric}}"),
@@ -214,9 +215,14 @@ QUALITY = Row(
         ),
         Panel(
             "Observed against estimated",
-            "Evidence that the labels say otherwise than the model expected: concept drift from 1 on.",
+            "Evidence that the labels say otherwise than the model expected: concept drift from 1 on. By how much the "
+            "estimated loss and the last labels' missed what came; 1 where these stand in the estimate's place.",
             "none",
-            (Query("max(ringside_quality_gap_evidence)", "gap"),),
+            (
+                Query("max(ringside_quality_gap_evidence)", "gap"),
+                Query("max by (of) (ringside_quality_estimate_error)", "error of {{of}}"),
+                Query("max(ringside_quality_estimated_by_last_labels)", "by the last labels"),
+            ),
             (CHECKS,),
             above(0.5, 1),
             width=12,

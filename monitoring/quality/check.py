@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -13,7 +13,7 @@ from monitoring.quality.cohort import Cohort
 from monitoring.quality.cohorts import QualityCohorts, read_cohorts
 from monitoring.quality.decline import Basis, DeclineDecision, Promise, decide_decline, lower_bound
 from monitoring.quality.delays import depends_on_outcome, report_delays
-from monitoring.quality.estimated import Estimator, fit_estimator
+from monitoring.quality.estimated import fit_estimator
 from monitoring.quality.events import quality_events
 from monitoring.quality.groups import protected_groups
 from monitoring.quality.measures import standard_error
@@ -25,6 +25,8 @@ from monitoring.quality.shadow import side_by_side
 from monitoring.quality.slices import quality_slices
 from monitoring.quality.state import QualityState
 from monitoring.quality.subject import Subject, Subjects
+from monitoring.quality.track_record import Stretch, TrackedEstimator, TrackRecord, newest, track, tracked
+from record.clock import MICROSECOND, to_micros
 from record.dependence import entity_effect
 from record.events import Event
 from record.record import Record
@@ -42,7 +44,7 @@ class _Checked:
 
     subject: Subject
     cohorts: QualityCohorts
-    estimator: Estimator
+    estimator: TrackedEstimator
     added: QualityState
     found: QualityFindings
 
@@ -83,10 +85,24 @@ class QualityCheck:
         subject = self._subjects.of(self._record.registry.version(champion))
         end = as_of - self._settings.quality.label_horizon
         cohorts = read_cohorts(self._record, self._settings, subject, end, as_of)
-        estimator = fit_estimator(cohorts.window, subject.loss, subject.version.card, subject.threshold)
-        added = _added(subject, cohorts, estimator, end, as_of)
+        stretches = self._stretches(subject, cohorts.window, end)
+        record = TrackRecord(newest(subject.state.stretches, stretches))
+        own = fit_estimator(cohorts.window, subject.loss, subject.version.card, subject.threshold)
+        known = cohorts.window.known()
+        estimator = tracked(own, known, subject.loss, subject.threshold, record, self._horizon, to_micros(end))
+        added = replace(_added(subject, cohorts, estimator, end, as_of), stretches=stretches)
         found = self._findings(subject, cohorts, estimator, added, as_of)
         return _Checked(subject, cohorts, estimator, added, found)
+
+    @property
+    def _horizon(self) -> int:
+        return self._settings.quality.label_horizon // MICROSECOND
+
+    def _stretches(self, subject: Subject, window: Cohort, end: datetime) -> dict[int, Stretch]:
+        return track(
+            window, subject.loss, subject.version.card, subject.threshold,
+            length=self._horizon, end=to_micros(end), known=subject.state.stretches,
+        )  # fmt: skip
 
     def _events(self, checked: _Checked, because: str, report: str) -> list[Event]:
         window = self._settings.quality.window
@@ -99,7 +115,12 @@ class QualityCheck:
         return quality_events(self._settings, checked.subject, checked.found, checked.added, numbers, report)
 
     def _findings(
-        self, subject: Subject, cohorts: QualityCohorts, estimator: Estimator, added: QualityState, as_of: datetime
+        self,
+        subject: Subject,
+        cohorts: QualityCohorts,
+        estimator: TrackedEstimator,
+        added: QualityState,
+        as_of: datetime,
     ) -> QualityFindings:
         quality = self._settings.quality
         window, known = cohorts.window, cohorts.window.known()
@@ -119,18 +140,24 @@ class QualityCheck:
             groups=protected_groups(known, subject.loss, quality.min_slice_labels, subject.threshold),
             delays=delays,
             depends=depends_on_outcome(delays, added.delay_highest, quality.alpha),
+            track_record=estimator.record,
             share=cohorts.share,
             set_aside=cohorts.set_aside,
         )
 
     def _decisions(
-        self, subject: Subject, known: Cohort, recent: Cohort, estimator: Estimator, added: QualityState
+        self, subject: Subject, known: Cohort, recent: Cohort, estimator: TrackedEstimator, added: QualityState
     ) -> list[DeclineDecision]:
         if subject.promise is None:
             return []
+        if estimator.by_last_labels:
+            recent = estimator.last_labels
+            expected = recent.losses(subject.loss)
+        else:
+            expected = estimator.losses(recent)
         return [
             self._decision("observed", subject, subject.promise, added, known, known.losses(subject.loss)),
-            self._decision("estimated", subject, subject.promise, added, recent, estimator.losses(recent)),
+            self._decision("estimated", subject, subject.promise, added, recent, expected),
         ]
 
     def _decision(
@@ -167,9 +194,9 @@ class QualityCheck:
 
 
 def _added(
-    subject: Subject, cohorts: QualityCohorts, estimator: Estimator, end: datetime, as_of: datetime
+    subject: Subject, cohorts: QualityCohorts, estimator: TrackedEstimator, end: datetime, as_of: datetime
 ) -> QualityState:
-    """What this check adds to the evidence."""
+    """What this check adds to the evidence. Last labels in an estimate's place have been added as labels already."""
     known, answers = cohorts.fresh.known(), cohorts.answers
     losses = known.losses(subject.loss)
     log_e = report_delays(cohorts.fresh).log_e
@@ -177,7 +204,9 @@ def _added(
         matured_until=max(end, subject.state.matured_until or end),
         answered_until=max(as_of, subject.state.answered_until or as_of),
         observed=sum_days(losses - subject.allowed, known.days),
-        estimated=sum_days(estimator.losses(answers) - subject.allowed, answers.days),
+        estimated={}
+        if estimator.by_last_labels
+        else sum_days(estimator.losses(answers) - subject.allowed, answers.days),
         gap=_gap_added(subject, cohorts.before, known, losses),
         delay_log_e=log_e,
         delay_highest=max(subject.state.delay_highest, subject.state.delay_log_e + log_e),

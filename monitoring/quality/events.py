@@ -12,6 +12,7 @@ from monitoring.quality.page import QualityFindings
 from monitoring.quality.rise import accumulate, days_json
 from monitoring.quality.state import QualityState
 from monitoring.quality.subject import Subject
+from monitoring.quality.track_record import stretches_json
 from record.events import ConceptDriftDetected, Event, QualityChecked, QualityDeclined
 from record.settings import Settings
 
@@ -51,6 +52,7 @@ def _state(subject: Subject, added: QualityState) -> dict[str, Any]:
         "observed": days_json(added.observed),
         "estimated": days_json(added.estimated),
         "gap": days_json(added.gap),
+        "stretches": stretches_json(added.stretches),
         "delay_log_e": added.delay_log_e,
     }
 
@@ -95,6 +97,7 @@ def _numbers(found: QualityFindings) -> dict[str, Any]:
         "sampled_share": found.share,
         "declines": {decision.basis: decision.to_json() for decision in found.decisions},
         "gap": found.gap,
+        "estimate": found.track_record.to_json(),
         "delays": found.delays.to_json(),
         "delay_depends_on_outcome": found.depends,
     }

@@ -17,6 +17,7 @@ from monitoring.quality.loss import Loss
 from monitoring.quality.measures import HIGHER_IS_BETTER, Metric, half_width, watched
 from monitoring.quality.observed import QualityReport
 from monitoring.quality.slices import Slice
+from monitoring.quality.track_record import TrackRecord
 from record.pages.charts import bands, bars, calibration_points, curve, scatter
 from record.pages.page import render_page, row, section, table
 
@@ -39,6 +40,7 @@ class QualityFindings:
     depends: bool  # delays on outcomes
     share: float = 1.0  # of the window's requests that were looked at
     set_aside: int = 0  # requests of a broken feed, which are no evidence
+    track_record: TrackRecord = field(default_factory=TrackRecord)  # of the estimates
     differences: Mapping[str, Metric] = field(default_factory=dict)  # of losses, by the role beside the champion
 
 
@@ -86,7 +88,9 @@ def _metrics(found: QualityFindings) -> str:
         f"{'better' if difference.high < 0 else 'worse' if difference.low > 0 else 'no difference beyond chance'}.</p>"
         for role, difference in found.differences.items()
     )
-    return paired + table(["", *heads, "champion, estimated for requests without labels"], rows)
+    by_labels = found.track_record.last_labels_tell_as_much
+    estimated = "champion, the last labels" if by_labels else "champion, estimated for requests without labels"
+    return paired + table(["", *heads, estimated], rows) + f"<p>{escape(str(found.track_record))}</p>"
 
 
 def _declines(found: QualityFindings) -> str:

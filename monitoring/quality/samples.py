@@ -39,8 +39,14 @@ def show_quality(samples: Samples, found: QualityFindings, as_of: datetime) -> N
     delays: Values = [({"quantile": name}, value) for name, value in found.delays.quantiles.items()]
     samples.replace("ringside_label_delay_seconds", delays, as_of)
     samples.replace("ringside_label_coverage", coverage, as_of)
+    errors = [
+        (of, found.track_record.error("loss", last_labels=of == "last_labels")) for of in ("answers", "last_labels")
+    ]
+    missed: Values = [({"of": of}, error) for of, error in errors if error is not None]
+    samples.replace("ringside_quality_estimate_error", missed, as_of)
     samples.put(
         [
+            ("ringside_quality_estimated_by_last_labels", {}, float(found.track_record.last_labels_tell_as_much)),
             ("ringside_quality_gap_evidence", {}, found.gap),
             ("ringside_requests_set_aside", {}, float(found.set_aside)),
             ("ringside_label_delay_depends_on_outcome", {}, float(found.depends)),

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from monitoring.quality.rise import DaySums, days_of, merge
+from monitoring.quality.track_record import Stretches, newest, stretches_of
 from record.event_log import EventLog
 from record.events import QualityChecked
 
@@ -23,6 +24,7 @@ class QualityState:
     observed: Days = field(default_factory=dict)
     estimated: Days = field(default_factory=dict)
     gap: Days = field(default_factory=dict)
+    stretches: Stretches = field(default_factory=dict)  # what estimates were worth
     delay_log_e: float = 0.0
     delay_highest: float = 0.0
 
@@ -35,6 +37,7 @@ class QualityState:
             merge([self.observed, days_of(held["observed"])]),
             merge([self.estimated, days_of(held["estimated"])]),
             merge([self.gap, days_of(held["gap"])]),
+            newest(self.stretches, stretches_of(held.get("stretches", {}))),
             log_e,
             max(self.delay_highest, log_e),
         )

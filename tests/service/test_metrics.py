@@ -70,6 +70,8 @@ CONTRACT = {
     "ringside_quality_bound{role,metric,kind,bound}",
     "ringside_quality_declined{kind}",
     "ringside_quality_gap_evidence",
+    "ringside_quality_estimate_error{of}",
+    "ringside_quality_estimated_by_last_labels",
     "ringside_quality_slice{slice,metric}",
     "ringside_label_coverage",
     "ringside_label_delay_seconds{quantile}",

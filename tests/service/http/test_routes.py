@@ -346,7 +346,13 @@ def test_status_has_every_part(client: Client) -> None:
     assert sorted(held) == ["chain_head", "challengers", "champion", "drift", "log", "quality", "run", "watcher"]
     assert held["champion"]["version"] == "v1"
     assert held["drift"] == {"checked_at": None, "drifted": []}
-    assert held["quality"] == {"observed": {}, "estimated": {}, "side_by_side": {}, "as_of": None}
+    assert held["quality"] == {
+        "observed": {},
+        "estimated": {},
+        "estimated_by": "answers",
+        "side_by_side": {},
+        "as_of": None,
+    }
     assert sorted(held["watcher"]) == ["heartbeat_at", "leader", "next_due_at", "settled_until"]
     assert sorted(held["log"]) == ["labels", "pending", "predictions"]
 
