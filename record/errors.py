@@ -21,13 +21,30 @@ Every error words its own message: what, which value, what was expected.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+MOST_FAULTS: Final = 20  # of one request, that are told
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One of several things that are wrong with a request."""
+
+    field: str | None
+    message: str
 
 
 class RingsideError(Exception):
-    """The base. `code` is the machine-readable name; `field` says where, when that can be said."""
+    """The base. `code` is the machine-readable name; `field` says where, when that can be said.
+
+    `details` are all faults, MOST_FAULTS at most, where there are several; `field` and `message` are the first's.
+    """
 
     code = "error"
+    details: tuple[Fault, ...] = ()
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -37,6 +54,44 @@ class RingsideError(Exception):
 
 class InputError(RingsideError):
     """The caller sent something that cannot be used; sending it again will not help."""
+
+
+Wrong = TypeVar("Wrong", bound=InputError)
+
+
+class Faults(Generic[Wrong]):
+    """Collects what is wrong with a request, so that its caller hears all of it at once."""
+
+    def __init__(self, found: Sequence[Wrong] = ()) -> None:
+        self._errors: list[Wrong] = list(found)
+
+    def add(self, *errors: Wrong) -> None:
+        self._errors += errors[: self.left]
+
+    @property
+    def left(self) -> int:
+        """How many more are told."""
+        return MOST_FAULTS - sum(len(error.details) or 1 for error in self._errors)
+
+    @contextmanager
+    def collect(self, kind: type[Wrong]) -> Iterator[None]:
+        """Adds an error of that kind that is raised within, and goes on behind it."""
+        try:
+            yield
+        except kind as error:
+            self.add(error)
+
+    def expect_none(self) -> None:
+        """Raises the first error, with all of them as its details, where there is one."""
+        if self._errors:
+            raise self.error() from None
+
+    def error(self) -> Wrong:
+        """The first error, with all of them as its details where there are several."""
+        first = self._errors[0]
+        details = [fault for error in self._errors for fault in error.details or (Fault(error.field, error.message),)]
+        first.details = tuple(details[:MOST_FAULTS]) if len(details) > 1 else ()
+        return first
 
 
 class InvalidJson(InputError):

@@ -14,14 +14,23 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from record.contract.preview import preview
 from record.contract.refused_records import RefusedRecords
-from record.errors import InvalidRecord, LogUnavailable, NoChampion, NotFound, Overloaded, RingsideError
+from record.errors import (
+    MOST_FAULTS,
+    Faults,
+    InvalidRecord,
+    LogUnavailable,
+    NoChampion,
+    NotFound,
+    Overloaded,
+    RingsideError,
+)
 from record.logged import Answer, Batch, LogEntry, new_ids
 from record.versions.model import ServedModel
 from service.bodies.body_outline import LongList
@@ -52,6 +61,7 @@ class Asked:
     groups: Iterable[list[Any]]
     count: int  # of the records; an upper bound of it where they are still to be parsed
     ids: list[str] | None
+    faults: tuple[InvalidRecord, ...] = ()  # of the ids; told with the records' faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,8 @@ def read_asked(body: bytes | bytearray, max_batch: int) -> Asked:
     if not isinstance(records, list) or not records:
         raise _no_records()
     ListLimit(max_batch, MAX_BATCH).expect("records", len(records))
-    if ids is not None:
-        _check_ids(ids, len(records))
-    return Asked((records,), len(records), ids)
+    faults = () if ids is None else _ids_faults(ids, len(records))
+    return Asked((records,), len(records), ids, faults)
 
 
 def read_long(body: bytes, max_batch: int, longest_text: int) -> Asked:
@@ -90,8 +99,8 @@ def read_long(body: bytes, max_batch: int, longest_text: int) -> Asked:
         raise _no_records()
     if ids is not None:
         ids = held.elements("ids") if isinstance(ids, LongList) else ids
-        _check_ids(ids, records.count)
-    return Asked(chain((first,), groups), records.count, ids)
+    faults = () if ids is None else _ids_faults(ids, records.count)
+    return Asked(chain((first,), groups), records.count, ids, faults)
 
 
 def _charged(asked: Asked, charge: Charge | None) -> Asked:
@@ -104,18 +113,29 @@ def _no_records() -> InvalidRecord:
     return InvalidRecord('records: expected a list of at least one record, {"column": value, …}', field="records")
 
 
-def _check_ids(ids: Any, count: int) -> None:
+def _ids_faults(ids: Any, count: int) -> tuple[InvalidRecord, ...]:
+    """What is wrong with a request's ids; nothing, as a rule."""
     if not isinstance(ids, list) or len(ids) != count:
-        raise InvalidRecord(f"ids: expected a list of {count}, one id for each record", field="ids")
+        return (InvalidRecord(f"ids: expected a list of {count}, one id for each record", field="ids"),)
+    for held in ids:
+        if not isinstance(held, str) or not 1 <= len(held) <= LONGEST_ID or not held.isprintable():
+            break
+    else:
+        if len(set(ids)) == count:
+            return ()
+    return tuple(islice(_wrong_ids(ids), MOST_FAULTS))
+
+
+def _wrong_ids(ids: Sequence[Any]) -> Iterator[InvalidRecord]:
     for place, held in enumerate(ids):
         if not isinstance(held, str) or not 1 <= len(held) <= LONGEST_ID or not held.isprintable():
-            raise InvalidRecord(
+            yield InvalidRecord(
                 f"ids[{place}]: {preview(held)} is no id; expected a string of 1 to {LONGEST_ID} printable characters",
                 field=f"ids[{place}]",
             )
-    if len(set(ids)) != count:
-        twice = next(held for held, times in Counter(ids).items() if times > 1)
-        raise InvalidRecord(f"ids: {twice!r} stands twice in one request; expected each id once", field="ids")
+    for held, times in Counter(held for held in ids if isinstance(held, str)).items():
+        if times > 1:
+            yield InvalidRecord(f"ids: {preview(held)} stands twice in one request; expected each id once", field="ids")
 
 
 def expect_version(model: ServedModel, version: str | None) -> None:
@@ -154,17 +174,33 @@ class _Serving:
     def prepare(self, asked: Asked, at: datetime | None, started: float) -> _Prepared:
         """What is answered and logged; raises what cannot be answered, by its place in the request."""
         groups = iter(asked.groups)
+        if asked.faults:
+            raise self._refusal(asked.faults, 0, groups)
         ids = asked.ids or new_ids(asked.count)
-        parts = [self._prepare(next(groups), ids, 0, started)]
-        place = len(parts[0][0])
-        for records in groups:
-            parts.append(self._prepare(records, ids, place, started))
-            place += len(records)
+        records = next(groups)
+        parts, place = [], 0
+        try:
+            parts.append(self._prepare(records, ids, 0, started))
+            for following in groups:
+                place, records = place + len(records), following
+                parts.append(self._prepare(records, ids, place, started))
+        except InvalidRecord as error:
+            raise self._refusal((error,), place + len(records), groups) from None
         if len(parts) == 1:
             entries, places, values, marks = parts[0]
         else:
             entries, places, values, marks = (list(chain.from_iterable(held)) for held in zip(*parts, strict=True))
         return _Prepared(Batch(entries, self.model.version, at, asked.ids is not None), places, values, marks)
+
+    def _refusal(self, found: Sequence[InvalidRecord], first: int, groups: Iterator[list[Any]]) -> InvalidRecord:
+        """The error for what was found, and for what cannot be used in the groups that follow."""
+        faults = Faults(found)
+        for records in groups:
+            if faults.left <= 0:
+                break
+            faults.add(*self.model.decoder.faults(records, first, faults.left))
+            first += len(records)
+        return faults.error()
 
     def _prepare(self, records: list[Any], ids: Sequence[str], first: int, started: float) -> _Part:
         """A group's part; `first` is the place of its first record in the request."""
@@ -231,7 +267,7 @@ def _stoppable(asked: Asked, work: _LongWork) -> Asked:
             work.expect_wanted()
             yield group
 
-    return Asked(groups(), asked.count, asked.ids)
+    return Asked(groups(), asked.count, asked.ids, asked.faults)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from typing import Any, Final
 
 from record.contract.preview import nearest, preview_name
-from record.errors import InvalidJson, InvalidRecord, Overloaded, TooLarge
+from record.errors import MOST_FAULTS, Faults, InvalidJson, InvalidRecord, Overloaded, TooLarge
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 DEEPEST: Final = 20  # levels of nesting; a predict request has four
@@ -84,18 +84,25 @@ class BodyReader:
 
 
 def expect_keys(body: Any, *, required: Sequence[str] = (), optional: Sequence[str] = ()) -> None:
-    """Raises InvalidJson, naming the key, for a body that is no object of these keys."""
+    """Raises InvalidJson, naming the keys, for a body that is no object of these keys."""
     known = [*required, *optional]
     if not isinstance(body, dict):
         raise InvalidJson(f"the body is no JSON object; expected one with {_listed(required, optional)}")
-    for key in body:
-        if key not in known:
-            near = nearest(key, known)
-            hint = f"; did you mean {near!r}?" if near else f"; expected {_listed(required, optional)}"
-            raise InvalidJson(f"unknown key {preview_name(key)!r}{hint}", field=preview_name(key))
-    for key in required:
-        if key not in body:
-            raise InvalidJson(f"{key}: missing; expected {_listed(required, optional)}", field=key)
+    strange = [key for key in body if key not in known]
+    missing = [key for key in required if key not in body]
+    if not strange and not missing:
+        return
+    faults, meant = Faults[InvalidJson](), set[str | None]()
+    for key in strange[:MOST_FAULTS]:
+        near = nearest(key, known)
+        meant.add(near)
+        hint = f"; did you mean {near!r}?" if near else f"; expected {_listed(required, optional)}"
+        faults.add(InvalidJson(f"unknown key {preview_name(key)!r}{hint}", field=preview_name(key)))
+    for key in missing:
+        if key in meant:
+            continue
+        faults.add(InvalidJson(f"{key}: missing; expected {_listed(required, optional)}", field=key))
+    faults.expect_none()
 
 
 def expect_depth(value: Any, deepest: int = DEEPEST) -> None:

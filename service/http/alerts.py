@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from record.canonical import canonical_json
 from record.contract.preview import preview
-from record.errors import InvalidRecord
+from record.errors import Faults, InvalidRecord
 from record.events import AlertReceived, Event
 from record.work.requests import Asked, Requests
 from service.bodies.long_body import ListLimit
@@ -59,9 +59,17 @@ def read_alerts(body: Any, times: TimeLimit) -> list[Alert]:
     if not isinstance(body, dict) or not isinstance(body.get("alerts"), list):
         raise InvalidRecord("alerts: expected Alertmanager's webhook, version 4, with a list of alerts", field="alerts")
     MOST_ALERTS.expect("alerts", len(body["alerts"]))
+    alerts, faults = list[Alert](), Faults[InvalidRecord]()
     if body.get("version", "4") not in ("4", 4):
-        raise InvalidRecord(f'version: {preview(body["version"])}; expected Alertmanager\'s "4"', field="version")
-    return [_alert(place, held, times) for place, held in enumerate(body["alerts"])]
+        message = f'version: {preview(body["version"])}; expected Alertmanager\'s "4"'
+        faults.add(InvalidRecord(message, field="version"))
+    for place, held in enumerate(body["alerts"]):
+        with faults.collect(InvalidRecord):
+            alerts.append(_alert(f"alerts[{place}]", held, times))
+        if faults.left <= 0:
+            break
+    faults.expect_none()
+    return alerts
 
 
 def take_alerts(requests: Requests, alerts: Sequence[Alert], actor: str) -> AlertsTaken:
@@ -85,35 +93,47 @@ def take_alerts(requests: Requests, alerts: Sequence[Alert], actor: str) -> Aler
     return AlertsTaken(len(new), len(firing) - len(new), len(alerts) - len(firing))
 
 
-def _alert(place: int, held: Any, times: TimeLimit) -> Alert:
+def _alert(where: str, held: Any, times: TimeLimit) -> Alert:
     labels = held.get("labels") if isinstance(held, dict) else None
     if not isinstance(labels, dict):
-        raise InvalidRecord(f"alerts[{place}]: expected an object with labels", field=f"alerts[{place}]")
-    status = held.get("status", "firing")
-    if status not in ("firing", "resolved"):
-        raise InvalidRecord(
-            f'alerts[{place}].status: {preview(status)}; expected "firing" or "resolved"',
-            field=f"alerts[{place}].status",
-        )
-    starts_at = held.get("startsAt")
-    if not isinstance(starts_at, str) or not starts_at.strip():
-        raise InvalidRecord(f"alerts[{place}].startsAt: expected a time", field=f"alerts[{place}].startsAt")
-    times.read(starts_at, f"alerts[{place}].startsAt")
-    action = labels.get(ACTION)
-    annotations, fingerprint = held.get("annotations"), held.get("fingerprint")
-    if not isinstance(annotations, dict | None):
-        raise InvalidRecord(f"alerts[{place}].annotations: expected an object", field=f"alerts[{place}].annotations")
-    if not isinstance(fingerprint, str | None):
-        raise InvalidRecord(f"alerts[{place}].fingerprint: expected a text", field=f"alerts[{place}].fingerprint")
-    summary = (annotations or {}).get("summary")
+        raise InvalidRecord(f"{where}: expected an object with labels", field=where)
+    _check_alert(where, held, times)
+    action, summary = labels.get(ACTION), (held.get("annotations") or {}).get("summary")
     return Alert(
         name=_short(labels.get("alertname", "unnamed")),
-        status=status,
-        fingerprint=_fingerprint(fingerprint, labels),
-        starts_at=_short(starts_at),
+        status=held.get("status", "firing"),
+        fingerprint=_fingerprint(held.get("fingerprint"), labels),
+        starts_at=_short(held["startsAt"]),
         action=None if action is None else _short(action),
         summary="" if summary is None else _short(summary),
     )
+
+
+def _check_alert(where: str, held: Mapping[str, Any], times: TimeLimit) -> None:
+    """Raises InvalidRecord for what of an alert is not as Alertmanager sends it."""
+    faults = Faults[InvalidRecord]()
+
+    def refuse(name: str, expected: str) -> None:
+        message = (
+            f"{where}.{name}: {preview(held[name])}; expected {expected}"
+            if name in held
+            else (f"{where}.{name}: missing; expected {expected}")
+        )
+        faults.add(InvalidRecord(message, field=f"{where}.{name}"))
+
+    if held.get("status", "firing") not in ("firing", "resolved"):
+        refuse("status", '"firing" or "resolved"')
+    starts_at = held.get("startsAt")
+    if not isinstance(starts_at, str) or not starts_at.strip():
+        refuse("startsAt", "a time")
+    else:
+        with faults.collect(InvalidRecord):
+            times.read(starts_at, f"{where}.startsAt")
+    if not isinstance(held.get("annotations"), dict | None):
+        refuse("annotations", "an object")
+    if not isinstance(held.get("fingerprint"), str | None):
+        refuse("fingerprint", "a text")
+    faults.expect_none()
 
 
 def _fingerprint(given: str | None, labels: Mapping[str, Any]) -> str:

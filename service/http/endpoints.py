@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -11,8 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from record.bouts.approval import expect_approver
 from record.canonical import plain
 from record.contract.decoder import Decoder
+from record.contract.preview import preview
 from record.errors import (
     ArtifactError,
+    Faults,
     InvalidLabel,
     InvalidRecord,
     LogUnavailable,
@@ -62,7 +65,7 @@ def labels(worker: Worker, call: Call) -> Reply:
     ListLimit(worker.settings.serve.max_batch, "serve.max_batch").expect("labels", len(given))
     worker.quotas.charge_rows(call.actor, len(given))
     decoder = _decoder(worker) if given else None
-    outcome = worker.record.log.add_labels([_label(n, held, decoder) for n, held in enumerate(given)], call.at)
+    outcome = worker.record.log.add_labels(_read_labels(given, decoder), call.at)
     told: dict[str, Any] = {
         "accepted": outcome.accepted,
         "duplicates": outcome.duplicates,
@@ -93,20 +96,40 @@ def _decoder(worker: Worker) -> Decoder:
     return Decoder(problem)
 
 
+def _read_labels(given: list[Any], decoder: Decoder | None) -> list[LabelGiven]:
+    """The labels; InvalidLabel tells of all that cannot be used."""
+    read: list[LabelGiven] = []
+    faults = Faults[InvalidLabel]()
+    for place, held in enumerate(given):
+        try:
+            read.append(_label(place, held, decoder))
+        except InvalidLabel as error:
+            faults.add(error)
+            if faults.left <= 0:
+                break
+    faults.expect_none()
+    return read
+
+
 def _label(place: int, held: Any, decoder: Decoder | None) -> LabelGiven:
     where = f"labels[{place}]"
     if not isinstance(held, dict) or not {"id", "label"} <= set(held) <= {"id", "label", "correct"}:
         raise InvalidLabel(f'{where}: expected {{"id": …, "label": …}} and optionally "correct": true', field=where)
-    id, correct = held["id"], held.get("correct", False)
+    id, correct, text = held["id"], held.get("correct", False), ""
+    faults = Faults[InvalidLabel]()
     if not isinstance(id, str) or not 1 <= len(id) <= LONGEST_ID:
-        raise InvalidLabel(f"{where}.id: expected a string of 1 to {LONGEST_ID} characters", field=f"{where}.id")
+        message = f"{where}.id: {preview(id)} is no id; expected a string of 1 to {LONGEST_ID} characters"
+        faults.add(InvalidLabel(message, field=f"{where}.id"))
     if not isinstance(correct, bool):
-        raise InvalidLabel(f"{where}.correct: expected true or false", field=f"{where}.correct")
+        message = f"{where}.correct: {preview(correct)}; expected true or false"
+        faults.add(InvalidLabel(message, field=f"{where}.correct"))
     assert decoder is not None
     try:
-        return LabelGiven(id, decoder.label_json(held["label"]), correct)
+        text = decoder.label_json(held["label"])
     except InvalidLabel as error:
-        raise InvalidLabel(f"{where}: {error.message}", field=f"{where}.label") from None
+        faults.add(InvalidLabel(f"{where}: {error.message}", field=f"{where}.label"))
+    faults.expect_none()
+    return LabelGiven(id, text, correct)
 
 
 def alerts(worker: Worker, call: Call) -> Reply:
@@ -198,14 +221,22 @@ def _run(held: Run) -> dict[str, Any]:
 
 def events(worker: Worker, call: Call) -> Reply:
     query = call.query
+    faults, times, limit = Faults[InvalidRecord](), dict[str, datetime](), 100
+    for name in ("since", "until"):
+        if name in query:
+            with faults.collect(InvalidRecord):
+                times[name] = read_time(query[name], name)
+    with faults.collect(InvalidRecord):
+        limit = _limit(query.get("limit", "100"))
+    faults.expect_none()
     found, following = worker.record.events.page(
         kind=query["kind"].split(",") if "kind" in query else None,
         model=query.get("model"),
         actor=query.get("actor"),
-        since=read_time(query["since"], "since") if "since" in query else None,
-        until=read_time(query["until"], "until") if "until" in query else None,
+        since=times.get("since"),
+        until=times.get("until"),
         q=query.get("q"),
-        limit=_limit(query.get("limit", "100")),
+        limit=limit,
         cursor=query.get("cursor"),
     )
     keys = ("seq", "at", "kind", "actor", "model_version", "data", "digest")

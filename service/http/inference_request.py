@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from record.contract.schema import canonical_class
-from record.errors import InvalidJson, InvalidRecord
+from record.errors import Fault, Faults, InvalidJson, InvalidRecord
 from record.logged import Answer, new_id
 from service.bodies.json_body import SHORT_BYTES, parse_body
 from service.bodies.long_body import MOST_VALUES, BodyLimits, ListLimit, LongBody
@@ -49,12 +49,10 @@ class Question:
 
     def in_tensors(self, error: InvalidRecord) -> InvalidRecord:
         """A complaint about records[3].distance as one about row 3 of the tensor distance."""
-        place, dot, name = (error.field or "").removeprefix("records[").partition("].")
-        if not dot or not place.isdigit():
-            return error
-        field = f"inputs.{name}[{place}]"
-        message = error.message.replace(error.field or "", field, 1)
-        return InvalidRecord(message, field=field, reason=error.reason)
+        first = _in_tensors(Fault(error.field, error.message))
+        told = InvalidRecord(first.message, field=first.field, reason=error.reason)
+        told.details = tuple(map(_in_tensors, error.details))
+        return told
 
     def reply(self, name: str, answered: Answered) -> Reply:
         version, parameters = _version(answered)
@@ -79,6 +77,14 @@ class Question:
 
     def _wants(self, name: str) -> bool:
         return not self.outputs or name in self.outputs
+
+
+def _in_tensors(fault: Fault) -> Fault:
+    place, dot, name = (fault.field or "").removeprefix("records[").partition("].")
+    if not dot or not place.isdigit():
+        return fault
+    field = f"inputs.{name}[{place}]"
+    return Fault(field, fault.message.replace(fault.field or "", field, 1))
 
 
 def _version(answered: Answered) -> tuple[str, dict[str, Any]]:
@@ -127,10 +133,18 @@ def read_question(body: bytes, json_length: bytes | None, max_batch: int, longes
     held = _parse(body[:length], max_batch, longest_text)
     if not isinstance(held, dict):
         raise InvalidJson('the body is no JSON object; expected one with "inputs"')
-    columns = _read_columns(held.get("inputs"), RawBytes(body[length:]), max_batch)
-    parameters = read_parameters(held, "parameters")
-    raw = parameters.get("binary_data_output") is True
-    return Question(_request_id(held.get("id")), columns, _read_outputs(held.get("outputs"), raw), raw)
+    faults = Faults[InvalidRecord]()
+    columns, raw, id, outputs = list[Tensor](), False, "", dict[str, bool]()
+    with faults.collect(InvalidRecord):
+        columns = _read_columns(held.get("inputs"), RawBytes(body[length:]), max_batch)
+    with faults.collect(InvalidRecord):
+        raw = read_parameters(held, "parameters").get("binary_data_output") is True
+    with faults.collect(InvalidRecord):
+        id = _request_id(held.get("id"))
+    with faults.collect(InvalidRecord):
+        outputs = _read_outputs(held.get("outputs"), raw)
+    faults.expect_none()
+    return Question(id, columns, outputs, raw)
 
 
 def _parse(text: bytes, max_batch: int, longest_text: int) -> Any:
@@ -155,23 +169,34 @@ def _json_length(header: bytes | None, size: int) -> int:
 def _read_columns(held: Any, raw: RawBytes, max_batch: int) -> list[Tensor]:
     if not isinstance(held, list) or not held:
         raise InvalidRecord("inputs: expected a list of tensors, one for each column", field="inputs")
-    columns = [read_column(tensor, place, raw, max_batch) for place, tensor in enumerate(held)]
+    columns, faults = list[Tensor](), Faults[InvalidRecord]()
+    for place, tensor in enumerate(held):
+        with faults.collect(InvalidRecord):
+            columns.append(read_column(tensor, place, raw, max_batch))
+        if len(columns) <= place and (raw.size or faults.left <= 0):
+            break  # which raw bytes are the next tensor's is not known
+    faults.expect_none()
     raw.expect_empty()
+    _expect_alike(columns)
+    return columns
+
+
+def _expect_alike(columns: Sequence[Tensor]) -> None:
+    """Raises InvalidRecord where tensors have not one length and each a name of its own."""
+    faults = Faults[InvalidRecord]()
     count, seen = columns[0].shape[0], set[str]()
     for place, column in enumerate(columns):
         if column.shape[0] != count or count == 0:
-            raise InvalidRecord(
+            message = (
                 f"inputs[{place}].shape: {column.shape[0]} values of {column.name[:60]!r}; expected every tensor to "
-                "have the same number of records, at least one",
-                field=f"inputs[{place}].shape",
+                "have the same number of records, at least one"
             )
+            faults.add(InvalidRecord(message, field=f"inputs[{place}].shape"))
         if column.name in seen:
-            raise InvalidRecord(
-                f"inputs[{place}].name: {column.name[:60]!r} stands twice; expected each column once",
-                field=f"inputs[{place}].name",
-            )
+            message = f"inputs[{place}].name: {column.name[:60]!r} stands twice; expected each column once"
+            faults.add(InvalidRecord(message, field=f"inputs[{place}].name"))
         seen.add(column.name)
-    return columns
+    faults.expect_none()
 
 
 def _request_id(held: Any) -> str:
@@ -189,16 +214,23 @@ def _read_outputs(held: Any, raw: bool) -> dict[str, bool]:
         return wanted
     if not isinstance(held, list):
         raise InvalidRecord("outputs: expected a list of {name, …}", field="outputs")
+    faults = Faults[InvalidRecord]()
     for place, output in enumerate(held):
-        field = f"outputs[{place}]"
-        name = output.get("name") if isinstance(output, dict) else None
-        if name not in OUTPUTS:
-            raise InvalidRecord(f"{field}.name: expected {' or '.join(map(repr, OUTPUTS))}", field=f"{field}.name")
-        parameters = read_parameters(output, f"{field}.parameters")
-        if {"classification", "shared_memory_region"} & set(parameters):
-            raise InvalidRecord(
-                f"{field}.parameters: neither classification nor shared memory is offered",
-                field=f"{field}.parameters",
-            )
-        wanted[name] = parameters.get("binary_data", raw) is True
+        with faults.collect(InvalidRecord):
+            name, binary = _read_output(output, f"outputs[{place}]", raw)
+            wanted[name] = binary
+    faults.expect_none()
     return wanted
+
+
+def _read_output(output: Any, field: str, raw: bool) -> tuple[str, bool]:
+    name = output.get("name") if isinstance(output, dict) else None
+    if not isinstance(name, str) or name not in OUTPUTS:
+        raise InvalidRecord(f"{field}.name: expected {' or '.join(map(repr, OUTPUTS))}", field=f"{field}.name")
+    parameters = read_parameters(output, f"{field}.parameters")
+    if {"classification", "shared_memory_region"} & set(parameters):
+        raise InvalidRecord(
+            f"{field}.parameters: neither classification nor shared memory is offered",
+            field=f"{field}.parameters",
+        )
+    return name, parameters.get("binary_data", raw) is True

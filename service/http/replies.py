@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from record.errors import (
     Absent,
     Conflict,
+    Fault,
     Forbidden,
     InputError,
     InvalidJson,
@@ -104,7 +105,7 @@ def error_reply(error: RingsideError, path: str = "") -> Reply:
     status = error_status(error)
     if speaks_protocol(path) and status == 422:
         status = 400
-    reply = json_reply(status, _error(error.code, error.message, error.field, path))
+    reply = json_reply(status, _error(error.code, error.message, error.field, path, error.details))
     if status in BUSY:
         reply.headers.append((b"retry-after", str(getattr(error, "retry_after_seconds", 1)).encode()))
     elif status == 401:
@@ -145,9 +146,15 @@ def speaks_protocol(path: str) -> bool:
     return path == "/v2" or path.startswith("/v2/")
 
 
-def _error(code: str, message: str, field: str | None, path: str) -> dict[str, Any]:
-    """{"error": {code, message, field}}; the protocol's {"error": message} with code and field beside it."""
+def _error(code: str, message: str, field: str | None, path: str, details: Sequence[Fault] = ()) -> dict[str, Any]:
+    """{"error": {code, message, field}}; the protocol's {"error": message} with code and field beside it.
+
+    With `details`, where there are several faults.
+    """
     message = redact(message)
+    told: dict[str, Any] = {"code": code, "message": message, "field": field}
+    if details:
+        told["details"] = [{"field": fault.field, "message": redact(fault.message)} for fault in details]
     if speaks_protocol(path):
-        return {"error": message, "code": code, "field": field}
-    return {"error": {"code": code, "message": message, "field": field}}
+        return {"error": told.pop("message"), **told}
+    return {"error": told}

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from record.configuration.sections import TokenRole
-from record.errors import InvalidRecord
+from record.errors import Faults, InvalidRecord
 from service.http.call import Call
 from service.http.replies import Reply
 
@@ -65,16 +65,20 @@ def read_query(rule: Rule, text: bytes) -> dict[str, str]:
     Several values of one name are joined with commas where that is what the route reads. Raises InvalidRecord.
     """
     values: dict[str, str] = {}
-    for name, value in parse_qsl(text.decode("latin-1"), keep_blank_values=True) if text else ():
+    if not text:
+        return values
+    faults = Faults[InvalidRecord]()
+    for name, value in parse_qsl(text.decode("latin-1"), keep_blank_values=True):
         if name in values and f"{name}*" in rule.query:
             values[name] += f",{value}"
         elif name in values:
-            raise InvalidRecord(f"{name}: given more than once; expected one value", field=name)
+            faults.add(InvalidRecord(f"{name}: given more than once; expected one value", field=name))
         elif name in rule.query or f"{name}*" in rule.query:
             values[name] = value
         else:
             known = " or ".join(known.rstrip("*") for known in rule.query) or "no parameter"
-            raise InvalidRecord(f"{name[:60]!r}: unknown; expected {known}", field=name[:60])
+            faults.add(InvalidRecord(f"{name[:60]!r}: unknown; expected {known}", field=name[:60]))
+    faults.expect_none()
     return values
 
 

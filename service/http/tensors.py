@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from record.contract.preview import preview
-from record.errors import InvalidJson, InvalidRecord, TooLarge
+from record.errors import Faults, InvalidJson, InvalidRecord, TooLarge
 from service.bodies.json_body import parse_body
 
 Values = list[Any]  # str, int, float, bool or None, as they stand in a JSON record
@@ -72,6 +72,7 @@ class RawBytes:
 
     def __init__(self, held: bytes) -> None:
         self._held = held
+        self.size = len(held)
         self._taken = 0
 
     def take(self, size: Any, where: str) -> bytes:
@@ -98,12 +99,17 @@ def read_column(held: Any, place: int, raw: RawBytes, max_batch: int) -> Tensor:
     where = f"inputs[{place}]"
     if not isinstance(held, dict):
         raise _invalid(where, "expected a tensor: an object with name, shape, datatype and data")
-    name, datatype = held.get("name"), held.get("datatype")
+    name, datatype, count = held.get("name"), held.get("datatype"), 0
+    faults = Faults[InvalidRecord]()
     if not isinstance(name, str) or not name:
-        raise _invalid(f"{where}.name", f"{preview(name)} is no name; expected a column's")
+        faults.add(_invalid(f"{where}.name", f"{preview(name)} is no name; expected a column's"))
     if datatype not in DATATYPES:
-        raise _invalid(f"{where}.datatype", f"{preview(datatype)}; expected one of {', '.join(DATATYPES)}")
-    count = _count(held.get("shape"), where)
+        faults.add(_invalid(f"{where}.datatype", f"{preview(datatype)}; expected one of {', '.join(DATATYPES)}"))
+    with faults.collect(InvalidRecord):
+        count = _count(held.get("shape"), where)
+    faults.expect_none()
+    assert isinstance(name, str)
+    assert isinstance(datatype, str)
     if count > max_batch:
         raise TooLarge(
             f"inputs: {preview(count)} records in one request; expected at most {max_batch} (serve.max_batch)",
