@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import ringside
@@ -37,7 +38,7 @@ def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     folder = tmp_path_factory.mktemp("live")
     listed = folder / "tokens.json"
-    both = tokens()[0] | {"roles": ["predict", "label", "read"]}
+    both = tokens()[0] | {"roles": ["predict", "label", "operate"]}
     listed.write_text(json.dumps([both]))
     settings = write_config(folder, f'tokens = "{listed}"\n[clock]\nsource = "requests"')
     record = open_record(settings)
@@ -154,6 +155,75 @@ def test_frames_and_arrays_may_be_sent_as_they_are(client: Any) -> None:
     assert one.probabilities["late"] == pytest.approx(expected[0], abs=1e-6)
 
 
+def test_a_data_frame_is_sent_as_it_is(client: Any) -> None:
+    """Of pandas and Arrow, with a series or an array for ids; what is missing is missing."""
+    frame = pd.DataFrame({"distance": [500.0, math.nan], "carrier": ["AA", "UA"], "note": [None, pd.NA]})
+    expected = [answer(record_of(500.0, "AA"), 0.0), answer(record_of(None, "UA"), 0.0)]
+    for place, records in enumerate((frame, pa.Table.from_pandas(frame), frame.convert_dtypes())):
+        ids = [f"{type(client).__name__}-frame-{place}-{n}" for n in range(2)]
+        for given in (pd.Series(ids), np.array(ids)):
+            found = client.predict(records, given)
+            assert [prediction.id for prediction in found] == ids
+            assert [prediction.probabilities["late"] for prediction in found] == pytest.approx(expected, abs=1e-6)
+        assert client.label(pd.Series(["late", "on time"], index=ids)).accepted == 2
+    by_row = client.predict([row for _, row in frame.iterrows()])
+    assert [prediction.probabilities["late"] for prediction in by_row] == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_operator_works_from_python(live: LiveService) -> None:
+    """Both clients: versions, runs, events, and the moves of the role, one after the other."""
+    record = open_record(live.settings)
+    names = [register_model(record, bias=bias).version for bias in (1.0, 2.0)]
+    record.close()
+    for kind, version in zip(("Client", "AsyncClient"), names, strict=True):
+        with opened(kind, live.url, token=SECRETS["predictor"]) as client:
+            asked = client.retrain(f"asked by {kind}") if kind == "Client" else client.runs(limit=1)[0]
+            assert client.run(asked["run_id"])["reason"] == "asked by Client"
+            with pytest.raises(ringside.RequestRefused, match="409 run_active"):
+                client.retrain("another")
+            assert client.model(version)["standing"] == "eligible"
+            assert [model["version"] for model in client.models()] == ["v1", *names]
+            assert client.promote(version, "it is better")["champion"] == version
+            assert client.rollback("it was not")["champion"] == "v1"
+            assert client.unbar(version, "a mistake")["standing"] == "eligible"
+            assert client.reject(version, "after all")["standing"] == "rejected"
+            moved = client.events(kind=("model_promoted", "model_rejected"), model=version)
+            assert [event["kind"] for event in moved] == ["model_promoted", "model_rejected"]
+            assert client.events(since=datetime.now(UTC) + timedelta(days=1), limit=5) == []
+            everything = client.events(limit=None)
+            assert [event["seq"] for event in everything] == list(range(1, len(everything) + 1))
+            assert client.events(limit=3) == everything[:3]
+            with pytest.raises(ringside.RequestRefused, match="404"):
+                client.model("v9/../../status")
+
+
+def test_pages_are_followed_to_the_limit(scripted: Callable[..., Any]) -> None:
+    """No more is asked for than is wanted, and no page after the last."""
+
+    def page(first: int, count: int, following: str | None) -> httpx.Response:
+        return httpx.Response(
+            200, json={"runs": [{"run_id": n} for n in range(first, first + count)], "next": following}
+        )
+
+    script = Script(page(0, 2, "a"), page(2, 2, "b"), page(4, 1, None))
+    assert [run["run_id"] for run in scripted(script).runs(limit=None)] == [0, 1, 2, 3, 4]
+    script = Script(page(0, 2, "a"), page(2, 1, "b"))
+    assert [run["run_id"] for run in scripted(script).runs(limit=3)] == [0, 1, 2]
+    assert [dict(httpx.URL(url).params) for url in script.urls] == [{"limit": "3"}, {"limit": "1", "cursor": "a"}]
+    with pytest.raises(ValueError, match="limit: 0; expected at least 1"):
+        scripted(Script()).runs(limit=0)
+
+
+def test_all_faults_of_a_refused_request_are_told(client: Any) -> None:
+    with pytest.raises(ringside.RequestRefused) as caught:
+        client.predict_one({"carrier": 1.5})
+    refused = caught.value
+    assert [fault.field for fault in refused.details] == [
+        f"records[0].{name}" for name in ("distance", "carrier", "note")
+    ]
+    assert (refused.field, refused.message) == (refused.details[0].field, refused.details[0].message)
+
+
 def told(request: httpx.Request) -> httpx.Response:
     """An answer to a predict request, made up."""
     ids = json.loads(request.content)["ids"]
@@ -172,9 +242,11 @@ class Script:
     def __init__(self, *steps: Handler | httpx.Response | Exception) -> None:
         self._steps = iter(steps)
         self.bodies: list[bytes] = []
+        self.urls: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.bodies.append(request.content)
+        self.urls.append(str(request.url))
         step = next(self._steps)
         if isinstance(step, Exception):
             raise step
@@ -245,6 +317,43 @@ def test_other_refusals_are_not_tried_again(scripted: Callable[..., Any]) -> Non
 def test_a_proxys_error_page_is_told_as_it_is(scripted: Callable[..., Any]) -> None:
     with pytest.raises(ringside.RequestRefused, match="403 http_error: <html>"):
         scripted(Script(httpx.Response(403, text="<html>no</html>"))).status()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("retrain", ("x",)),
+        ("promote", ("v1", "x")),
+        ("reject", ("v1", "x")),
+        ("unbar", ("v1", "x")),
+        ("rollback", ("x",)),
+    ],
+)
+def test_what_moves_a_role_is_not_done_twice(
+    scripted: Callable[..., Any], name: str, arguments: tuple[str, ...]
+) -> None:
+    """Tried again only where it was not sent, or not done; a lost answer is told."""
+    done = httpx.Response(200, json={"run_id": "r"})
+    script = Script(httpx.ConnectError("refused"), busy(503), done)
+    assert getattr(scripted(script), name)(*arguments) == {"run_id": "r"}
+    for lost in (httpx.ReadTimeout("late"), httpx.RemoteProtocolError("cut")):
+        script = Script(lost)
+        with pytest.raises(ringside.Unreachable):
+            getattr(scripted(script), name)(*arguments)
+        assert len(script.bodies) == 1
+    for status in (502, 504):
+        script = Script(busy(status))
+        with pytest.raises(ringside.RequestRefused, match=str(status)):
+            getattr(scripted(script), name)(*arguments)
+        assert len(script.bodies) == 1
+
+
+@pytest.mark.parametrize("kind", [ringside.Client, ringside.AsyncClient])
+@pytest.mark.parametrize("url", ["127.0.0.1:3711", "localhost", "//host", "ftp://host", "http://", "host:port", ""])
+def test_a_url_that_leads_nowhere_is_refused_at_once(kind: type, url: str) -> None:
+    """Before a request is made; nothing is tried for half a minute."""
+    with pytest.raises(ValueError, match="url: "):
+        kind(url)
 
 
 def test_answers_without_the_log_say_so(scripted: Callable[..., Any]) -> None:
