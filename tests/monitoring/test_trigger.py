@@ -93,6 +93,52 @@ def test_too_few_new_labels_are_named_with_both_numbers() -> None:
     assert decision.numbers["new_labelled_rows"] == 99
 
 
+@pytest.mark.parametrize(("rows", "retrains"), [(99, False), (100, True), (101, True)])
+def test_exactly_as_many_new_labels_as_are_wanted_are_enough(rows: int, retrains: bool) -> None:
+    assert decide(asked("quality", new_labelled_rows=rows), SETTINGS).retrain is retrains
+
+
+@pytest.mark.parametrize("different", [1, 2, 3, 4, 5])
+def test_only_reasons_that_are_left_out_are_counted(different: int) -> None:
+    """Three of a trigger's reasons are named, with no more behind them; each once, however often it was given."""
+    asks = tuple(Ask("alert", "alertmanager", f"alert {place % different}") for place in range(3 * different))
+    reasons = decide(replace(QUIET, asks=asks), SETTINGS).reasons
+    assert reasons[:3] == tuple(f"alert: alert {place}" for place in range(min(3, different)))
+    assert reasons[3:] == ((f"alert: {different - 3} more",) if different > 3 else ())
+
+
+@pytest.mark.parametrize(("age", "asks"), [(timedelta(days=90) - timedelta(microseconds=1), False), (90, True)])
+def test_an_age_asks_from_its_limit_on(age: timedelta | int, asks: bool) -> None:
+    since = AS_OF - (age if isinstance(age, timedelta) else timedelta(days=age))
+    assert decide(replace(QUIET, champion_since=since, last_run_at=None), SETTINGS).asked is asks
+
+
+def test_a_run_from_a_clock_that_was_ahead_says_nothing_of_the_age() -> None:
+    """The champion's own time counts; where that too has not come yet, the age is not known and a run is due."""
+    ahead = AS_OF + timedelta(days=400)
+    old, young = AS_OF - timedelta(days=91), AS_OF - timedelta(days=1)
+    assert decide(replace(QUIET, champion_since=old, last_run_at=ahead), SETTINGS).trigger == "max_age"
+    assert not decide(replace(QUIET, champion_since=young, last_run_at=ahead), SETTINGS).asked
+    assert decide(replace(QUIET, champion_since=ahead, last_run_at=None), SETTINGS).trigger == "max_age"
+
+
+def test_the_facts_of_an_event_are_those_that_were_decided_on() -> None:
+    """Through JSON and back, each ask as often as it came; those of a storm say that they are not all there."""
+    facts = asked("alert", "alert", "drift", drift_triggers=True, changed=("code",), stakes=Stakes(0.01, 200.0))
+    again = TriggerFacts.from_json(json.loads(json.dumps(facts.to_json())))
+    assert again == facts
+    assert decide(again, PRICED) == decide(facts, PRICED)
+    for different, readable in ((50, True), (51, False)):
+        storm = replace(QUIET, asks=tuple(Ask("alert", "alertmanager", str(place)) for place in range(different)))
+        written = json.loads(json.dumps(storm.to_json()))
+        assert (len(written["asks"]), written["asks_left_out"]) == (50, different - 50)
+        if readable:
+            assert TriggerFacts.from_json(written) == storm
+        else:
+            with pytest.raises(ValueError, match="1 of those who asked"):
+                TriggerFacts.from_json(written)
+
+
 def test_every_obstacle_is_named() -> None:
     assert len(decide(asked("alert", last_run_at=AS_OF, new_labelled_rows=0), SETTINGS).reasons) == 2
 

@@ -195,6 +195,12 @@ def test_marks() -> None:
         ({"carrier": "aa"}, {"carrier": "unseen"}),
         ({"distance": -1, "carrier": False}, {"distance": "out_of_range", "carrier": "unseen"}),
         ({"departs": "9999-01-01"}, None),
+        ({"carrier": MISSING}, None),  # as the model reads null
+        ({"carrier": ""}, {"carrier": "unseen"}),
+        ({"distance": math.nextafter(5.0, 6.0)}, None),  # 5.0 as a model reads it
+        ({"distance": float(np.nextafter(np.float32(5.0), np.float32(6.0)))}, {"distance": "out_of_range"}),
+        ({"distance": math.nextafter(float(np.float32(0.1)), 0.0)}, None),
+        ({"distance": float(np.nextafter(np.float32(0.1), np.float32(0.0)))}, {"distance": "out_of_range"}),
     ]
     assert of.marks([RECORD | change for change, _ in changes]) == [marks for _, marks in changes]
     assert decoder().marks([RECORD]) == [None]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.stats import binom, norm, sem
 
-from retrain.models.threshold import Costs, cheapest, choose_threshold, keep_threshold, mean_costs
+from retrain.models.threshold import SURE, Costs, cheapest, choose_threshold, keep_threshold, mean_costs
 
 Floats = npt.NDArray[np.float64]
 TEN = Costs(1.0, 10.0)
@@ -76,3 +77,71 @@ def test_a_recipe_that_is_kept_keeps_its_threshold() -> None:
     assert (keep_threshold(other, card).threshold, keep_threshold(other, card).source) == (0.2, "costs")
     assert keep_threshold(TEN, {"decision": None}).threshold == keep_threshold(TEN, {}).threshold == TEN.threshold
     assert choose_threshold(TEN, None, np.zeros(0, dtype=bool)).threshold == TEN.threshold
+
+
+def test_seldom_does_chance_alone_take_another_threshold() -> None:
+    """Where the costs' own threshold is the best there is, about 5 of 100 data sets take another; 16 would without care.
+
+    The share's upper limit is the 99.9 % quantile of such a count.
+    """
+    taken = [choose_threshold(TEN, *drawn(400, 1_000 + seed)).source == "rows" for seed in range(300)]
+    assert sum(taken) <= binom.ppf(0.999, 300, 0.05)
+
+
+def test_what_a_gain_must_be_worth_is_the_one_sided_quantile() -> None:
+    """One-sided, at 5 of 100: the number itself, from an independent source."""
+    assert pytest.approx(norm.ppf(0.95), abs=5e-4) == SURE
+
+
+def test_a_gain_counts_from_that_many_standard_errors_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decision follows its own numbers: more is taken, and less is not."""
+    chances, is_ = drawn(2_000, 1)
+    found = choose_threshold(TEN, too_shy(chances), is_)
+    assert found.gain is not None
+    assert found.error is not None
+    ratio = found.gain / found.error
+    for limit, source in ((ratio * 1.001, "costs"), (ratio * 0.999, "rows")):
+        monkeypatch.setattr("retrain.models.threshold.SURE", limit)
+        again = choose_threshold(TEN, too_shy(chances), is_)
+        assert (again.source, again.best) == (source, found.best)
+        assert again.threshold == (TEN.threshold if source == "costs" else found.best)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_too_few_rows_to_judge_by_leave_the_costs_own(rows: int) -> None:
+    """With one row there is no standard error, and none is said."""
+    found = choose_threshold(TEN, np.full(rows, 0.3), np.ones(rows, dtype=bool))
+    assert (found.threshold, found.source, found.gain, found.error) == (TEN.threshold, "costs", None, None)
+    assert found.reasons[-1] == "no rows to prove another one on"
+
+
+def test_two_rows_are_judged_by_each_other() -> None:
+    found = choose_threshold(TEN, np.array([0.05, 0.3]), np.array([True, False]))
+    assert found.error is not None
+    assert np.isfinite([found.threshold, found.gain, found.error]).all()
+
+
+@pytest.mark.parametrize("crowded", [True, False])
+def test_the_answers_to_either_class_are_weighed(crowded: bool) -> None:
+    """One class's answers crowd between two quantiles of the other's: the best threshold stands among the crowd."""
+    wide, crowd = np.linspace(0.1, 0.9, 1_000), np.linspace(0.505, 0.506, 1_000)
+    chances, is_ = np.concatenate([wide, crowd]), np.repeat([not crowded, crowded], 1_000)
+    costs = Costs(1.0, 3.0) if crowded else Costs(3.0, 1.0)
+    found = cheapest(costs, chances, is_)
+    best = crowd[0] if crowded else crowd[-1]
+    assert found == pytest.approx(best, rel=1e-4)
+
+
+def test_a_gain_is_that_of_a_threshold_chosen_on_other_rows() -> None:
+    """Each half is judged by what the other would choose: worked out here again, half by half."""
+    chances, is_ = drawn(3_000, 11)
+    chances = too_shy(chances)
+    first, second = slice(1_500), slice(1_500, None)
+    spared = []
+    for chosen, judged in ((first, second), (second, first)):
+        taken = cheapest(TEN, chances[chosen], is_[chosen])
+        at = [TEN.of(chances[judged] >= threshold, is_[judged]) for threshold in (TEN.threshold, taken)]
+        spared.append(at[0] - at[1])
+    found = choose_threshold(TEN, chances, is_)
+    assert found.gain == pytest.approx(np.concatenate(spared).mean())
+    assert found.error == pytest.approx(sem(np.concatenate(spared)))
