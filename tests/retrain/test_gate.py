@@ -99,7 +99,7 @@ GOOD, BAD = Parity(1e-7, 100), Parity(1e-3, 100)
 @pytest.mark.parametrize("parity", [GOOD, BAD])
 @pytest.mark.parametrize("milliseconds", [0.5, 2.0])
 def test_no_later_check_takes_back_an_earlier_one(start: GateDecision, parity: Parity, milliseconds: float) -> None:
-    """A decision passes where every check of it does, and keeps them all: a failed parity stays, once latency is good."""
+    """A decision passes where all of its checks do, and keeps them: a failed parity stays when latency is good."""
     proven = with_parity(start, parity)
     timed = with_latency(proven, milliseconds, 1.0)
     assert proven.checks == (*start.checks, proven.checks[-1])

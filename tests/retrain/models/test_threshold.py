@@ -80,7 +80,7 @@ def test_a_recipe_that_is_kept_keeps_its_threshold() -> None:
 
 
 def test_seldom_does_chance_alone_take_another_threshold() -> None:
-    """Where the costs' own threshold is the best there is, about 5 of 100 data sets take another; 16 would without care.
+    """Where the costs' own threshold is the best there is, about 5 of 100 data sets take another.
 
     The share's upper limit is the 99.9 % quantile of such a count.
     """
