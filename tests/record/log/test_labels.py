@@ -91,8 +91,12 @@ def test_ids_are_locked_in_the_order_of_their_bytes(
     """Within a statement and from one to the next, as the log's writers lock them: so nobody waits crosswise."""
     monkeypatch.setattr("record.log.labels.CHUNK", chunk)
     ids = ["é", "b", "Z", "a", "_", "B", "10", "9"]
-    answer(database, ids)
+    for id in ids:  # so that they do not lie in that order
+        answer(database, [id])
     with database.write() as connection:
+        if database.dialect == "postgresql":
+            for scan in ("indexscan", "indexonlyscan", "bitmapscan"):  # the planner's choice for a longer table
+                connection.exec_driver_sql(f"SET LOCAL enable_{scan} = off")
         assert list(_meanings(connection, ids)) == sorted(ids)
 
 
