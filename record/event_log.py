@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from record.canonical import canonical_json, clean_text
-from record.clock import Clock, machine_now, to_micros
+from record.clock import Clock, from_micros, machine_now, to_micros
 from record.contract.preview import nearest
 from record.db.database import Database
 from record.db.tables import chain_head, event_signatures, events
@@ -259,8 +259,9 @@ def _head(connection: sa.Connection) -> tuple[int, str]:
 
 
 def _raw_events(connection: sa.Connection) -> Iterator[sa.Row[Any]]:
-    """Every event, its data as the text that is stored: `{"a":1,"a":2}` must not pass for `{"a":2}`."""
-    columns = [sa.type_coerce(c, sa.Text).label("data") if c.name == "data" else c for c in events.c]
+    """Every event as it is stored: `{"a":1,"a":2}` must not pass for `{"a":2}`, nor a time that is none end the walk."""
+    stored = {"data": sa.Text, "at": sa.BigInteger, "recorded_at": sa.BigInteger}
+    columns = [sa.type_coerce(c, stored[c.name]).label(c.name) if c.name in stored else c for c in events.c]
     signed = events.outerjoin(event_signatures, event_signatures.c.seq == events.c.seq)
     seq: int | None = None
     while True:
@@ -279,8 +280,8 @@ def _format(row: sa.Row[Any], seq: int, previous: str, least: int) -> int:
         data = json.loads(row.data)
         if row.seq != seq + 1 or row.previous != previous or canonical_json(data) != row.data:
             return 0
-        facts = (row.seq, row.at, row.kind, row.actor, row.model_version, data, previous)
-        if event_digest(*facts, row.recorded_at) == row.digest:
+        facts = (row.seq, from_micros(row.at), row.kind, row.actor, row.model_version, data, previous)
+        if event_digest(*facts, from_micros(row.recorded_at)) == row.digest:
             return 2
         return 1 if least == 1 and event_digest(*facts) == row.digest else 0
     except (ValueError, TypeError, OverflowError):  # overwritten with what was never written here
