@@ -259,7 +259,7 @@ def _head(connection: sa.Connection) -> tuple[int, str]:
 
 
 def _raw_events(connection: sa.Connection) -> Iterator[sa.Row[Any]]:
-    """Every event as it is stored: `{"a":1,"a":2}` must not pass for `{"a":2}`, nor a time that is none end the walk."""
+    """Every event as it is stored: `{"a":1,"a":2}` must not pass for `{"a":2}`, nor may a time that is none end it."""
     stored = {"data": sa.Text, "at": sa.BigInteger, "recorded_at": sa.BigInteger}
     columns = [sa.type_coerce(c, stored[c.name]).label(c.name) if c.name in stored else c for c in events.c]
     signed = events.outerjoin(event_signatures, event_signatures.c.seq == events.c.seq)
