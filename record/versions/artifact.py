@@ -92,7 +92,10 @@ class ArtifactStore:
 
     def stage(self) -> Path:
         """A new empty directory to write a version's files into; it lives as long as this process, at most."""
-        make_folder(self._staged)
+        if not self._staged.is_dir():
+            make_folder(self._staged)
+            for folder in (self.root, self.root.parent):  # else the first version could go with its folder's name
+                sync_folder(folder)
         while True:
             stage = self._staged / secrets.token_hex(8)
             stage.mkdir()

@@ -195,6 +195,92 @@ def test_moves_that_cannot_be(record: Record) -> None:
     assert record.registry.roles().generation == 1
 
 
+def test_a_move_decided_on_an_old_generation_is_refused(record: Record) -> None:
+    """Whoever judged the champion of then must not send back the one of now; the same holds for a promotion."""
+    for _ in range(4):
+        register_version(record)
+    record.registry.promote("v2", actor="ann", reason="better")
+    judged = record.registry.roles().generation
+    record.registry.promote("v3", actor="ann", reason="better still")
+    before = record.registry.roles()
+    with pytest.raises(RoleConflict, match="has changed"):
+        record.registry.rollback(actor="watcher", reason="v2 is worse", generation=judged)
+    with pytest.raises(RoleConflict, match="has changed"):
+        record.registry.promote("v4", actor="watcher", reason="v4 beats v2", generation=judged)
+    assert record.registry.roles() == before
+    assert {version.standing for version in record.registry.versions()} == {"eligible"}
+    assert kinds(record)[-1] == "model_promoted"
+    record.registry.rollback(actor="watcher", reason="v3 is worse", generation=before.generation)
+    assert record.registry.roles().champion == "v2"
+
+
+def test_a_second_rollback_needs_a_second_promotion(record: Record) -> None:
+    """Crossed and back, and again: each rollback goes to the champion before, and bars the one that it sends back."""
+    for _ in range(3):
+        register_version(record)
+    for version in ("v2", "v3"):
+        record.registry.promote(version, actor="ann", reason="better")
+        assert record.registry.rollback(actor="ann", reason="worse").champion == "v1"
+        with pytest.raises(RoleConflict, match="no previous"):
+            record.registry.rollback(actor="ann", reason="further")
+    assert record.registry.roles() == Roles("v1", None, 5, START)
+    assert [version.standing for version in record.registry.versions()] == ["eligible", "rolled_back", "rolled_back"]
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C raises."""
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit, Interrupted, OSError])
+def test_a_registration_that_is_interrupted_leaves_nothing(record: Record, failure: type[BaseException]) -> None:
+    """Neither stage, nor directory, nor marker: the next one gets the same number."""
+
+    def interrupt(connection: sa.Connection, version: str) -> None:
+        assert (record.artifacts.root / version).is_dir()
+        raise failure
+
+    with pytest.raises(failure):
+        register_version(record, finish=interrupt)
+    assert files(record) == []
+    assert record.artifacts.half_published() == []
+    assert register_version(record).version == "v1"
+
+
+def test_a_crash_before_the_marker_was_taken_away_leaves_the_version(record: Record) -> None:
+    """The record knows it: a start takes the marker away, once and for all, and nothing else."""
+    settle, record.artifacts.settle = record.artifacts.settle, lambda version: None  # type: ignore[method-assign]
+    version = register_version(record)
+    record.artifacts.settle = settle  # type: ignore[method-assign]
+    assert record.artifacts.half_published() == ["v1"]
+    assert record.registry.artifact_orphans() == []
+    assert record.artifacts.half_published() == []
+    verify(record.registry.directory("v1"), version.digest)
+
+
+def test_an_orphan_is_told_once(record: Record) -> None:
+    """What a crash between publishing and recording left is taken away with its marker, and its number is free."""
+    stage = stage_version(record)
+    record.artifacts.seal(stage)
+    record.artifacts.publish(stage, "v1")
+    assert record.registry.artifact_orphans()[0] == "v1"
+    assert record.registry.artifact_orphans() == []
+    assert files(record) == []
+    assert register_version(record).version == "v1"
+
+
+def test_a_later_registration_takes_away_what_a_crash_left(record: Record) -> None:
+    """Without waiting for a start; what others registered meanwhile is not touched."""
+    register_version(record)
+    stage = stage_version(record)
+    record.artifacts.seal(stage)
+    record.artifacts.publish(stage, "v2")
+    assert register_version(record).version == "v2"
+    assert [version.version for version in record.registry.versions()] == ["v1", "v2"]
+    for version in record.registry.versions():
+        verify(record.registry.directory(version.version), version.digest)
+    assert record.artifacts.half_published() == []
+
+
 @pytest.mark.parametrize("same_version", [True, False])
 def test_one_of_twenty_wins(record: Record, same_version: bool) -> None:
     """Twenty who promote at once from one state: one wins, nineteen hear of it."""

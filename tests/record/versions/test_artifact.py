@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from onnx import TensorProto, helper
 
 from record.canonical import canonical_json
 from record.errors import ArtifactError, UnknownVersion
-from record.versions.artifact import MANIFEST, ArtifactStore, verify
+from record.versions.artifact import CHUNK_BYTES, MANIFEST, ArtifactStore, verify
 from record.versions.onnx_file import refuse_external_data
 
 
@@ -218,6 +219,99 @@ def test_a_published_version_is_never_overwritten(store: ArtifactStore, publishe
     with pytest.raises(ArtifactError, match="exists"):
         store.publish(stage, "v1")
     verify(*published)
+
+
+def test_a_version_is_half_published_until_the_record_knows_it(store: ArtifactStore) -> None:
+    """So a start after a crash finds it; once settled or withdrawn it is told no more."""
+    for version in ("v1", "v2", "v10"):
+        stage = store.stage()
+        (stage / "schema.json").write_text("{}")
+        store.seal(stage)
+        store.publish(stage, version)
+    assert ArtifactStore(store.root).half_published() == ["v1", "v10", "v2"]
+    store.settle("v10")
+    store.withdraw("v2")
+    assert store.half_published() == ["v1"]
+    assert store.numbers() == [1, 10]
+    store.withdraw("v7")  # its directory never came to be
+    assert store.half_published() == ["v1"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_stage_that_a_sweep_removed_is_not_handed_out(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """Another process's sweep may come between a stage's making and its lock, and a folder of its name after that."""
+    flock, swept = fcntl.flock, list[Path]()
+
+    def sweep_first(descriptor: int, operation: int) -> None:
+        if not swept:
+            swept.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+            swept[0].rmdir()
+            if again:
+                swept[0].mkdir()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr("record.versions.artifact.fcntl.flock", sweep_first)
+    stage = store.stage()
+    assert stage.is_dir()
+    assert stage != swept[0]
+    assert ArtifactStore(store.root).sweep() == ([swept[0].name] if again else [])
+    assert stage.is_dir(), "its lock is held"
+
+
+def test_registrations_leave_no_descriptor_open(store: ArtifactStore) -> None:
+    """A watcher publishes for years."""
+    publish(store)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(2, 22):
+        directory, digest = publish(store, f"v{number}")
+        verify(directory, digest)
+        store.discard(store.stage())
+        store._unlock(store.stage())
+    store.sweep()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_external_data_is_refused_behind_a_right_digest(published: tuple[Path, str]) -> None:
+    """Whoever sealed it elsewhere did not look: it is looked at again before it is loaded."""
+    directory, _ = published
+    content = model([weights(external=True)])
+    (directory / "model.onnx").write_bytes(content)
+    rewrite_manifest(directory, **{"model.onnx": hashlib.sha256(content).hexdigest()})
+    digest = hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()
+    with pytest.raises(ArtifactError, match=r"model\.onnx"):
+        verify(directory, digest)
+
+
+@pytest.mark.parametrize("where", ["verified", "sealed"])
+def test_a_pipe_is_no_file_of_a_version(store: ArtifactStore, published: tuple[Path, str], where: str) -> None:
+    """It is refused as what it is, and nobody waits for its writer."""
+    directory, digest = published
+    if where == "verified":
+        replace_by_pipe(directory)
+        with pytest.raises(ArtifactError, match="expected a regular file"):
+            verify(directory, digest)
+    else:
+        stage = store.stage()
+        os.mkfifo(stage / "schema.json")
+        with pytest.raises(ArtifactError, match="expected a regular file"):
+            store.seal(stage)
+
+
+def test_a_file_longer_than_is_read_at_once_is_hashed_whole(store: ArtifactStore) -> None:
+    """To the byte: a change in the last one shows."""
+    stage = store.stage()
+    content = bytearray(os.urandom(2 * CHUNK_BYTES + 1))
+    (stage / "reference.parquet").write_bytes(content)
+    assert store.hash_files(stage) == {"reference.parquet": hashlib.sha256(content).hexdigest()}
+    digest = store.seal(stage)
+    directory = store.publish(stage, "v1")
+    assert verify(directory, digest).read("reference.parquet") == content
+    content[-1] ^= 1
+    (directory / "reference.parquet").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"reference\.parquet: sha256"):
+        verify(directory, digest)
 
 
 def test_sweeping_spares_a_living_stage(store: ArtifactStore) -> None:

@@ -124,6 +124,57 @@ def test_one_of_ten_gets_it(leases: Leases) -> None:
     assert [fence for fence in fences if fence] == [Fence("watcher", 1)]
 
 
+def test_one_of_ten_takes_an_expired_lease_over(database: Database, leases: Leases, machine: ManualClock) -> None:
+    """Where a row is there already: one of those who find it expired leads, and the others hear that it runs."""
+    for turn in range(3):
+        assert leases.acquire("watcher", f"slept {turn}", TTL) is not None
+        machine.advance(TTL)
+        barrier = threading.Barrier(10)
+        fences: list[Fence | None] = []
+
+        def come(name: str, barrier: threading.Barrier = barrier, fences: list[Fence | None] = fences) -> None:
+            barrier.wait()
+            fences.append(leases.acquire("watcher", name, TTL))
+
+        threads = [threading.Thread(target=come, args=(f"{turn} {i}",)) for i in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (fence,) = [fence for fence in fences if fence]
+        assert holds(database, fence)
+        leases.release(fence)
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(29.999999, False), (30, True)])
+def test_a_lease_runs_to_its_end_and_no_further(
+    leases: Leases, machine: ManualClock, seconds: float, taken: bool
+) -> None:
+    assert leases.acquire("watcher", "a", TTL) == Fence("watcher", 1)
+    machine.advance(timedelta(seconds=seconds))
+    assert leases.acquire("watcher", "b", TTL) == (Fence("watcher", 2) if taken else None)
+
+
+def test_leases_of_two_names_have_nothing_to_do_with_each_other(
+    database: Database, leases: Leases, machine: ManualClock
+) -> None:
+    """Though their tokens are the same: taken, renewed, settled or given back, each by itself."""
+    one, other = leases.acquire("watcher", "a", TTL), leases.acquire("checkpoint", "b", TTL)
+    assert (one, other) == (Fence("watcher", 1), Fence("checkpoint", 1))
+    assert one is not None
+    assert other is not None
+    machine.advance(timedelta(seconds=10))
+    assert leases.acquire("watcher", "a", TTL) == one
+    assert leases.renew(one, TTL)
+    leases.settle(one, START)
+    held = leases.current("checkpoint")
+    assert held is not None
+    assert (held.holder, held.token, held.expires_at, held.settled_until) == ("b", 1, START + TTL, None)
+    leases.release(one)
+    assert holds(database, other)
+    assert leases.renew(other, TTL)
+
+
 def test_nobody_takes_the_lease_in_the_middle_of_a_write(
     database: Database, leases: Leases, machine: ManualClock
 ) -> None:
