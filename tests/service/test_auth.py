@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from record.configuration.sections import ServeSettings, Token
+from record.configuration.sections import ServeSettings, Token, TokenRole
 from record.errors import Forbidden, SettingsError, Unauthorized
 from service.auth import ANONYMOUS, Gate, Refusals
 from service.http.routes import RULES
@@ -106,6 +108,112 @@ def test_a_minute_must_pass_between_tellings() -> None:
     now[0] = 60
     assert [(refusal.name, refusal.count) for refusal in refusals.due()] == [("a", 7)]
     assert refusals.due() == []
+
+
+def test_what_is_put_back_waits_a_minute_and_is_counted_with_what_came_since() -> None:
+    """Nothing is lost, and nothing told twice within the minute that another worker's telling began."""
+    now = [0.0]
+    refusals = Refusals(lambda: now[0])
+    for _ in range(3):
+        refusals.add("a", "/models", "forbidden")
+    (taken,) = refusals.due()
+    for _ in range(2):
+        refusals.add("a", "/models", "forbidden")
+    now[0] = 30
+    refusals.put_back(taken)
+    refusals.add("a", "/models", "forbidden")
+    refusals.add("a", "/events", "forbidden")
+    assert [(refusal.route, refusal.count) for refusal in refusals.due()] == [("/events", 1)], "each route by itself"
+    now[0] = 89.9
+    assert refusals.due() == []
+    now[0] = 90
+    assert [(refusal.name, refusal.count) for refusal in refusals.due()] == [("a", 6)]
+    refusals.put_back(taken)
+    assert refusals.due() == []
+    assert [refusal.count for refusal in refusals.due(all_of_them=True)] == [3], "at the end all are told"
+
+
+TOKEN = "a token of this test"
+
+
+def gate(now: list[float], *roles: TokenRole) -> Gate:
+    """With one token, which expires at the time 100."""
+    expires = datetime.fromtimestamp(100, UTC)
+    token = Token(name="ann", sha256=sha256(TOKEN.encode()).hexdigest(), roles=roles, expires_at=expires)
+    return Gate([token], lambda: now[0])
+
+
+def refused(gate: Gate) -> list[tuple[str, str, str, int]]:
+    due = gate.refusals.due(all_of_them=True)
+    return sorted((refusal.name, refusal.route, refusal.reason, refusal.count) for refusal in due)
+
+
+def test_each_refusal_is_counted_under_its_caller() -> None:
+    """A call from elsewhere, too: it would leave no trace otherwise. What is admitted is none."""
+    open_gate = Gate(())
+    for _ in range(2):
+        with pytest.raises(Forbidden):
+            open_gate.admit({"server": ("192.0.2.1", 3000)}, {}, "operate", "/retrain")
+    assert open_gate.admit({"server": ("127.0.0.1", 3000)}, {}, "operate", "/retrain") == "local"
+    assert refused(open_gate) == [(ANONYMOUS, "/retrain", "forbidden", 2)]
+    now = [0.0]
+    guarded_gate = gate(now, "read")
+    header = {b"authorization": f"Bearer {TOKEN}".encode()}
+    assert guarded_gate.admit({}, header, "read", "/status") == "ann"
+    with pytest.raises(Forbidden):
+        guarded_gate.admit({}, header, "operate", "/retrain")
+    with pytest.raises(Unauthorized, match="no known token"):
+        guarded_gate.admit({}, {}, "read", "/status")
+    now[0] = 100
+    with pytest.raises(Unauthorized, match="expired"):
+        guarded_gate.admit({}, header, "read", "/status")
+    assert refused(guarded_gate) == sorted(
+        [
+            (ANONYMOUS, "/status", "unauthorized", 1),
+            ("ann", "/retrain", "forbidden", 1),
+            ("ann", "/status", "unauthorized", 1),
+        ]
+    )
+
+
+@pytest.mark.parametrize(("now", "valid"), [(99.999, True), (100.0, False), (100.001, False)])
+def test_a_token_is_valid_until_it_expires(now: float, valid: bool) -> None:
+    header = {b"authorization": f"Bearer {TOKEN}".encode()}
+    if valid:
+        assert gate([now], "read").admit({}, header, "read", "/status") == "ann"
+    else:
+        with pytest.raises(Unauthorized):
+            gate([now], "read").admit({}, header, "read", "/status")
+
+
+def test_only_admitted_tokens_count_as_used_and_once() -> None:
+    """A refused call says nothing of a token's use; replaced tokens count no more."""
+    now = [0.0]
+    guarded_gate = gate(now, "read")
+    header = {b"authorization": f"Bearer {TOKEN}".encode()}
+    with pytest.raises(Forbidden):
+        guarded_gate.admit({}, header, "operate", "/retrain")
+    assert guarded_gate.take_used() == []
+    for _ in range(2):
+        guarded_gate.admit({}, header, None, "/nowhere")
+    assert guarded_gate.take_used() == [("ann", sha256(TOKEN.encode()).hexdigest())]
+    assert guarded_gate.take_used() == []
+    guarded_gate.replace([])
+    assert guarded_gate.open
+    with pytest.raises(Forbidden):
+        guarded_gate.admit({"server": ("192.0.2.1", 3000)}, header, "read", "/status")
+
+
+@pytest.mark.parametrize(("length", "known"), [(1024, True), (1025, False)])
+def test_a_header_has_a_thousand_bytes_at_most(length: int, known: bool) -> None:
+    """To the byte; blanks around the token are of no account."""
+    header = b"Bearer " + TOKEN.encode()
+    header = {b"authorization": header + b" " * (length - len(header))}
+    if known:
+        assert gate([0.0], "read").admit({}, header, "read", "/status") == "ann"
+    else:
+        with pytest.raises(Unauthorized):
+            gate([0.0], "read").admit({}, header, "read", "/status")
 
 
 def test_what_another_worker_told_waits(guarded: tuple[Worker, Client]) -> None:
