@@ -22,7 +22,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql chromium strace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients node mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards pictures stack pin prove prove-short verify bench-prove bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl
+.PHONY: help setup clients node mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards pictures stack pin prove prove-short verify bench-prove bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl bench-many-classes
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -175,6 +175,9 @@ bench-windows: setup  ## Measure drift checks of a million rows and of 200 colum
 
 bench-quality: setup  ## Hold estimated quality against the labels that come later (minutes; ARGS="--data DIR")
 	$(BIN)/python -m benchmarks.quality --write $(ARGS)
+
+bench-many-classes: setup  ## Measure the run, the size and the load time of models of 300 classes (about a minute)
+	$(BIN)/python -m benchmarks.many_classes --write $(ARGS)
 
 bench-automl: setup  ## Rank the retrain job beside AutoML peers (an hour for ours alone): make bench-automl DATA=folder
 	$(BIN)/python -m benchmarks.automl --data "$(DATA)" --write $(ARGS)

@@ -17,8 +17,9 @@ import optuna
 from record.configuration.loop_sections import FeatureStage
 from record.failpoint import fail_point
 from retrain.data.dataset import Dataset
+from retrain.models.bounds import FOREST_TREES
 from retrain.models.configuration import Configuration, Family
-from retrain.models.families import FOREST_TREES, FORESTS
+from retrain.models.families import FORESTS
 from retrain.search_space import ORDER, suggest, targets
 from retrain.timetable import Clocks, Timetable
 from retrain.trials.allotment import drawn, shares
@@ -59,7 +60,7 @@ class Trials:
         memory: Memory | None,
         timetable: Timetable,
     ) -> None:
-        self._judge, self._first, self._families = judge, first, families
+        self._judge, self._families = judge, families
         self._task, self._seed, self._told = data.schema.problem.task, seed, told
         self._targets, self._stages = targets(data.target), stages
         self._limits, self._record, self._memory = limits, record, memory
@@ -74,6 +75,8 @@ class Trials:
         already = max((held["elapsed"] for held in self._kept.values()), default=0.0)
         self.watch = Stopwatch(limits, already, timetable)
         self._timetable = timetable
+        self._workload = judge.workload
+        self._first = self._cheapest_first(first)
 
     def run(self, processes: int) -> None:
         held = crew(self._judge, processes, self._timetable.clocks)
@@ -118,6 +121,9 @@ class Trials:
         trial = self._study.ask()
         self._asked.append(trial)
         self._configurations.append(suggest(trial, self._families, self._task, self._targets, self._stages))
+        if known is None and number and not self._affords(self._configurations[number]):
+            self._end(self._too_dear(number), None)
+            return
         if known is None:
             until = self.watch.until() if number else None
             best = self.pool.best_answers(number - AHEAD) if self._judge.in_turn else None
@@ -126,10 +132,41 @@ class Trials:
         report = TrialReport.from_json(known["trial"])
         self._end(report, _kept_answers(self._record, known, report, self._judge))
 
+    def _cheapest_first(self, first: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """The sets of values in their order; those for which the time is too short behind the others, cheapest first.
+
+        The first one is tried in any case, and nothing ends it.
+        """
+        if self._limits.trials is not None:
+            return first
+        seconds = [self._workload.seconds(self._configuration(values)) for values in first]
+        room = (self.watch.left() or 0.0) / self._timetable.slowdown
+        order = sorted(range(len(first)), key=lambda place: seconds[place] if seconds[place] > room else 0.0)
+        return [first[place] for place in order]
+
+    def _configuration(self, values: Mapping[str, Any]) -> Configuration:
+        fixed = optuna.trial.FixedTrial(dict(values))
+        return suggest(fixed, self._families, self._task, self._targets, self._stages)
+
+    def _affords(self, configuration: Configuration) -> bool:
+        """Whether a trial may be begun: by its cost it ends in the time that is left, on the machine as it is."""
+        left = self.watch.left()
+        return left is None or self._workload.seconds(configuration) * self._timetable.slowdown <= left
+
+    def _too_dear(self, number: int) -> TrialReport:
+        configuration = self._configurations[number]
+        seconds = self._workload.seconds(configuration) * self._timetable.slowdown
+        reason = f"not begun: it would take about {seconds:.0f} s, and {self.watch.left() or 0.0:.0f} s are left"
+        return TrialReport(number, configuration, None, 0.0, reason)
+
     def _of_family(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler with the family settled by what families have earned: see `retrain.trials.allotment`."""
         known = self.reports[: max(0, number - AHEAD)]
         families = [family for family in ORDER if family in self._families]
+        cheap = {
+            self._configuration(values).family for values in self._first if self._affords(self._configuration(values))
+        }
+        families = [family for family in families if family in cheap] or families
         held = shares(known, families, by_seconds=self._limits.trials is None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

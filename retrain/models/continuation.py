@@ -17,6 +17,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 
 from retrain.data.dataset import Dataset
+from retrain.models.bounds import most_boosting_rounds
 from retrain.models.calibration import bare
 
 # Fewer new rows than this cannot grow a tree that holds elsewhere.
@@ -34,8 +35,10 @@ def cannot_continue(pipeline: Pipeline, learned: int, new: int, same_columns: bo
         return "columns or classes are others than the champion's"
     if new < FEWEST_NEW_ROWS:
         return f"{new} new rows to go on with, at least {FEWEST_NEW_ROWS} are needed"
-    if not isinstance(model, Ridge) and model.n_iter_ + new_rounds(model.n_iter_, learned, new) > MOST_ROUNDS:
-        return f"{model.n_iter_} rounds of boosting are near the limit of {MOST_ROUNDS}"
+    if not isinstance(model, Ridge):
+        most = min(MOST_ROUNDS, most_boosting_rounds(len(getattr(model, "classes_", ())), model.max_leaf_nodes))
+        if model.n_iter_ + new_rounds(model.n_iter_, learned, new) > most:
+            return f"{model.n_iter_} rounds of boosting are near the limit of {most}"
     return None
 
 

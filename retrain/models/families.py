@@ -23,6 +23,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from record.contract.schema import Task
 from retrain.features.encoding import LinearEncoder, TreeEncoder
+from retrain.models.bounds import FOREST_LEAVES, FOREST_TREES
 from retrain.models.configuration import Configuration, Family
 from retrain.models.light_boosting import LightBoosting
 from retrain.models.log_target import LogTarget
@@ -34,9 +35,6 @@ ENCODING = ("min_count", "categories", "numbers", "dates", "texts")
 SMOOTH: frozenset[Family] = frozenset({"linear", "perceptron"})
 
 FORESTS: frozenset[Family] = frozenset({"random_forest", "extra_trees"})
-FOREST_TREES = 100
-# 100 trees of 2,000 leaves are 400,000 nodes: 20 MB as ONNX, 0.1 ms for one record.
-FOREST_LEAVES = 2_000
 MOST_EPOCHS = 60
 
 

@@ -11,12 +11,16 @@ from scipy import sparse
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from retrain.models.bounds import most_boosting_rounds, most_forest_leaves
+from retrain.models.light_boosting import LightBoosting
 from retrain.models.log_target import LogTarget
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +31,7 @@ FOREST_SAMPLE = 10_000
 DENSE_COLUMNS = 600
 
 _FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
+_BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor, LightBoosting)
 _PERCEPTRONS = (MLPClassifier, MLPRegressor)
 
 
@@ -35,6 +40,7 @@ def fit_estimator(model: Any, x: Any, y: npt.NDArray[Any], weights: Floats | Non
     if isinstance(model, LogTarget):
         fit_estimator(model.model, x, model.learn(y), weights)
         return model
+    _bound(model, y)
     if isinstance(model, _FORESTS):
         few = len(y) <= FOREST_SAMPLE
         random = isinstance(model, RandomForestClassifier | RandomForestRegressor)
@@ -46,6 +52,15 @@ def fit_estimator(model: Any, x: Any, y: npt.NDArray[Any], weights: Floats | Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(x, y, sample_weight=weights)
+
+
+def _bound(model: Any, y: npt.NDArray[Any]) -> None:
+    """Fewer rounds or leaves where the target has so many classes that the model would be too large."""
+    classes = len(np.unique(y)) if y.dtype.kind != "f" else 0
+    if isinstance(model, _FORESTS) and model.max_leaf_nodes is not None:
+        model.set_params(max_leaf_nodes=min(model.max_leaf_nodes, most_forest_leaves(classes)))
+    if isinstance(model, _BOOSTING):
+        model.set_params(max_iter=min(model.max_iter, most_boosting_rounds(classes, model.max_leaf_nodes)))
 
 
 def dense(model: Any, x: Any) -> Any:

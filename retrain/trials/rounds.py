@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
 from record.contract.losses import log_losses
+from retrain.models.bounds import least_step, most_boosting_rounds
 from retrain.models.configuration import Configuration, Family
 from retrain.models.families import MOST_EPOCHS
 from retrain.models.fitting import dense, predict_encoded
@@ -23,8 +24,6 @@ Floats = npt.NDArray[np.float64]
 IN_ROUNDS: frozenset[Family] = frozenset({"gradient_boosting", "lightgbm", "perceptron"})
 ROUNDS_OF_PATIENCE = 25
 EPOCHS_OF_PATIENCE = 6
-# More rounds than this are never chosen: what they gain over a larger step is small, what they cost is not.
-MOST_ROUNDS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,22 @@ class Rows:
         return known
 
 
-def most_rounds(configuration: Configuration) -> int:
-    """How many rounds are tried: enough for the step size, within bounds."""
+def most_rounds(configuration: Configuration, classes: int) -> int:
+    """Rounds that are tried: enough for the step size, within bounds."""
     if configuration.family == "perceptron":
         return MOST_EPOCHS
-    return max(60, min(MOST_ROUNDS, round(40 / float(configuration.params["learning_rate"]))))
+    most = most_boosting_rounds(classes, int(configuration.params.get("max_leaf_nodes", 31)))
+    return min(most, max(60, round(40 / float(configuration.params["learning_rate"]))))
+
+
+def with_enough_step(configuration: Configuration, classes: int) -> Configuration:
+    """The configuration with a learning rate that its few rounds of many classes come somewhere with."""
+    if configuration.family == "perceptron":
+        return configuration
+    least = least_step(most_boosting_rounds(classes, int(configuration.params.get("max_leaf_nodes", 31))))
+    if float(configuration.params["learning_rate"]) >= least:
+        return configuration
+    return replace(configuration, params={**configuration.params, "learning_rate": least})
 
 
 def watch(family: str, model: Any, rows: Rows) -> Watched:

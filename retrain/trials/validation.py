@@ -23,7 +23,8 @@ from retrain.data.entity_split import keep_apart
 from retrain.models.configuration import Configuration
 from retrain.models.families import FORESTS, encoder, estimator
 from retrain.models.fitting import fit_estimator, predict_encoded
-from retrain.trials.rounds import IN_ROUNDS, Rows, Watched, most_rounds, watch
+from retrain.trials.cost import Workload
+from retrain.trials.rounds import IN_ROUNDS, Rows, Watched, most_rounds, watch, with_enough_step
 from retrain.trials.stopping import hopeless
 
 Floats = npt.NDArray[np.float64]
@@ -108,6 +109,11 @@ class Validation:
         """How many rows a trial's models are fitted on, all folds together."""
         return sum(len(fold.fit) for fold in self._folds)
 
+    @property
+    def workload(self) -> Workload:
+        """What a trial's models are fitted on, fold by fold."""
+        return Workload.of(self._data, tuple(len(fold.fit) for fold in self._folds), TRIAL_TREES)
+
     def forget(self) -> None:
         """Gives up the encoded columns that are kept for later trials."""
         self._encoded.clear()
@@ -189,6 +195,7 @@ class Validation:
 
     def _judge_rounds(self, configuration: Configuration, cancelled: Callable[[], bool], best: Floats | None) -> Judged:
         """Fits rounds as long as they help, and settles on the number that did best."""
+        configuration = with_enough_step(configuration, self._data.classes)
         seen: list[Watched] = []
         for number in range(len(self._folds)):
             if seen and cancelled():
@@ -209,7 +216,7 @@ class Validation:
         return settled, [held.answers(rounds) for held in seen]
 
     def _watched(self, configuration: Configuration, number: int) -> Watched:
-        most = {**configuration.params, "max_iter": most_rounds(configuration)}
+        most = {**configuration.params, "max_iter": most_rounds(configuration, self._data.classes)}
         tried = replace(configuration, params=most)
         x, later_x = self._encode(tried, number)
         fold, y = self._folds[number], self._data.target
