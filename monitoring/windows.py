@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from record.contract.arrays import Arrays
 from record.contract.category_counts import abbreviate
-from record.contract.columns import MISSING, TIME_PARTS
+from record.contract.columns import BOOLEAN_SPELLINGS, MISSING, TIME_PARTS
 from record.contract.decoder import Decoder
 from record.contract.refused_records import WHOLE_RECORD
 from record.contract.schema import Schema, canonical_class
@@ -159,16 +159,23 @@ def current_window(database: Database, span: LogSpan, schema: Schema, version: s
 def _of_columns(columns: RecordColumns, schema: Schema) -> tuple[dict[str, Numbers], dict[str, Texts]]:
     numbers: dict[str, Numbers] = {}
     categories: dict[str, Texts] = {}
+    booleans = schema.boolean_names
     for column in schema.problem.features:
         values = columns.column(column.name)
         if column.type == "category":
-            categories[column.name] = values
+            categories[column.name] = _one_spelling(values) if column.name in booleans else values
         elif column.type == "number":
             numbers[column.name] = values.astype(np.float64)
         else:
             parts = {f"{column.name}.{part}": place for place, part in enumerate(TIME_PARTS)}
             numbers |= {n: values[:, p].astype(np.float64) for n, p in parts.items() if not n.endswith(PASSING)}
     return numbers, categories
+
+
+def _one_spelling(values: Texts) -> Texts:
+    """True and false as training read them, however requests spell them."""
+    found: Texts = np.array([BOOLEAN_SPELLINGS.get(value, value) for value in values.tolist()] + [None], dtype=object)
+    return found[:-1]
 
 
 def _of_arrays(arrays: Arrays, schema: Schema) -> tuple[dict[str, Numbers], dict[str, Texts]]:

@@ -45,7 +45,7 @@ from record.configuration.sections import (
     TokenRole,
 )
 from record.contract.columns import Column, Role
-from record.contract.schema import ProblemSchema, canonical_class
+from record.contract.schema import ProblemSchema
 from record.errors import SettingsError
 from record.redaction import fingerprint, remember, secrets_of
 
@@ -191,7 +191,7 @@ class Settings(BaseSettings):
             task=problem.task,
             target=problem.target,
             columns=tuple(Column(name, self._role(name), c.type, c.required) for name, c in self.columns.items()),
-            positive_class=None if problem.positive_class is None else canonical_class(problem.positive_class),
+            positive_class=problem.positive_text(),
             time_column=problem.time_column,
             id_column=problem.id_column,
             protected=problem.protected,

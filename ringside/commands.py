@@ -139,7 +139,7 @@ def init(
     give_to_owner(output)
     print_line(f"{inspection.rows} rows, {len(inspection.columns)} columns, {inspection.task} of {target!r}")
     for finding in inspection.findings:
-        print_line(f"note: {finding.column}: {finding.message}")
+        print_line(f"note: {finding.column or data.name}: {finding.message}")
     print_line(f"wrote {output}; look it over, then: ringside train")
 
 

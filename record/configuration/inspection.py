@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from record.contract.columns import Column
 from record.contract.frame import frame_labels
 from record.contract.schema import ProblemSchema, Task, canonical_class
 from record.errors import DataError
+from record.tables.reading_rules import USUAL, ReadingRules
+from record.tables.table_sample import read_table_sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 200_000  # enough to tell what a column is; a few seconds to look at
 _POSITIVE_WORDS = ("yes", "true", "1", "y", "t", "positive", "pos")
 _MOST_CODES = 20
+_MEASURED = re.compile(r"[^\d\n]{0,6}\d[\d.,'’ \u00a0\u202f/:-]*[^\d\n]{0,12}")
+_LOOKED_AT = 1_000
+_ENOUGH_ROWS = 50  # with fewer, each text once may be chance
 # Words by which a column says who asks; one that repeats is no row's own id.
 ENTITY_WORDS = frozenset({
     "id", "ids", "key", "uuid", "guid", "customer", "client", "user", "account", "member", "patient", "person",
@@ -50,6 +55,7 @@ class Inspection:
     columns: tuple[Column, ...]
     findings: tuple[Finding, ...]
     rows: int
+    rules: ReadingRules = USUAL  # what is unusual about how the file is written
 
     def problem_schema(self, protected: Sequence[str] = ()) -> ProblemSchema:
         return ProblemSchema(
@@ -67,7 +73,10 @@ def inspect(
     path: Path, target: str, *, task: Task | None = None, time_column: str | None = None, rows: int = SAMPLE_ROWS
 ) -> Inspection:
     """Looks at the first `rows` rows of a CSV or Parquet file. DataError where no problem can be made of it."""
-    return inspect_frame(read_sample(path, rows), target, task=task, time_column=time_column)
+    sample = read_table_sample(path, rows, target)
+    found = inspect_frame(sample.frame, target, task=task, time_column=time_column, classes=sample.classes)
+    notes = [Finding(column, "reading", message) for column, message in sample.notes]
+    return replace(found, findings=(*notes, *found.findings), rules=sample.rules)
 
 
 def inspect_frame(
@@ -79,17 +88,24 @@ def inspect_frame(
     id_column: str | None = None,
     protected: Collection[str] = (),
     time_features: bool = True,
+    classes: pd.Series[Any] | None = None,
 ) -> Inspection:
     """As `inspect`, for rows at hand. What is given as an argument is taken as it is, the rest is found out.
 
-    The time column is a feature where it is one of dates, unless `time_features` is off.
+    The time column is a feature where it is one of dates, unless `time_features` is off. `classes` is the target of a
+    text file as the classes that training would read, where numbers are meant for them.
     """
+    if not all(isinstance(name, str) for name in frame.columns):
+        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     _require_columns(frame, [target, *(name for name in (time_column, id_column) if name)])
     labelled = frame[frame[target].notna()].reset_index(drop=True)
     if labelled.empty:
         raise DataError(f"column {target!r}, the target, has no value in {len(frame)} rows")
     labels = labelled[target]
     found_task, findings = _find_task(labels, len(frame)) if task is None else (task, [])
+    if classes is not None and found_task == "classification":
+        labelled[target] = classes[frame[target].notna()].reset_index(drop=True)
+        labels = labelled[target]
     comparable = _comparable_target(labels, found_task)
     columns: list[Column] = []
     for name in labelled.columns:
@@ -147,30 +163,7 @@ def infer_columns(
 
 def read_sample(path: Path, rows: int) -> pd.DataFrame:
     """The first `rows` rows of a CSV or Parquet file."""
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected a CSV or Parquet file")
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            with pq.ParquetFile(path) as file:
-                batches = list(_first(file.iter_batches(batch_size=min(rows, 65_536)), rows))
-                sample: pd.DataFrame = pa.Table.from_batches(batches, file.schema_arrow).slice(0, rows).to_pandas()
-                return sample
-        return pd.read_csv(path, nrows=rows, low_memory=False)
-    except (ValueError, OSError, pa.ArrowException) as error:  # pandas' own parser errors are ValueErrors
-        raise DataError(f"{path}: cannot be read as CSV or Parquet: {error}") from error
-
-
-def _first(batches: Any, rows: int) -> Any:
-    held = 0
-    for batch in batches:
-        yield batch
-        held += batch.num_rows
-        if held >= rows:
-            return
+    return read_table_sample(path, rows).frame
 
 
 def _require_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
@@ -180,8 +173,20 @@ def _require_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
     known = [str(name) for name in frame.columns]
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1) or known[:10]
-            raise DataError(f"column {name!r} is not in the data; did you mean {', '.join(near)}?")
+            raise DataError(f"column {name!r} is not in the data; {_suggestion(name, known)}")
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    """The column that is most like it, else the first ones; in quotes where blanks in a name would not show."""
+    plain = {other.strip().casefold(): other for other in known}
+    near = get_close_matches(name.strip().casefold(), list(plain), n=1)
+    if near:
+        return f"did you mean {_shown(plain[near[0]])}?"
+    return f"found {', '.join(_shown(other) for other in known[:10])}" + (" and more" if len(known) > 10 else "")
+
+
+def _shown(name: str) -> str:
+    return name if name == name.strip() and name.isprintable() and name else repr(name)
 
 
 def _find_task(labels: pd.Series[Any], rows: int) -> tuple[Task, list[Finding]]:
@@ -202,6 +207,7 @@ def _find_task(labels: pd.Series[Any], rows: int) -> tuple[Task, list[Finding]]:
     if distinct < 2:
         raise DataError(f"column {name!r}, the target, has one value only; expected two or more")
     if kind != "number":
+        _refuse_no_classes(name, labels.astype(str), distinct)
         if distinct > 100 or distinct > len(labels) / 2:
             notes.append(Finding(name, "target", f"{distinct} classes: is this the target?"))
         return "classification", notes
@@ -213,6 +219,19 @@ def _find_task(labels: pd.Series[Any], rows: int) -> tuple[Task, list[Finding]]:
     if 2 < distinct <= _MOST_CODES:
         notes.append(Finding(name, "target", f"{distinct} whole numbers, {low} to {high}: taken for {task}"))
     return task, notes
+
+
+def _refuse_no_classes(name: str, texts: pd.Series[Any], distinct: int) -> None:
+    """Raises DataError where texts are no classes: numbers with more around them, dates, ids, sentences."""
+    first = str(texts.iloc[0])[:40]
+    what = f"column {name!r}, the target, holds {distinct} different texts in {len(texts)} rows, such as {first!r}"
+    numbers = sum(bool(_MEASURED.fullmatch(text)) for text in texts.iloc[:_LOOKED_AT].tolist())
+    if distinct > _MOST_CODES and numbers >= 0.9 * min(len(texts), _LOOKED_AT):
+        raise DataError(
+            f"{what}: numbers, or dates, with more around them; expected plain numbers such as 5330.5, or classes"
+        )
+    if len(texts) >= _ENOUGH_ROWS and distinct > len(texts) / 2:
+        raise DataError(f"{what}; expected classes, each in several rows, or numbers")
 
 
 def _comparable_target(labels: pd.Series[Any], task: Task) -> pd.Series[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import socket
 import tomllib
@@ -16,7 +17,9 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Secr
 from record.configuration.setting_types import Flag, Name, Origin, PathPart, Real, Section, Several
 from record.configuration.units import PositiveDuration
 from record.contract.columns import ColumnType, Role
+from record.contract.schema import canonical_class
 from record.errors import SettingsError
+from record.tables.reading_rules import DecimalMark, ReadingRules
 
 SHORTEST_KEY_BYTES = 32
 
@@ -61,6 +64,11 @@ class ProblemSettings(Section):
     )
     protected: tuple[Name, ...] = Field((), description="Columns to judge fairness by; never fed to a model.")
 
+    def positive_text(self) -> str | None:
+        """The positive class as models know it: its text, in NFC."""
+        held = self.positive_class
+        return None if held is None else unicodedata.normalize("NFC", canonical_class(held))
+
 
 class ColumnSettings(Section):
     """One column of the records that applications send."""
@@ -68,6 +76,16 @@ class ColumnSettings(Section):
     role: Role = Field("feature", description='"feature" is fed to models; "carried" is only logged.')
     type: ColumnType = Field(description='"number", "category", "time" (ISO 8601) or "text" (carried only).')
     required: Flag = Field(True, description="Whether every record must have it (null is allowed in any case).")
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codec = codecs.lookup(name)
+    except LookupError:
+        codec = None
+    if codec is None or not getattr(codec, "_is_text_encoding", True):
+        raise ValueError('an encoding of texts, such as "utf-8", "cp1252" or "utf-16"')
+    return codec.name
 
 
 class DataSettings(Section):
@@ -83,7 +101,23 @@ class DataSettings(Section):
         examples=["SELECT * FROM history"],
         description="The SQL that reads the source's rows, when it is a database.",
     )
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, examples=[";"], description="Between a text file's fields; else found out: a comma, ;, | or a tab."
+    )
+    decimal: DecimalMark | None = Field(
+        None, examples=[","], description="The decimal mark of a text file's numbers; else found out."
+    )
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = Field(
+        None, examples=["cp1252"], description="Of text files; else found out: UTF-8, UTF-16, or Windows-1252."
+    )
+    missing: tuple[str, ...] = Field(
+        (), examples=[["?"]], description="Words of text files for a missing value, in every column."
+    )
     include_labelled_log: Flag = Field(True, description="Train on logged requests whose labels came, too.")
+
+    def reading_rules(self) -> ReadingRules:
+        """What is set of how text files are read."""
+        return ReadingRules(self.delimiter, self.decimal, self.encoding, self.missing)
 
 
 class StoreSettings(Section):

@@ -28,6 +28,8 @@ FindingKind = Literal[
     "high_cardinality",
     "numbers_as_text",
     "target",
+    "reading",
+    "precision",
 ]
 
 # Below this many rows "one value per row" happens by chance, and a copy of the target proves nothing.
@@ -38,8 +40,13 @@ _FEW_OTHERS = 10  # rows outside the majority class
 _ROWS_PER_VALUE = 10  # fewer, and values learn their rows by heart
 _MANY_VALUES = 200
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
-_FOREIGN_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(\D.*)?")
+_FOREIGN_DATE = re.compile(
+    r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(\D.*)?|\d{1,2}[- .]+[^\W\d]{3,9}[- ,.]+\d{2,4}(\D.*)?"
+    r"|[^\W\d]{3,9}\.? \d{1,2},? \d{4}(\D.*)?"
+)
 _ID_NAME = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rowid|nr|no|number)$|(?<=[a-z])(Id|ID)$|^unnamed", re.I)
+_SINGLE_WHOLE = 2**24  # up to here single precision holds every whole number
+_MERGED_SHARE = 0.95  # of the different values that single precision keeps apart: fewer, and that is told
 _TRIED = 1000  # values tried to tell dates and numbers from other text
 
 
@@ -66,9 +73,14 @@ def judge_column(
     kind = column_type(present)
     if kind is None:
         return None, Finding(name, "unusable", "values that JSON has no word for: left out")
+    if kind == "time" and _beyond_calendar(present):
+        return None, Finding(name, "unusable", "times before the year 1 or beyond 9999: left out")
+    exact = int(present.nunique()) if kind == "number" else 0
     values = _plain(values, kind)
     present = values.dropna()
-    for look in (_constant, _identifier, _unfit):
+    if kind == "number" and (merged := _merged_values(name, present, exact)) is not None:
+        return merged
+    for look in (_constant, _foreign_date, _identifier, _unfit):
         found = look(name, kind, values, present)
         if found is not None:
             return found
@@ -156,11 +168,48 @@ def _unfit(name: str, kind: ColumnType, values: pd.Series[Any], present: pd.Seri
         return _carried(name, "text", "free_text", "sentences; models are not fed free text")
     if kind == "number" and bool((present.abs() > FLOAT32_MAX).any()):
         return _carried(name, "number", "unusable", "infinite or beyond single precision in some rows")
-    tried = present.iloc[:_TRIED].tolist()
-    if kind == "category" and all(isinstance(value, str) and _FOREIGN_DATE.fullmatch(value) for value in tried):
-        message = f"dates such as {tried[0]!r}, not ISO 8601: write 2024-05-01 to have them read as times"
-        return _carried(name, "text", "foreign_date", message)
     return None
+
+
+def _foreign_date(name: str, kind: ColumnType, values: pd.Series[Any], present: pd.Series[Any]) -> _Judged | None:
+    """Dates of which some are not ISO 8601: before ids, since moments are often all different."""
+    tried = present.tolist() if kind == "category" and isinstance(present.iloc[0], str) else []
+    if not tried or not all(
+        isinstance(value, str) and _FOREIGN_DATE.fullmatch(value.strip()) for value in tried[:_TRIED]
+    ):
+        return None
+    wrong = next((value for value in tried if not _is_iso(str(value))), tried[0])
+    message = f"dates such as {str(wrong)[:40]!r}, not ISO 8601: write 2024-05-01 to have them read as times"
+    return _carried(name, "text", "foreign_date", message)
+
+
+def _beyond_calendar(present: pd.Series[Any]) -> bool:
+    """Whether a time lies where no ISO 8601 text of four digits for the year reaches."""
+    if present.dtype.kind != "M":
+        return False
+    naive = present.dt.tz_convert("UTC").dt.tz_localize(None) if present.dt.tz is not None else present
+    years = naive.dt.year
+    return bool(years.min() < 1 or years.max() > 9999)
+
+
+def _merged_values(name: str, present: pd.Series[Any], exact: int) -> _Judged | None:
+    """Whole numbers that single precision, in which models take numbers, does not tell apart.
+
+    Where they come again they are codes (days, say), and read as categories; else that is told. Ids are found later.
+    """
+    numbers = present.to_numpy(dtype=np.float64)
+    if exact < 2 or not np.isfinite(numbers).all() or np.abs(numbers).max() <= _SINGLE_WHOLE or (numbers % 1).any():
+        return None
+    singles = len(np.unique(numbers.astype(np.float32)))
+    if singles > _MERGED_SHARE * exact or (_ID_NAME.search(name) and exact == len(present)):
+        return None
+    what = f"{exact} different values are {singles} in single precision"
+    if exact * _ROWS_PER_VALUE <= len(present):
+        return Column(name, "feature", "category"), Finding(
+            name, "precision", f"{what}: read as categories, not as amounts"
+        )
+    message = f'{what}: a time? Write it as ISO 8601. A code? type = "category". An amount: from another origin'
+    return Column(name, "feature" if singles > 1 else "carried", "number"), Finding(name, "precision", message)
 
 
 def _remark(name: str, kind: ColumnType, values: pd.Series[Any], present: pd.Series[Any]) -> Finding | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from record.configuration.setting_types import as_path_part
 from record.configuration.suspicion import Finding
 from record.configuration.units import format_duration
 from record.contract.columns import Column
+from record.tables.reading_rules import ReadingRules
 
 if TYPE_CHECKING:
     from record.configuration.inspection import Inspection
@@ -73,32 +75,41 @@ def render_toml(inspection: Inspection, data_path: str | Path, *, name: str | No
         "entity_column": inspection.entity_column,
         "positive_class": inspection.positive_class,
     }
-    notes = {finding.column: finding for finding in inspection.findings}
-    parts = [_HEAD, _render_section("problem", ProblemSettings, problem, notes.get(inspection.target))]
+    notes: dict[str, list[Finding]] = {}
+    for finding in inspection.findings:
+        notes.setdefault(finding.column, []).append(finding)
+    parts = [_HEAD, _render_section("problem", ProblemSettings, problem, notes.get(inspection.target, []))]
     parts.append("# What applications send. Columns that are carried are logged and never fed to a model.\n")
-    parts += [_render_column(column, notes.get(column.name), inspection) for column in inspection.columns]
+    parts += [_render_column(column, notes.get(column.name, []), inspection) for column in inspection.columns]
     held = {
-        "data": {"source": str(data_path)},
+        "data": {"source": str(data_path)} | _reading_rules(inspection.rules),
         "promotion": {"loss": "absolute"} if inspection.task == "regression" else {},
     }
     parts += [_render_section(section, model, held.get(section, {})) for section, model in _SECTIONS.items()]
     return "\n".join(parts)
 
 
-def _render_section(section: str, model: type[BaseModel], held: Mapping[str, Any], note: Finding | None = None) -> str:
+def _reading_rules(rules: ReadingRules) -> dict[str, Any]:
+    """What is set of them, as keys of [data]."""
+    return {key: value for key, value in asdict(rules).items() if value}
+
+
+def _render_section(
+    section: str, model: type[BaseModel], held: Mapping[str, Any], notes: Sequence[Finding] = ()
+) -> str:
     lines = [f"# {(model.__doc__ or '').strip().splitlines()[0]}", f"[{section}]"]
     for key, field in model.model_fields.items():
         value = held.get(key)
         line = f"{key} = {_toml(value)}" if value is not None else f"# {key} = {_toml(_shown_value(field))}"
         remark = "; not set" if value is None and field.default is None else ""
-        if note is not None and key == "target":
-            remark = f"; {_one_line(note.message)}"
+        if notes and key == "target":
+            remark = f"; {_one_line('; '.join(note.message for note in notes))}"
         lines.append(f"{line:<40}  # {(field.description or '').rstrip('.')}{remark}")
     return "\n".join(lines) + "\n"
 
 
-def _render_column(column: Column, finding: Finding | None, inspection: Inspection) -> str:
-    reasons = [finding.message] if finding else []
+def _render_column(column: Column, findings: Sequence[Finding], inspection: Inspection) -> str:
+    reasons = [finding.message for finding in findings]
     if column.name == inspection.time_column:
         reasons.append("orders the rows")
         if column.role == "feature":

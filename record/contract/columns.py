@@ -5,12 +5,15 @@ canonical form stands behind every way of writing the same thing:
 
     type      accepted                                 canonical form
     number    int or float, finite, in float32 range   float (1 and 1.0 are one; −0.0 and 0.0 are one in digests)
-    category  string, boolean, integer                 text, to the letter: "a" and "a " differ; true → "true", 7 → "7"
+    category  string, boolean, integer                 text in NFC: "a" and "a " differ; true → "true", 7 → "7"
     time      ISO 8601 / RFC 3339 string               microseconds since 1970 UTC; without an offset: UTC
     text      string                                   the string, to the letter
     any       null                                     missing; an absent optional column is the same as null
 
 Categories and texts of requests have at most `serve.max_text` characters.
+
+Texts are compared as Unicode's normal form C: "é" is one category, whether it is written as one character or as two.
+Where training saw a category of true and false only, "True" and "TRUE" are true, too, and "False" and "FALSE" false.
 
 The order of keys in a record means nothing. A category spelled `__missing__` is missing. More than six digits of
 a second are cut. A number is never read from a string, nor a category from a fraction: a client that sends one
@@ -24,6 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
+from unicodedata import normalize
 
 from record.clock import to_micros
 
@@ -34,6 +38,10 @@ Reason = Literal["not_an_object", "missing", "unknown_column", "type", "range", 
 MISSING: Final = "__missing__"
 FLOAT32_MAX: Final = 3.4028234663852886e38
 NAN: Final = math.nan
+BOOLEAN_SPELLINGS: Final = {
+    "true": "true", "True": "true", "TRUE": "true", "t": "true",
+    "false": "false", "False": "false", "FALSE": "false", "f": "false",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,14 @@ def read_exact_number(value: Any) -> int | float | None:
 
 
 def read_category(value: Any) -> str:
-    """The value as text, to the letter; `MISSING` for null."""
+    """The value as text in NFC; `MISSING` for null."""
+    if value.__class__ is str:
+        return value if value.isascii() else normalize("NFC", value)
+    return read_category_as_written(value)
+
+
+def read_category_as_written(value: Any) -> str:
+    """The value as text, to the letter, as versions before decoder 3 take it; `MISSING` for null."""
     kind = value.__class__
     if kind is str:
         return value  # type: ignore[no-any-return]
@@ -92,6 +107,13 @@ def read_category(value: Any) -> str:
         except ValueError:  # Python writes no more than 4,300 digits
             raise BadValue("too_long", "an integer of at most 4,300 digits") from None
     raise BadValue("type", "a category: a string, an integer, true, false or null")
+
+
+def read_boolean(value: Any) -> str:
+    """A category of which training saw true and false only: both in every spelling, other values as they are."""
+    if value.__class__ is str and value in BOOLEAN_SPELLINGS:
+        return BOOLEAN_SPELLINGS[value]
+    return read_category(value)
 
 
 def read_time(value: Any) -> int | None:
@@ -121,11 +143,12 @@ def read_text(value: Any) -> str | None:
 
 def bounded(read: Callable[[Any], Any], longest_text: int) -> Callable[[Any], Any]:
     """`read` for a category or a text of at most so many characters."""
+    plain = read is not read_boolean  # ASCII is in normal form already
 
     def read_bounded(value: Any) -> Any:
         if value.__class__ is str:
             if len(value) <= longest_text:
-                return value
+                return value if plain and value.isascii() else read(value)
             raise BadValue("too_long", too_long(longest_text))
         text = read(value)
         if text is not None and len(text) > longest_text:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +25,15 @@ from record.contract.columns import (
     Column,
     Reason,
     bounded,
+    read_boolean,
     read_category,
+    read_category_as_written,
     read_exact_number,
     time_parts,
     too_long,
 )
 from record.contract.preview import nearest, preview, preview_name
-from record.contract.schema import ProblemSchema, Schema, SeenColumn
+from record.contract.schema import DECODER_VERSION, ProblemSchema, Schema, SeenColumn
 from record.errors import MOST_FAULTS, Faults, InvalidLabel, InvalidRecord
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ _CLASS_TYPES: Final[dict[type, str]] = {str: "string", int: "integer", bool: "bo
 
 # A column's name, how a value of it is read, where what was read belongs, and whether it must be there.
 _Step = tuple[str, Callable[[Any], Any], int, bool]
+# A category's name, what training saw in it, and how a value of it is read.
+_KnownCategories = tuple[str, frozenset[str], Callable[[Any], str]]
 
 
 class Decoder:
@@ -63,10 +68,13 @@ class Decoder:
         self.classes: tuple[str, ...] = getattr(schema, "classes", ())
         self.class_type: str | None = getattr(schema, "class_type", None)
         self._longest_text = longest_text
-        self._plan: list[_Step] = [_step(column, longest_text) for column in self.problem.columns]
+        booleans: frozenset[str] = getattr(schema, "boolean_names", frozenset())
+        self._normal = getattr(schema, "decoder", DECODER_VERSION) >= DECODER_VERSION
+        readers = {column.name: _reader(column, booleans, normal=self._normal) for column in self.problem.columns}
+        self._plan: list[_Step] = [_step(column, readers[column.name], longest_text) for column in self.problem.columns]
         self._times = self.problem.time_places
         self._shape = (len(self.problem.number_names), len(self.problem.category_names))
-        self._ranges, self._known = _bounds(self.problem, getattr(schema, "seen", {}))
+        self._ranges, self._known = _bounds(self.problem, getattr(schema, "seen", {}), readers)
 
     def check(self, records: Sequence[Any]) -> None:
         """Raises InvalidRecord, naming record and column, for values that cannot be used."""
@@ -138,7 +146,7 @@ class Decoder:
             raise InvalidLabel(f"{preview(value)} is not a class; expected {wanted}{self._named_classes()}")
         if self._longest_text is not None and isinstance(value, str) and len(value) > self._longest_text:
             raise InvalidLabel(f"{preview(value)} is not a class; expected {too_long(self._longest_text)}")
-        text = value if kind == "string" else json.dumps(value)
+        text = self._text(value) if kind == "string" else json.dumps(value)
         if len(self.classes) == 2 and text not in self.classes:
             raise InvalidLabel(f"{preview(value)} is not a class; expected {self._named_classes()[2:]}")
         return str(text)
@@ -146,7 +154,10 @@ class Decoder:
     def label_json(self, value: Any) -> str:
         """The label as one JSON scalar: the same text for the same label (5 and 5.0 are one in a regression)."""
         canonical = self.label(value)
-        return json.dumps(canonical if isinstance(canonical, float) else value, ensure_ascii=False)
+        return json.dumps(canonical if isinstance(value, str | float) else value, ensure_ascii=False)
+
+    def _text(self, value: str) -> str:
+        return normalize("NFC", value) if self._normal else value
 
     def decode_frame(self, frame: pd.DataFrame) -> Arrays:
         """The arrays of a training frame; DataError names the row and column that cannot be used.
@@ -255,9 +266,9 @@ class Decoder:
             value = record.get(name)
             if value is not None and not low < value < high:
                 marks = (marks or {}) | {name: "out_of_range"}
-        for name, known in self._known:
+        for name, known, read in self._known:
             value = record.get(name)
-            if value is not None and value not in known and read_category(value) not in known:
+            if value is not None and value not in known and read(value) not in known:
                 marks = (marks or {}) | {name: "unseen"}
         return marks
 
@@ -265,8 +276,15 @@ class Decoder:
         return f", one of {', '.join(self.classes[:10])}" if self.classes else ""
 
 
-def _step(column: Column, longest_text: int | None) -> _Step:
-    read: Callable[[Any], Any] = READERS[column.type]
+def _reader(column: Column, booleans: frozenset[str], *, normal: bool) -> Callable[[Any], Any]:
+    if column.type != "category":
+        return READERS[column.type]
+    if not normal:
+        return read_category_as_written
+    return read_boolean if column.name in booleans else read_category
+
+
+def _step(column: Column, read: Callable[[Any], Any], longest_text: int | None) -> _Step:
     if column.type in ("category", "text") and longest_text is not None:
         read = bounded(read, longest_text)
     if column.role == "feature":
@@ -275,14 +293,14 @@ def _step(column: Column, longest_text: int | None) -> _Step:
 
 
 def _bounds(
-    problem: ProblemSchema, seen: Mapping[str, SeenColumn]
-) -> tuple[list[tuple[str, float, float]], list[tuple[str, frozenset[str]]]]:
+    problem: ProblemSchema, seen: Mapping[str, SeenColumn], readers: Mapping[str, Callable[[Any], Any]]
+) -> tuple[list[tuple[str, float, float]], list[_KnownCategories]]:
     """The open interval of each number, and the known values of each category.
 
     What training saw was rounded to single precision, so the interval ends one such step outside of it.
     """
     ranges: list[tuple[str, float, float]] = []
-    known: list[tuple[str, frozenset[str]]] = []
+    known: list[_KnownCategories] = []
     for column in problem.features:
         held = seen.get(column.name)
         if held is None:
@@ -291,7 +309,7 @@ def _bounds(
             low, high = np.float32(held.low), np.float32(held.high)
             ranges.append((column.name, _beyond(low, -math.inf), _beyond(high, math.inf)))
         if column.type == "category" and held.categories is not None:
-            known.append((column.name, frozenset(held.categories) | {MISSING}))
+            known.append((column.name, frozenset(held.categories) | {MISSING}, readers[column.name]))
     return ranges, known
 
 

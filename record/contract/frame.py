@@ -12,7 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from record.contract.columns import (
+    EARLIEST,
     FLOAT32_MAX,
+    LATEST,
     READERS,
     TIME_PARTS,
     BadValue,
@@ -22,6 +24,15 @@ from record.contract.columns import (
     time_parts,
 )
 from record.errors import DataError
+
+
+class BadCell(DataError):
+    """A cell that its column cannot take; `row` is its place in the frame, `reason` what is wrong with it."""
+
+    def __init__(self, row: int, column: str, reason: str, place: str = "") -> None:
+        where = f" ({place})" if place else ""
+        super().__init__(f"row {row} of column {column!r}: {reason}{where}")
+        self.row, self.column, self.reason = row, column, reason
 
 
 def decode_column(frame: pd.DataFrame, column: Column) -> npt.NDArray[Any]:
@@ -35,7 +46,7 @@ def decode_column(frame: pd.DataFrame, column: Column) -> npt.NDArray[Any]:
     if column.type == "number" and _is_plain_number(values):
         return _numbers(values, column.name)
     if column.type == "time" and _is_datetime(values):
-        return _times(values)
+        return _times(values, column.name)
     if column.type == "time":
         parts = _distinct(values, column, lambda value: time_parts(read_time(value)))
         return np.array(parts, dtype=np.float32).reshape(len(values), len(TIME_PARTS))
@@ -99,12 +110,16 @@ def _numbers(values: pd.Series[Any], name: str) -> npt.NDArray[Any]:
     return doubles.astype(np.float32).reshape(-1, 1)
 
 
-def _times(values: pd.Series[Any]) -> npt.NDArray[Any]:
+def _times(values: pd.Series[Any], name: str) -> npt.NDArray[Any]:
     aware = values.dt.tz_localize("UTC") if values.dt.tz is None else values.dt.tz_convert("UTC")
     naive = aware.dt.tz_localize(None).dt.as_unit("us")
     codes, distinct = pd.factorize(naive.to_numpy().astype("int64"))
     missing = values.isna().to_numpy()
     unset = np.iinfo(np.int64).min  # NaT
+    far = (distinct != unset) & ((distinct < EARLIEST) | (distinct > LATEST))
+    if far.any():
+        row = int(np.flatnonzero(far[codes])[0])
+        raise _unusable(name, row, naive.iloc[row], "a time between the years 1 and 9999 in UTC")
     parts = np.array([time_parts(None if m == unset else int(m)) for m in distinct], dtype=np.float32)
     held = parts.reshape(len(distinct), len(TIME_PARTS))[codes]
     held[missing] = np.nan
@@ -129,8 +144,8 @@ def _distinct(values: pd.Series[Any], column: Column, read: Callable[[Any], Any]
     return held
 
 
-def _unusable(name: str, row: int, value: Any, expected: str) -> DataError:
-    return DataError(f"row {row} of column {name!r}: {str(value)[:60]!r} cannot be used; expected {expected}")
+def _unusable(name: str, row: int, value: Any, expected: str) -> BadCell:
+    return BadCell(row, name, f"{str(value)[:60]!r} cannot be used; expected {expected}")
 
 
 def frame_labels(values: pd.Series[Any], task: Literal["classification", "regression"]) -> list[Any]:

@@ -18,7 +18,9 @@ from record.contract.columns import MISSING, TIME_PARTS, Column
 Task = Literal["classification", "regression"]
 ClassType = Literal["string", "integer", "boolean"]
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
+# Decoder 2 compared texts to the letter, not in NFC, and knew no other spellings of booleans; its versions still serve.
+READ_DECODERS = (2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,14 @@ class Schema:
         return self.problem.category_names
 
     @property
+    def boolean_names(self) -> frozenset[str]:
+        """The categories of which training saw true and false only."""
+        if self.decoder < DECODER_VERSION:
+            return frozenset()
+        held = {name: frozenset(seen.categories or ()) for name, seen in self.seen.items()}
+        return frozenset(name for name, known in held.items() if known and known <= {"true", "false"})
+
+    @property
     def watched(self) -> int | None:
         """Of two classes the place of the one that is looked for; the second where none of them is named."""
         if len(self.classes) != 2:
@@ -116,7 +126,7 @@ class Schema:
     def from_json(cls, text: str | bytes) -> Schema:
         """Raises ValueError for a text that is no schema, or one of another decoder version."""
         held = json.loads(text)
-        if not isinstance(held, dict) or held.get("decoder") != DECODER_VERSION:
+        if not isinstance(held, dict) or held.get("decoder") not in READ_DECODERS:
             raise ValueError(f"a schema for decoder {DECODER_VERSION} was expected")
         try:
             return cls(
@@ -124,6 +134,7 @@ class Schema:
                 seen={name: _seen(column) for name, column in held["seen"].items()},
                 classes=tuple(held["classes"]),
                 class_type=held["class_type"],
+                decoder=held["decoder"],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a schema: {error!r}") from None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
+from unicodedata import normalize
 
 import msgspec
 import numpy as np
@@ -111,9 +112,13 @@ def _plain_numbers(values: list[Any]) -> npt.NDArray[np.float32] | None:
 
 def _texts(values: list[Any]) -> npt.NDArray[np.object_]:
     texts: npt.NDArray[np.object_] = np.empty(len(values), dtype=object)
-    texts[:] = [text if text is None or len(text) <= SHORT_CATEGORY else abbreviate(text) for text in values]
+    texts[:] = [text if text is None or _is_plain(text) else abbreviate(normalize("NFC", text)) for text in values]
     texts[texts == MISSING] = None
     return texts
+
+
+def _is_plain(text: str) -> bool:
+    return len(text) <= SHORT_CATEGORY and text.isascii()
 
 
 def _shown(value: Any) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from record.clock import credible_until, from_micros, machine_now, to_micros
-from record.contract.columns import READERS, BadValue, Column
+from record.contract.columns import BOOLEAN_SPELLINGS, EARLIEST, LATEST, READERS, BadValue, Column
 from record.contract.decoder import Decoder
+from record.contract.frame import BadCell
 from record.contract.schema import ProblemSchema, Schema, seen_columns
 from record.entity import distinct, entities_in
 from record.errors import DataError
@@ -22,12 +25,16 @@ from record.log.readable import readable_rows, tell_left_out
 from record.log_lines import log_line
 from record.logged import LoggedRow, MaturedRow
 from record.settings import Settings
+from record.tables.number_text import parse_number
+from record.tables.text_column import read_category_cells, read_time_cells
 from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.data.shared_rows import shared_rows
-from retrain.data.source import EVER, Span, has_types, read_source
-from retrain.data.target import Target, read_classes, read_values, unspelled
+from retrain.data.source import EVER, SourceRows, Span, read_source
+from retrain.data.target import Target, read_classes, read_text_target, read_values
 
 FEWEST_ROWS = 20
+TRIED_CELLS = 1_000  # of a category: whether it may be one of true and false
+FIRST_COMPACT_DATE, LAST_COMPACT_DATE = 19000101, 21001231  # dates that are written as numbers
 
 
 def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow], span: Span = EVER) -> Dataset:
@@ -39,13 +46,15 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
     if not problem.features:
         raise DataError("no column has the role feature; a model needs at least one")
     frames, targets, times, seqs = [], [], [], []
+    source: SourceRows | None = None
     if settings.data.source is not None:
-        source = _source(settings, problem, span)
-        _expect_credible(source[2], logged, problem)
-        frames.append(source[0])
-        targets.append(source[1])
-        times.append(source[2])
-        seqs.append(np.zeros(len(source[1]), dtype=np.int64))
+        source = _read(settings, problem, span)
+        labelled, labels, dated_rows = _labelled(problem, source)
+        _expect_credible(dated_rows, logged, problem)
+        frames.append(labelled)
+        targets.append(labels)
+        times.append(dated_rows)
+        seqs.append(np.zeros(len(labels), dtype=np.int64))
     known = usable_rows([row for row in logged if row.label is not None], problem)
     if known:
         frames.append(log_frame(known, problem.columns))
@@ -53,12 +62,17 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
         times.append(np.array([to_micros(row.requested_at) for row in known], dtype=np.int64))
         seqs.append(np.array([row.seq for row in known], dtype=np.int64))
         if len(frames) == 2:
-            _leave_out_shared(problem, frames, targets, times, seqs, [row.id for row in known])
+            with _located(source, frames[0].index.to_numpy()):
+                _leave_out_shared(problem, frames, targets, times, seqs, [row.id for row in known])
     cells = [cell for part in targets for cell in part]
     if len(cells) < FEWEST_ROWS:
         raise DataError(_too_few(settings, len(cells), len(logged)))
     target = read_classes(cells) if problem.task == "classification" else read_values(cells)
+    origins = np.full(len(cells), -1)  # the row of the source that each one is; -1: a logged one
+    if source is not None:
+        origins[: len(targets[0])] = frames[0].index.to_numpy()
     frame = frames[0] if len(frames) == 1 else _joined(frames, problem.columns)
+    frame = _with_booleans(frame, problem)
     entities = _entities(settings, frame)
     order = _order(settings, target, len(targets[0]) if settings.data.source is not None else 0, entities)
     dated = np.concatenate(times)
@@ -68,16 +82,29 @@ def load(settings: Settings, problem: ProblemSchema, logged: Sequence[MaturedRow
     elif settings.retrain.window == "weighted":
         _require_times(dated, settings)
     frame = frame.iloc[newest].reset_index(drop=True)
-    return _dataset(
-        problem,
-        frame,
-        replace(target, values=target.values[newest]),
-        dated[newest],
-        np.concatenate(seqs)[newest],
-        ordered=problem.time_column is not None or bool(known),
-        half_life=settings.retrain.half_life if settings.retrain.window == "weighted" else None,
-        entities=None if entities is None else entities[newest],
-    )
+    with _located(source, origins[newest]):
+        return _dataset(
+            problem,
+            frame,
+            replace(target, values=target.values[newest]),
+            dated[newest],
+            np.concatenate(seqs)[newest],
+            ordered=problem.time_column is not None or bool(known),
+            half_life=settings.retrain.half_life if settings.retrain.window == "weighted" else None,
+            entities=None if entities is None else entities[newest],
+        )
+
+
+@contextmanager
+def _located(source: SourceRows | None, origins: npt.NDArray[np.int64]) -> Iterator[None]:
+    """Names a cell that cannot be used by its row and line in the source, not by where it was moved to."""
+    try:
+        yield
+    except BadCell as bad:
+        row = int(origins[bad.row])
+        if source is None or row < 0:
+            raise
+        raise BadCell(row, bad.column, bad.reason, source.place(row)) from None
 
 
 def _dataset(
@@ -98,53 +125,88 @@ def _dataset(
     return Dataset(schema, arrays, target.values, times, seqs, frame, ordered, half_life, entities)
 
 
-def _source(
-    settings: Settings, problem: ProblemSchema, span: Span
-) -> tuple[pd.DataFrame, list[Any], npt.NDArray[np.int64]]:
-    """The source's rows that have a target, in order of time: columns, targets, times."""
+def _read(settings: Settings, problem: ProblemSchema, span: Span) -> SourceRows:
+    """The source's rows; raises DataError where the target or a required feature is not among its columns."""
     assert settings.data.source is not None
     others = {problem.target} | ({problem.time_column} if problem.time_column else set())
-    frame = read_source(settings.data.source, settings.data.query, problem.columns, others, span)
-    if problem.target not in frame.columns:
+    data = settings.data
+    source = read_source(settings.data.source, data.query, problem.columns, others, span, data.reading_rules())
+    if problem.target not in source.names:
         raise DataError(
-            f"data.source: no column {problem.target!r}, the target; found {_listed(frame.columns)}",
+            f"data.source: no column {problem.target!r}, the target; {_found(problem.target, source.names)}",
             field="problem.target",
         )
     for column in problem.features:
-        if column.required and column.name not in frame.columns:
+        if column.required and column.name not in source.names:
             raise DataError(
-                f"data.source: no column {column.name!r}, a feature; found {_listed(frame.columns)}. Expected it, or "
-                f"[columns.{column.name}] required = false",
+                f"data.source: no column {column.name!r}, a feature; {_found(column.name, source.names)}. Expected it, "
+                f"or [columns.{column.name}] required = false",
                 field=f"columns.{column.name}",
             )
-    if len(frame) == 0:
+    if len(source.frame) == 0:
         raise DataError(f"data.source: {settings.data.source} has no rows")
+    return source
+
+
+def _labelled(problem: ProblemSchema, source: SourceRows) -> tuple[pd.DataFrame, list[Any], npt.NDArray[np.int64]]:
+    """The rows that have a target, in order of time: columns, targets, times."""
+    frame = source.frame
+    if not source.typed:
+        cells = read_text_target(frame[problem.target].tolist(), problem.task, source.rules, source.place)
+        frame = frame.assign(**{problem.target: pd.Series(cells, dtype=object, index=frame.index)})
     labelled = frame[frame[problem.target].notna()]
     if len(labelled) == 0:
         raise DataError(f"data.source: the target {problem.target!r} is missing in all {len(frame)} rows")
     times = np.full(len(labelled), UNKNOWN)
     if problem.time_column is not None:
-        labelled, times = _by_time(labelled, problem.time_column)
-    targets = labelled[problem.target].tolist()
-    untyped = problem.task == "classification" and not has_types(settings.data.source)
-    return labelled, list(unspelled(targets)) if untyped else targets, times
+        labelled, times = _by_time(labelled, problem.time_column, source)
+    return labelled, labelled[problem.target].tolist(), times
 
 
-def _by_time(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+def _by_time(frame: pd.DataFrame, name: str, source: SourceRows) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
     """The rows by time, those without one first, and their times; plain numbers order rows but date none."""
     if name not in frame.columns:
-        raise DataError(f"data.source: no column {name!r}, the time; found {_listed(frame.columns)}")
-    column = frame[name]
+        raise DataError(f"data.source: no column {name!r}, the time; {_found(name, source.names)}")
+    column = _time_values(frame[name], source)
     if pd.api.types.is_numeric_dtype(column):
         numbers = column.to_numpy(dtype=np.float64, na_value=-np.inf)
+        numbers = np.where(np.isnan(numbers), -np.inf, numbers)
         return frame.iloc[np.argsort(numbers, kind="stable")], np.full(len(frame), UNKNOWN)
-    try:
-        dates = pd.to_datetime(column, utc=True, format=None if column.dtype.kind == "M" else "ISO8601")
-    except (ValueError, TypeError) as error:
-        raise DataError(f"data.source: the time {name!r} cannot be read as ISO 8601: {str(error)[:150]}") from error
+    iso = None if column.dtype.kind == "M" else "ISO8601"
+    dates = pd.to_datetime(column, utc=True, format=iso, errors="coerce")
     micros = dates.dt.tz_localize(None).dt.as_unit("us").to_numpy().astype(np.int64)
+    wrong = (dates.isna() & column.notna()).to_numpy() | (
+        (micros != UNKNOWN) & ((micros < EARLIEST) | (micros > LATEST))
+    )
+    if wrong.any():
+        row = int(frame.index[int(wrong.argmax())])
+        value, place = str(column.loc[row])[:60], source.place(row)
+        where = f" ({place})" if place else ""
+        raise DataError(
+            f"data.source: the time {name!r} cannot be read as ISO 8601: {value!r} in row {row}{where}; expected times "
+            'such as "2024-05-01T13:45:00Z", or plain numbers'
+        )
     order = np.argsort(micros, kind="stable")
     return frame.iloc[order], micros[order]
+
+
+def _time_values(column: pd.Series[Any], source: SourceRows) -> pd.Series[Any]:
+    """A text file's times as numbers where all are; numbers of the form 20240131 as dates."""
+    if not source.typed and not pd.api.types.is_numeric_dtype(column) and column.dtype.kind != "M":
+        column = pd.Series(read_time_cells(column.tolist(), source.rules.words), index=column.index, dtype=object)
+        known = {
+            text: parse_number(text, source.rules.decimal or ".")
+            for text in set(column.dropna())
+            if isinstance(text, str)
+        }
+        if known and None not in known.values():
+            column = column.map(known).astype("float64")
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        dates = pd.to_datetime(column.astype("float64").map("{:.0f}".format), format="%Y%m%d", errors="coerce")
+        compact = (column % 1 == 0) & (column >= FIRST_COMPACT_DATE) & (column <= LAST_COMPACT_DATE) & dates.notna()
+        if len(column) and bool((compact | column.isna()).all()) and bool(compact.any()):
+            return dates
+    return column
 
 
 def _expect_credible(times: npt.NDArray[np.int64], logged: Sequence[MaturedRow], problem: ProblemSchema) -> None:
@@ -206,6 +268,20 @@ def log_frame(rows: Sequence[LoggedRow], columns: Sequence[Column]) -> pd.DataFr
         # As objects, since pandas would make floats of whole numbers with gaps.
         held[column.name] = pd.Series(values, dtype="float64" if column.type == "number" else object)
     return pd.DataFrame(held)
+
+
+def _with_booleans(frame: pd.DataFrame, problem: ProblemSchema) -> pd.DataFrame:
+    """Categories of true and false in one spelling, wherever the rows come from."""
+    booleans: dict[str, pd.Series[Any]] = {}
+    for column in problem.features:
+        if column.type != "category" or column.name not in frame.columns or frame[column.name].dtype.kind in " biufM":
+            continue
+        cells = [
+            None if cell is None or cell is pd.NA or cell != cell else cell for cell in frame[column.name].tolist()
+        ]
+        if any(isinstance(cell, str) and cell in BOOLEAN_SPELLINGS for cell in cells[:TRIED_CELLS]):
+            booleans[column.name] = pd.Series(read_category_cells(cells), index=frame.index, dtype=object)
+    return frame.assign(**booleans) if booleans else frame
 
 
 def _joined(frames: Sequence[pd.DataFrame], columns: Sequence[Column]) -> pd.DataFrame:
@@ -286,6 +362,9 @@ def _too_few(settings: Settings, rows: int, logged: int) -> str:
     return f"{rows} rows with a target; expected at least {FEWEST_ROWS} to learn from"
 
 
-def _listed(names: Any) -> str:
-    shown = [str(name) for name in names]
-    return ", ".join(shown[:20]) + (" and more" if len(shown) > 20 else "")
+def _found(name: str, names: Sequence[str]) -> str:
+    """The columns that there are, and the one that is most like the wanted one."""
+    near = get_close_matches(name.casefold(), [other.strip().casefold() for other in names], n=1, cutoff=0.8)
+    alike = [other for other in names if near and other.strip().casefold() == near[0]]
+    shown = ", ".join(str(other) for other in names[:20]) + (" and more" if len(names) > 20 else "")
+    return f"found {shown}" + (f"; did you mean {alike[0]!r}?" if alike else "")

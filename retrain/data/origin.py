@@ -51,6 +51,7 @@ def code_digest(settings: Settings) -> str:
         "problem": held["problem"],
         "columns": held["columns"],
         "include_labelled_log": held["data"]["include_labelled_log"],
+        **{key: held["data"][key] for key in ("delimiter", "decimal", "encoding", "missing") if held["data"][key]},
         "retrain": {key: value for key, value in held["retrain"].items() if key not in WHEN},
         "loss": held["promotion"]["loss"],
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from record.configuration.inspection import infer_columns, read_sample
-from record.contract.schema import ProblemSchema, Schema, canonical_class
+from record.configuration.inspection import SAMPLE_ROWS, infer_columns
+from record.contract.schema import ProblemSchema, Schema
 from record.errors import DataError
 from record.log_lines import log_line
 from record.settings import Settings
+from record.tables.table_sample import read_table_sample
 from retrain.data.source import source_files
 
 
@@ -26,9 +27,10 @@ def problem_schema(settings: Settings, champion: Schema | None) -> ProblemSchema
             field="columns",
         )
     problem = settings.problem
-    sample = read_sample(source_files(settings.data.source)[0], 200_000)
+    path = source_files(settings.data.source)[0]
+    sample = read_table_sample(path, SAMPLE_ROWS, problem.target, settings.data.reading_rules())
     columns, findings = infer_columns(
-        sample,
+        sample.frame,
         problem.target,
         task=problem.task,
         time_column=problem.time_column,
@@ -38,8 +40,7 @@ def problem_schema(settings: Settings, champion: Schema | None) -> ProblemSchema
     )
     for finding in findings:
         log_line("column inferred", column=finding.column, finding=finding.kind, message_text=finding.message)
-    positive = problem.positive_class
-    bare = ProblemSchema(problem.task, problem.target, columns, None if positive is None else canonical_class(positive))
+    bare = ProblemSchema(problem.task, problem.target, columns, problem.positive_text())
     return replace(
         bare, time_column=problem.time_column, id_column=problem.id_column, protected=tuple(problem.protected)
     )

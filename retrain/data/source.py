@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from record.contract.columns import Column
 from record.db.database_url import create_engine, parse_database_url
 from record.errors import DataError
+from record.log_lines import log_line
 from record.redaction import describe_address, redact
-
-# What stands for a missing number in a CSV file. In every other column only an empty field is missing: "NA" may be
-# North America.
-NO_NUMBER = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-")
+from record.tables.csv_file import CsvFile, open_csv
+from record.tables.file_bytes import is_parquet, refuse_foreign
+from record.tables.parquet_file import parquet_names, read_parquet
+from record.tables.reading_rules import USUAL, ReadingRules
+from record.tables.table_sample import refuse_repeated_header
+from record.tables.text_column import exact_numbers, read_category_cells, read_numbers, read_time_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +37,51 @@ class Span:
 EVER = Span()
 
 
+@dataclass(frozen=True, slots=True)
+class SourceRows:
+    """The rows of a source in its order, indexed from 0; `names` are all columns that it has, read or not."""
+
+    frame: pd.DataFrame
+    names: tuple[str, ...]
+    typed: bool  # whether the source says what is a number and what is text: a CSV file does not
+    files: tuple[tuple[Path | CsvFile, int], ...] = ()  # each file, and the number of its rows
+    rules: ReadingRules = USUAL  # with the decimal mark that was found
+
+    def place(self, row: int) -> str:
+        """The file, and the line of a CSV file, on which a row stands; empty for a database's."""
+        for file, rows in self.files:
+            if row < rows:
+                return f"{file.path}, line {file.line_of(row)}" if isinstance(file, CsvFile) else f"{file}, row {row}"
+            row -= rows
+        return ""
+
+
 def read_source(
-    source: str, query: str | None, columns: Sequence[Column], others: Collection[str], span: Span = EVER
-) -> pd.DataFrame:
+    source: str,
+    query: str | None,
+    columns: Sequence[Column],
+    others: Collection[str],
+    span: Span = EVER,
+    rules: ReadingRules = USUAL,
+) -> SourceRows:
     """The source's columns named in `columns` or `others`, the rows in file order, files in order of their names.
 
-    In CSV files everything but numbers is read as text, to the letter; `others` (target, time) too. Columns that
-    the source lacks are lacking in the frame. A database's query that names `:since` or `:until` is given the span's,
-    so that a large table is read by its newest part. Raises DataError saying what could not be read.
+    In text files numbers are read by `rules`, and what a category's cells mean follows from the whole column (see
+    `record.tables.text_column`); `others` (target, time) stay texts. Columns that the source lacks are lacking in the
+    frame. A database's query that names `:since` or `:until` is given the span's, so that a large table is read by its
+    newest part. Raises DataError saying what could not be read.
     """
     wanted = {column.name for column in columns} | set(others)
-    numbers = {column.name for column in columns if column.type == "number"} - set(others)
+    kinds = {column.name: column.type for column in columns if column.name not in others}
     if "://" in source:
         return _read_database(source, query, wanted, span)
-    frames = [_read_file(path, wanted, numbers) for path in source_files(source)]
-    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-    return frame.reset_index(drop=True)
-
-
-def has_types(source: str) -> bool:
-    """Whether the source says what is a number and what is text: a CSV file does not."""
-    return "://" in source or all(_is_parquet(path) for path in source_files(source))
+    paths = source_files(source)
+    reader = _Reader(wanted, kinds, rules)
+    for path in paths:
+        reader.read(path)
+    required = {column.name for column in columns if column.required and column.role == "feature"} | set(others)
+    reader.require_alike(required)
+    return reader.rows()
 
 
 def source_files(source: str) -> list[Path]:
@@ -65,54 +94,131 @@ def source_files(source: str) -> list[Path]:
     return found
 
 
-def _read_file(path: Path, wanted: set[str], numbers: set[str]) -> pd.DataFrame:
-    try:
-        if _is_parquet(path):
-            return _read_parquet(path, wanted)
-        return _read_csv(path, wanted, numbers)
-    except DataError:
-        raise
-    except Exception as error:  # pandas and pyarrow raise a dozen kinds for what they cannot read
-        raise DataError(f"data.source: {path} cannot be read: {str(error).splitlines()[0][:200]}") from error
+@dataclass
+class _Reader:
+    """Files read one below the other: the wanted columns' values, and every file's names."""
+
+    wanted: set[str]
+    kinds: Mapping[str, str]
+    rules: ReadingRules
+    frames: list[pd.DataFrame] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)
+    files: list[tuple[Path | CsvFile, int]] = field(default_factory=list)
+    lacking: list[tuple[Path, set[str], tuple[str, ...]]] = field(default_factory=list)
+    typed: bool = True
+
+    def read(self, path: Path) -> None:
+        try:
+            found, names = self._read_parquet(path) if is_parquet(path) else self._read_csv(path)
+        except DataError as error:
+            raise DataError(f"data.source: {error.message}") from error
+        except Exception as error:  # pandas and pyarrow raise a dozen kinds for what they cannot read
+            raise DataError(f"data.source: {path} cannot be read: {str(error).splitlines()[0][:200]}") from error
+        self.frames.append(found)
+        self.names.update(dict.fromkeys(names))
+        self.lacking.append((path, self.wanted - set(names), names))
+
+    def _read_parquet(self, path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        frame, unreadable = read_parquet(path, self.wanted)
+        for name, what in unreadable.items():
+            raise DataError(f"{path}: column {name!r} holds {what}, which no record could carry")
+        self.files.append((path, len(frame)))
+        return frame, parquet_names(path)
+
+    def _read_csv(self, path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        refuse_foreign(path)
+        self.typed = False
+        file = open_csv(path, self.rules, self.wanted, [])
+        if self.rules.decimal is None:  # the first file's counts for all
+            self.rules = replace(self.rules, decimal=file.dialect.decimal)
+        frame = read_csv_frame(file, self.wanted, self.kinds, self.rules)
+        self.files.append((file, len(frame)))
+        if file.dialect.encoding not in ("utf-8", "utf-8-sig") and self.rules.encoding is None:
+            log_line("text file read in another encoding than UTF-8", file=path.name, encoding=file.encoding_name)
+        return frame, file.names
+
+    def require_alike(self, required: set[str]) -> None:
+        """Raises DataError for a file that lacks a required column which another one has, or spells it otherwise."""
+        for path, lacking, names in self.lacking:
+            for name in sorted(lacking & set(self.names)):
+                alike = next((other for other in names if _same_words(other, name) and other not in self.wanted), None)
+                if alike is None and name not in required:
+                    continue
+                found = f"found {alike!r}" if alike else f"found {', '.join(map(repr, names[:20]))}"
+                raise DataError(f"data.source: {path}: no column {name!r}, which other files have; {found}")
+
+    def rows(self) -> SourceRows:
+        frames = [frame for frame in self.frames if len(frame)] or self.frames
+        frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+        frame = frame.reset_index(drop=True)
+        if not self.typed:
+            missing = frozenset(self.rules.missing)
+            for name in frame.columns:
+                if self.kinds.get(name) == "category" and frame[name].dtype.kind == "O":
+                    frame[name] = pd.Series(read_category_cells(_cells(frame[name]), missing), dtype=object)
+        return SourceRows(frame, tuple(self.names), self.typed, tuple(self.files), self.rules)
 
 
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in (".parquet", ".pq")
+def _same_words(one: str, other: str) -> bool:
+    return one.strip().casefold() == other.strip().casefold()
 
 
-def _read_parquet(path: Path, wanted: set[str]) -> pd.DataFrame:
-    import pyarrow.parquet
-
-    present = pyarrow.parquet.read_schema(path).names
-    return pd.read_parquet(path, columns=[name for name in present if name in wanted])
+def _cells(values: pd.Series[Any]) -> list[Any]:
+    return [None if cell is None or cell is pd.NA or cell != cell else cell for cell in values.tolist()]
 
 
-def _read_csv(path: Path, wanted: set[str], numbers: set[str]) -> pd.DataFrame:
-    texts: pd.DataFrame = pd.read_csv(
-        path,
-        usecols=lambda name: name in wanted,
-        dtype=str,
-        keep_default_na=False,
-        na_values=[""],
-        sep="\t" if path.suffix.lower() == ".tsv" else ",",
-        encoding="utf-8-sig",
-    )
-    for name in numbers & set(texts.columns):
-        texts[name] = _numbers(texts[name], path)
-    return texts
+def read_csv_frame(
+    file: CsvFile, wanted: Collection[str], kinds: Mapping[str, str], rules: ReadingRules
+) -> pd.DataFrame:
+    """The wanted columns, read in parts: numbers as floats, everything else as texts, each different text once."""
+    parts: dict[str, list[Any]] = {name: [] for name in file.names if name in wanted}
+    known: dict[str, dict[str, str]] = {name: {} for name in parts}
+    rows = 0
+    for batch in file.batches(wanted):
+        refuse_repeated_header(file, batch, rows)
+        for name, held in parts.items():
+            column = batch.column(batch.schema.get_field_index(name))
+            if kinds.get(name) == "number":
+                held.append(_numbers(column, name, file, rows, rules))
+            else:
+                held.append(_texts(column, name, known[name], kinds, rules))
+        rows += batch.num_rows
+    index = pd.RangeIndex(rows)
+    return pd.DataFrame({name: _joined(held, kinds.get(name) == "number") for name, held in parts.items()}, index=index)
 
 
-def _numbers(texts: pd.Series[Any], path: Path) -> pd.Series[Any]:
-    present = texts.where(~texts.isin(NO_NUMBER))
-    parsed: pd.Series[Any] = pd.to_numeric(present, errors="coerce").astype("float64")
-    bad = present.notna() & parsed.isna()
-    if bad.any():
-        row = int(bad.to_numpy().argmax())
+def _joined(parts: list[npt.NDArray[Any]], numbers: bool) -> pd.Series[Any]:
+    """One series; texts as objects, since pandas would guess another type for them."""
+    values = np.concatenate(parts) if parts else np.empty(0, np.float64 if numbers else object)
+    return pd.Series(values, dtype=values.dtype)
+
+
+def _numbers(column: Any, name: str, file: CsvFile, before: int, rules: ReadingRules) -> npt.NDArray[Any]:
+    values, bad = read_numbers(column, rules.decimal or ".", rules.words)
+    if bad:
+        text, line = column[bad[0]].as_py()[:60], file.line_of(before + bad[0])
+        others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         raise DataError(
-            f"data.source: {path}, row {row + 1}: {texts.iloc[row]!r} in column {texts.name!r} is no number; "
-            f'expected numbers, or [columns.{texts.name}] type = "category"'
+            f"{file.path}, line {line}: {text!r} in column {name!r} is no number{others}; expected numbers, "
+            f'[data] missing = [{text!r}] where it stands for a missing one, or [columns.{name}] type = "category"'
         )
-    return parsed
+    return exact_numbers(column.to_pylist(), values) if np.nanmax(np.abs(values), initial=0) >= 2**53 else values
+
+
+def _texts(
+    column: Any, name: str, known: dict[str, str], kinds: Mapping[str, str], rules: ReadingRules
+) -> npt.NDArray[Any]:
+    coded = column.dictionary_encode()
+    levels: list[Any] = [known.setdefault(text, text) for text in coded.dictionary.to_pylist()]
+    if kinds.get(name) == "time":
+        levels = read_time_cells(levels, rules.words)
+    elif kinds.get(name) == "text":
+        levels = [None if text in rules.missing else text for text in levels]
+    held = np.empty(len(levels) + 1, dtype=object)
+    held[:-1] = levels
+    codes = coded.indices.fill_null(len(levels)).to_numpy(zero_copy_only=False)
+    found: npt.NDArray[Any] = held[codes]
+    return found
 
 
 def count_rows(url: str, query: str | None) -> int:
@@ -121,11 +227,18 @@ def count_rows(url: str, query: str | None) -> int:
     return int(frame.iloc[0].astype("int64").iloc[0])
 
 
-def _read_database(url: str, query: str | None, wanted: set[str], span: Span) -> pd.DataFrame:
+def _read_database(url: str, query: str | None, wanted: set[str], span: Span) -> SourceRows:
     if query is None:
         raise DataError("data.query: missing; a database as data.source needs the SQL that reads its rows")
     frame = _query(url, query, span)
-    return frame[[name for name in frame.columns if name in wanted]]
+    names = tuple(str(name) for name in frame.columns)
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise DataError(
+            f"data.query: column {twice!r} stands twice in the answer; expected different names, by AS or without *",
+            field="data.query",
+        )
+    return SourceRows(frame[[name for name in frame.columns if name in wanted]], names, typed=True)
 
 
 def _query(url: str, query: str, span: Span = EVER) -> pd.DataFrame:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
 
-from record.contract.schema import ClassType, canonical_class
+from record.contract.schema import ClassType, Task, canonical_class
 from record.errors import DataError
-
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_BOOLEANS = ({"True", "False"}, {"true", "false"}, {"TRUE", "FALSE"})
+from record.tables.number_text import parse_number
+from record.tables.reading_rules import ReadingRules
+from record.tables.text_column import read_class_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,25 @@ class Target:
     class_type: ClassType
 
 
-def unspelled(texts: Sequence[str]) -> Sequence[Any]:
-    """The classes that a file without types means: all whole numbers, all true and false, or all text."""
-    held = set(texts)
-    if all(_INTEGER.fullmatch(text) for text in held):
-        return [int(text) for text in texts]
-    if any(held <= spelling for spelling in _BOOLEANS):
-        return [text.lower() == "true" for text in texts]
-    return texts
+def read_text_target(cells: Sequence[Any], task: Task, rules: ReadingRules, place: Callable[[int], str]) -> list[Any]:
+    """A text file's target as the classes or numbers that it means; None where it is missing.
+
+    `place` says where a row stands. Raises DataError for a cell that is no number of a regression.
+    """
+    plain = [None if cell is None or cell != cell else cell for cell in cells]
+    if task == "classification":
+        return read_class_cells(plain, frozenset(rules.missing))
+    known: dict[Any, float | None] = {}
+    for row, cell in enumerate(plain):
+        if not isinstance(cell, str) or cell in known:
+            continue
+        known[cell] = None if cell.strip() in rules.words else parse_number(cell, rules.decimal or ".")
+        if known[cell] is None and cell.strip() not in rules.words:
+            raise DataError(
+                f"data.source: the target is {cell[:60]!r} in one row ({place(row)}); "
+                "expected finite numbers (regression)"
+            )
+    return [known[cell] if isinstance(cell, str) else cell for cell in plain]
 
 
 def read_classes(cells: Sequence[Any]) -> Target:
@@ -74,9 +86,9 @@ def _plain(cell: Any) -> str | int | bool:
     if isinstance(cell, np.generic):
         cell = cell.item()
     if isinstance(cell, bool | int | str):
-        return cell
-    # A column of whole numbers with gaps is one of floats in pandas.
-    if isinstance(cell, float) and cell.is_integer():
+        return normalize("NFC", cell) if isinstance(cell, str) else cell
+    # A column of whole numbers with gaps is one of floats in pandas; databases have decimals for them.
+    if isinstance(cell, float | Decimal) and math.isfinite(cell) and cell == int(cell):
         return int(cell)
     raise DataError(
         f"the target is {str(cell)[:60]!r} in one row; expected classes: text, whole numbers, true or false"

@@ -1,0 +1,186 @@
+"""How a text file writes a table: its encoding, its delimiter and its header."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import lzma
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from record.errors import DataError
+from record.tables.file_bytes import open_bytes
+from record.tables.number_text import decimal_votes, parse_number
+from record.tables.reading_rules import DELIMITERS, MISSING_WORDS, DecimalMark, ReadingRules
+
+SAMPLE_BYTES: Final = 1 << 20
+SAMPLE_ROWS: Final = 200
+DECIMAL_ROWS: Final = 2_000
+NUMBERS_SHARE: Final = 0.9  # of a column's different texts: fewer, and it has no say in what the decimal mark is
+LONGEST_FIELD: Final = 1 << 24
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+WINDOWS: Final = "cp1252"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A text file's encoding (a codec of Python's), its delimiter, the fields of its header, and its decimal mark.
+
+    `preface` is whether Excel's `sep=;` stands in the first line, before the header.
+    """
+
+    encoding: str
+    delimiter: str
+    header: tuple[str, ...]
+    preface: bool = False
+    decimal: DecimalMark = "."
+
+    def rows(self, path: Path) -> Iterator[tuple[int, list[str]]]:
+        """Each row behind the header as the line on which it begins, and its fields. Slow: to find what is wrong."""
+        csv.field_size_limit(LONGEST_FIELD)
+        with open_bytes(path) as file, io.TextIOWrapper(file, self.encoding, errors="replace", newline="") as text:
+            reader = csv.reader(text, delimiter=self.delimiter)
+            for _ in range(2 if self.preface else 1):
+                next(reader, None)
+            begin = reader.line_num + 1
+            for fields in reader:
+                if fields:
+                    yield begin, fields
+                begin = reader.line_num + 1
+
+
+def find_dialect(path: Path, rules: ReadingRules, expected: Sequence[str] = ()) -> Dialect:
+    """The file's dialect. `expected` are names of columns, by which delimiters are told apart where others are not.
+
+    Raises DataError for an empty file, and for one that is not text.
+    """
+    head = _head(path)
+    if not head.strip():
+        raise DataError(f"{path}: empty; expected a header and rows")
+    encoding = _encoding(head, rules.encoding, path)
+    text = _decoded(head, encoding, whole=len(head) < SAMPLE_BYTES).removeprefix("\ufeff")
+    whole = text if len(head) < SAMPLE_BYTES else text[: text.rfind("\n") + 1]
+    first, _, rest = whole.partition("\n")
+    preface = first.strip().lower()
+    if preface.startswith("sep=") and len(preface) <= 5:
+        delimiter = rules.delimiter or first.strip()[4:] or "\t"
+        return _dialect(encoding, delimiter, rest, rules, path, preface=True)
+    return _dialect(encoding, rules.delimiter or _delimiter(whole, path, expected), whole, rules, path)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open_bytes(path) as file:
+            return file.read(SAMPLE_BYTES)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be unpacked: {str(error)[:200]}") from None
+
+
+def _dialect(
+    encoding: str, delimiter: str, text: str, rules: ReadingRules, path: Path, *, preface: bool = False
+) -> Dialect:
+    rows = _fields(text, delimiter)
+    header = next(rows, None)
+    if header is None:
+        raise DataError(f"{path}: empty; expected a header and rows")
+    decimal = rules.decimal or _decimal(list(islice(rows, DECIMAL_ROWS)), delimiter)
+    return Dialect(encoding, delimiter, tuple(header), preface, decimal)
+
+
+def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> DecimalMark:
+    """The mark by which more of the columns are numbers; "1,234" alone is a decimal where ";" stands between fields."""
+    commas = points = eithers = 0
+    for column in zip(*rows, strict=False):
+        texts = {text for text in column if text.strip() not in MISSING_WORDS}
+        comma, point, either = decimal_votes(texts)
+        if comma + point + either == 0:
+            continue
+        by_comma = sum(parse_number(text, ",") is not None for text in texts)
+        by_point = sum(parse_number(text, ".") is not None for text in texts)
+        if max(by_comma, by_point) < NUMBERS_SHARE * len(texts):
+            continue
+        commas += comma > 0 and by_comma > by_point
+        points += point > 0 and by_point > by_comma
+        eithers += comma + point == 0
+    if commas > points or (commas == points == 0 and eithers and delimiter == ";"):
+        return ","
+    return "."
+
+
+def _encoding(head: bytes, given: str | None, path: Path) -> str:
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return "utf-8-sig" if name == "utf-8" else name
+    if given is not None:
+        return given
+    if _is_binary(head):
+        raise DataError(f"{path}: not a text file; expected CSV or Parquet")
+    if b"\0" in head:
+        even, odd = head[0:4000:2].count(0), head[1:4000:2].count(0)
+        if max(even, odd) > len(head[:4000]) / 4 and min(even, odd) * 4 < max(even, odd):
+            return "utf-16-le" if odd > even else "utf-16-be"
+    return "utf-8" if _is_utf8(head) else single_byte_encoding(head)
+
+
+def _is_binary(head: bytes) -> bool:
+    """Whether many bytes are control characters, of which texts have none but NUL, in UTF-16 and by accident."""
+    control = sum(map(head.count, (bytes([code]) for code in (*range(1, 8), *range(14, 27)))))
+    return control > len(head) / 100
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < SAMPLE_BYTES)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def single_byte_encoding(head: bytes) -> str:
+    """Windows-1252 where each byte is a character of it, else Latin-1, where every byte is one."""
+    try:
+        head.decode(WINDOWS)
+    except UnicodeDecodeError:
+        return "iso-8859-1"
+    return WINDOWS
+
+
+def _decoded(head: bytes, encoding: str, *, whole: bool) -> str:
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(head, final=whole)
+    except UnicodeDecodeError:
+        return head.decode(encoding, errors="replace")
+
+
+def _delimiter(text: str, path: Path, expected: Sequence[str]) -> str:
+    """The one that splits most rows into as many fields as the header, more than one."""
+    preferred = "\t" if path.suffixes and path.suffixes[0].lower() in (".tsv", ".tab") else ","
+    ranked = []
+    for delimiter in DELIMITERS:
+        rows = list(islice(_fields(text, delimiter), SAMPLE_ROWS))
+        header = rows[0] if rows else []
+        if len(header) < 2:
+            continue
+        named = all(name in header for name in expected) and bool(expected)
+        widths = Counter(len(row) for row in rows)
+        share = widths[len(header)] / len(rows)
+        ranked.append((named, round(share, 1), delimiter == preferred and share > 0.5, len(header), delimiter))
+    return max(ranked)[4] if ranked else preferred
+
+
+def _fields(text: str, delimiter: str) -> Iterator[list[str]]:
+    csv.field_size_limit(LONGEST_FIELD)
+    return (row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row)

@@ -1,0 +1,261 @@
+"""A cell means one thing to `init`, to training, and to a JSON request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from record.contract.schema import canonical_class
+from record.errors import DataError
+from record.settings import load_settings
+from record.tables.number_text import parse_number
+from retrain.data.loading import load
+from retrain.data.problem import problem_schema
+from tests.field.tables import ROWS, csv, orders, project, with_cells
+
+MEMBER = [n % 3 == 0 for n in range(ROWS)]
+HOURS = pd.date_range("2024-01-01", periods=ROWS, freq="h").astype(str).to_numpy()
+
+
+@pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("TRUE", "FALSE"), ("true", "false"), ("t", "f")])
+@pytest.mark.parametrize("gap", [None, "", "NA"])
+def test_booleans_are_true_and_false_however_they_are_spelt(tmp_path: Path, yes: str, no: str, gap: str | None) -> None:
+    """Levels of booleans differed between training and scoring (h2oai/sparkling-water#2711, mlops-dai-runtimes#327)."""
+    frame = orders(member=[yes if member else no for member in MEMBER])
+    made = project(tmp_path, csv(with_cells(frame, "member", gap) if gap is not None else frame))
+    assert made.seen("member").categories == ("false", "true")
+    arrays = made.decoder.decode([{"age": 1, "city": "Bonn", "amount": 1, "member": value} for value in (True, yes)])
+    assert arrays.categories[:, 1].tolist() == ["true", "true"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes", "positive"),
+    [
+        (["1.0", "0.0"], (("0", "1"), "integer"), 1),
+        (["1.0", "0.0", ""], (("0", "1"), "integer"), 1),
+        (["1", "0", "NA"], (("0", "1"), "integer"), 1),
+        (["1", "0", "null"], (("0", "1"), "integer"), 1),
+        (["1", "0", "N/A"], (("0", "1"), "integer"), 1),
+        (["True", "False", "nan"], (("false", "true"), "boolean"), True),
+        (["01", "02"], (("01", "02"), "string"), None),
+        (["+1", "-1"], (("+1", "-1"), "string"), None),
+        (["None", "Some"], (("None", "Some"), "string"), None),
+        (["null", "full"], (("full", "null"), "string"), None),
+        (["None", "Mild", "Severe"], (("Mild", "None", "Severe"), "string"), None),
+    ],
+)
+def test_classes_are_what_init_says(tmp_path: Path, cells: list[str], classes: Any, positive: Any) -> None:
+    """pos_label=1 met '0.0' and '1.0' (pycaret/pycaret#1042); which words are missing (pandas-dev/pandas#16078)."""
+    made = project(tmp_path, csv(orders(y=[cells[n % len(cells)] for n in range(ROWS)])))
+    assert made.classes == classes
+    said = made.inspection.positive_class
+    assert said is None or canonical_class(said) in made.data.schema.classes
+    if positive is not None:
+        assert (said, type(said)) == (positive, type(positive))
+    left_out = ROWS - len(made.data)
+    assert (f"missing in {left_out} of {ROWS} rows" in made.notes) == (left_out > 0)
+
+
+@pytest.mark.parametrize("word", ["NA", "null", "None", "nan", "n/a", "#N/A", "<NA>"])
+def test_rows_without_a_number_as_target_are_left_out_as_said(tmp_path: Path, word: str) -> None:
+    """Rows with missing targets were dropped or not, unsaid (openml/OpenML#72, mljar-supervised#752)."""
+    made = project(tmp_path, csv(with_cells(orders(), "amount", word)), target="amount")
+    assert len(made.data) == ROWS - 3
+    assert f"missing in 3 of {ROWS} rows" in made.notes
+
+
+@pytest.mark.parametrize("word", ["NA", "NULL", "null", "None", "nan", "N/A"])
+@pytest.mark.parametrize("orders_rows", [True, False])
+def test_words_for_a_missing_time_are_missing(tmp_path: Path, word: str, orders_rows: bool) -> None:
+    """pandas-dev/pandas#16078."""
+    hours = np.sort(HOURS) if orders_rows else HOURS[::-1]
+    made = project(tmp_path, csv(with_cells(orders(seen=hours), "seen", word)))
+    assert made.types["seen"][1] == "time"
+    assert np.isnan(made.data.arrays.numbers).any(axis=1).sum() == 3
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["unknown", "?", "--", "-", ".", " ", "missing", "\\N", "(null)", "#DIV/0!", "n/a", "#N/A", "<NA>", "<5", "100 kg"],
+)
+def test_a_few_other_spellings_leave_a_column_of_numbers_what_it_is(tmp_path: Path, word: str) -> None:
+    """Numbers as strings became categories (fg-data-profiling#675, ludwig-ai/ludwig#1542)."""
+    made = project(tmp_path, csv(with_cells(orders(), "amount", word)))
+    assert made.types["amount"] == ("feature", "number")
+    assert np.isnan(made.data.arrays.numbers[:, 1]).sum() == 3
+    made.decoder.check([{"age": 1, "city": "Bonn", "amount": 96.82}])
+    if word in ("<5", "100 kg"):
+        assert repr(word) in made.notes
+        assert made.settings.data.missing == (word,)
+
+
+def test_an_odd_word_that_is_a_value_elsewhere_is_no_missing_one(tmp_path: Path) -> None:
+    """What is missing is missing in every column, or in none."""
+    frame = with_cells(orders(group=["<5" if n % 2 else "5-10" for n in range(ROWS)]), "amount", "<5")
+    made = project(tmp_path, csv(frame))
+    assert made.seen("group").categories == ("5-10", "<5")
+    assert made.types["amount"][1] == "category" or made.types["amount"][0] == "carried"
+    assert "98% numbers, and others such as '<5'" in made.notes
+
+
+@pytest.mark.parametrize(
+    "write_number",
+    [
+        lambda v: f"{100 * v:,.2f}",
+        lambda v: f"${100 * v:,.2f}",
+        lambda v: f"{100 * v:.2f} €",
+        lambda v: f"{100 * v:.2f}%",
+        lambda v: f"{100 * v:.2f}".replace(".", ","),
+        lambda v: f"{100 * v:,.2f}".translate(str.maketrans(",.", ".,")),
+        lambda v: f"{100 * v:,.2f}".replace(",", "\u00a0"),
+        lambda v: f"{100 * v:,.2f}".replace(",", "'"),
+        lambda v: f"EUR {100 * v:.2f}",
+        lambda v: f"+{100 * v:.2f}",
+        lambda v: f" {100 * v:.2f} ",
+    ],
+)
+@pytest.mark.parametrize("target", ["y", "amount"])
+def test_numbers_as_people_write_them(tmp_path: Path, write_number: Any, target: str) -> None:
+    """Thousands, decimal commas, currency: a feature stays a number, and a target a regression's (ludwig#1542)."""
+    plain = orders()
+    plain["amount"] = (100 * plain["amount"]).round(2)
+    made = project(tmp_path / "a", csv(orders(amount=[write_number(v) for v in orders()["amount"]])), target=target)
+    expected = project(tmp_path / "b", csv(plain), target=target)
+    assert made.inspection.task == expected.inspection.task
+    np.testing.assert_array_equal(made.data.arrays.numbers, expected.data.arrays.numbers)
+    np.testing.assert_array_equal(made.data.target, expected.data.target)
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "number"),
+    [
+        ("1,234.5", ".", 1234.5),
+        ("1.234,5", ",", 1234.5),
+        ("1.234", ",", 1234.0),
+        ("1,234", ".", 1234.0),
+        ("1 234,5", ",", 1234.5),
+        ("12,34,567.8", ".", 1234567.8),
+        ("(12.5)", ".", -12.5),
+        ("1.234,50-", ",", -1234.5),
+        ("-$5", ".", -5.0),
+        ("$-5", ".", -5.0),
+        ("R$ 1.234,5", ",", 1234.5),
+        ("\u22125", ".", -5.0),
+        ("1e-3", ".", 0.001),
+        (".5", ".", 0.5),
+        ("5.", ".", 5.0),
+        ("1,23", ".", None),
+        ("1.5", ",", None),
+        ("1,2345", ".", None),
+        ("R12", ".", None),
+        ("INR3", ".", None),
+        ("12 34", ".", None),
+        ("1_000", ".", None),
+        ("0x10", ".", None),
+        ("", ".", None),
+        ("€", ".", None),
+        ("--5", ".", None),
+        ("٣", ".", None),
+    ],
+)
+def test_one_number(text: str, decimal: Any, number: float | None) -> None:
+    """A grouping that is not of three digits is no grouping, and letters beside a digit are a code."""
+    assert parse_number(text, decimal) == number
+
+
+def test_codes_with_leading_zeros_stay_text(tmp_path: Path) -> None:
+    """nao1215/filesql#150, molgenis-armadillo#1029."""
+    made = project(tmp_path, csv(orders(region=[f"{n % 20:02d}" for n in range(ROWS)])))
+    assert made.types["region"] == ("feature", "category")
+    assert "04" in (made.seen("region").categories or ())
+
+
+def test_whole_numbers_with_gaps_as_categories_are_written_without_a_point(tmp_path: Path) -> None:
+    """Integers with missing values change their type on the way through pandas (mlflow/mlflow#3798)."""
+    made = project(tmp_path, csv(with_cells(orders(code=[f"{n % 3}.0" for n in range(ROWS)]), "code", "")))
+    text = (tmp_path / "ringside.toml").read_text(encoding="utf-8")
+    assert made.types["code"] == ("feature", "number")
+    changed = text.replace('[columns.code]\nrole = "feature"\ntype = "number"', '[columns.code]\ntype = "category"')
+    assert changed != text
+    (tmp_path / "ringside.toml").write_text(changed, encoding="utf-8")
+    settings = load_settings(tmp_path / "ringside.toml")
+    data = load(settings, problem_schema(settings, None), [])
+    assert data.schema.seen["code"].categories == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        [f"01/{n % 28 + 1:02d}/2023 {n % 24:02d}:{n % 60:02d}" for n in range(ROWS)],
+        [f"{hour} UTC" for hour in HOURS],
+        [f"01/{n % 28 + 1:02d}/2023 {n % 12 + 1}:{n % 60:02d} AM" for n in range(ROWS)],
+        [hour if n % 2 else f"{n % 28 + 1}.1.2024 {n}" for n, hour in enumerate(HOURS)],
+    ],
+)
+def test_moments_in_other_spellings_are_no_ids(tmp_path: Path, moments: list[str]) -> None:
+    """Unique datetimes were dropped as ids (skrub-data/skrub#2037)."""
+    made = project(tmp_path, csv(orders(seen=moments)))
+    assert made.inspection.id_column is None
+    assert "not ISO 8601" in made.notes
+
+
+def test_the_bad_date_is_named_not_a_good_one(tmp_path: Path) -> None:
+    made = project(tmp_path, csv(with_cells(orders(seen=HOURS), "seen", "2023-02-30", (80,))))
+    assert "dates such as '2023-02-30'" in made.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("epoch", [1_672_531_200 + 3600 * n for n in range(ROWS)]),
+        ("counter", list(range(1000, 1000 + ROWS))),
+        ("month", [202301 + n // 20 for n in range(ROWS)]),
+        ("half", [n / 2 for n in range(ROWS)]),
+    ],
+)
+def test_plain_numbers_order_rows_from_csv_as_from_parquet(tmp_path: Path, name: str, values: list[float]) -> None:
+    """Epoch seconds were no time from CSV, and a counter the years 1000 to 1159 (Arize-ai/phoenix#269)."""
+    frame = orders(seen=values).sample(frac=1, random_state=1)
+    made = []
+    for file in ("rows.csv", "rows.parquet"):
+        folder = tmp_path / file.replace(".", "-")
+        content = (lambda p: frame.to_parquet(p, index=False)) if file.endswith("parquet") else csv(frame)
+        project(folder, content, name=file)
+        toml = (folder / "ringside.toml").read_text(encoding="utf-8")
+        toml = toml.replace('# time_column = "scheduled_at"', 'time_column = "seen"').replace(
+            '[columns.seen]\nrole = "feature"', '[columns.seen]\nrole = "carried"'
+        )
+        (folder / "ringside.toml").write_text(toml, encoding="utf-8")
+        settings = load_settings(folder / "ringside.toml")
+        assert settings.problem.time_column == "seen"
+        made.append(load(settings, problem_schema(settings, None), []))
+    assert made[0].frame["seen"].astype(float).is_monotonic_increasing
+    assert made[0].fingerprint() == made[1].fingerprint()
+    assert made[0].data_until is None
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [([20230101 + n % 28 for n in range(400)], "category"), ([20230101 + n for n in range(400)], "number")],
+)
+def test_values_that_single_precision_merges_are_told(tmp_path: Path, values: list[int], kind: str) -> None:
+    """28 dates as numbers became 15 (Arize-ai/phoenix#269): as codes they stay 28, and amounts are told."""
+    made = project(tmp_path, csv(orders(400, day=values)))
+    assert made.types["day"] == ("feature", kind)
+    assert "in single precision" in made.notes
+    if kind == "category":
+        assert len(made.seen("day").categories or ()) == 28
+        assert (
+            made.decoder.decode([{"age": 1, "city": "x", "amount": 1, "day": 20230128}]).categories[0, 1] == "20230128"
+        )
+
+
+@pytest.mark.parametrize("cells", [[f"{n} km" for n in range(ROWS)], [f"text {n}" for n in range(ROWS)]])
+def test_a_target_that_is_none_stops_init(tmp_path: Path, cells: list[str]) -> None:
+    """Otherwise a search begins with as many classes as rows."""
+    with pytest.raises(DataError, match=r"expected (plain numbers|classes)"):
+        project(tmp_path, csv(orders(y=cells)))
