@@ -34,7 +34,7 @@ SAMPLED_ROWS = 50_000
 
 # A time goes on by itself: the first three parts are never distributed as they were in the reference. Which second of
 # an hour it was means something beside another time only.
-PASSING = (".days", ".month", ".day", ".second")
+PASSING = ("days", "month", "day", "second")
 
 Kind = Literal["feature", "output"]
 ColumnKey = tuple[Kind, str]  # outputs have names of their own: a feature may be called as one of them
@@ -167,8 +167,12 @@ def _of_columns(columns: RecordColumns, schema: Schema) -> tuple[dict[str, Numbe
         elif column.type == "number":
             numbers[column.name] = values.astype(np.float64)
         else:
-            parts = {f"{column.name}.{part}": place for place, part in enumerate(TIME_PARTS)}
-            numbers |= {n: values[:, p].astype(np.float64) for n, p in parts.items() if not n.endswith(PASSING)}
+            parts = [(name, part) for name, owner, part in schema.problem.number_inputs if owner == column.name]
+            numbers |= {
+                name: values[:, TIME_PARTS.index(str(part))].astype(np.float64)
+                for name, part in parts
+                if part not in PASSING
+            }
     return numbers, categories
 
 
@@ -181,8 +185,8 @@ def _one_spelling(values: Texts) -> Texts:
 def _of_arrays(arrays: Arrays, schema: Schema) -> tuple[dict[str, Numbers], dict[str, Texts]]:
     numbers = {
         name: arrays.numbers[:, place].astype(np.float64)
-        for place, name in enumerate(schema.number_names)
-        if not (_is_part(name, schema) and name.endswith(PASSING))
+        for place, (name, _, part) in enumerate(schema.problem.number_inputs)
+        if part not in PASSING
     }
     categories: dict[str, Texts] = {}
     for place, name in enumerate(schema.category_names):
@@ -190,10 +194,6 @@ def _of_arrays(arrays: Arrays, schema: Schema) -> tuple[dict[str, Numbers], dict
         column[:] = [None if text == MISSING else abbreviate(text) for text in column.tolist()]
         categories[name] = column
     return numbers, categories
-
-
-def _is_part(name: str, schema: Schema) -> bool:
-    return any(column.type == "time" and name.startswith(f"{column.name}.") for column in schema.problem.features)
 
 
 def answer_columns(schema: Schema, numbers: Numbers, shares: Numbers) -> dict[str, Numbers | Texts]:

@@ -129,9 +129,10 @@ def write_reference(stage: Path, data: Dataset, answers: Floats, seed: int) -> N
     rows = data.take(places)
     problem = data.schema.problem
     columns: dict[str, Any] = {}
+    places_of = {name: place for place, (name, _, part) in enumerate(problem.number_inputs) if part is None}
     for column in problem.features:
         if column.type == "number":
-            place = problem.number_names.index(column.name)
+            place = places_of[column.name]
             columns[column.name] = rows.arrays.numbers[:, place].astype(np.float64)
         elif column.type == "category":
             texts = rows.arrays.categories[:, problem.category_names.index(column.name)]

@@ -209,8 +209,9 @@ class _Look:
     def _masks(self) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
         """Where each column is missing; of a time's parts, all missing together, the first stands for them."""
         parts: set[str] = set()
+        columns = {name: column for name, column, _ in self._schema.problem.number_inputs}
         for name, before, now in self._columns():
-            whole = next((c.name for c in self._schema.problem.features if name.startswith(f"{c.name}.")), name)
+            whole = columns.get(name, name)
             if whole not in parts:
                 parts.add(whole)
                 yield whole, _missing(before), _missing(now)
@@ -264,7 +265,9 @@ def _row_hashes(columns: Sequence[tuple[Any, ...]], side: int, count: int) -> np
     for column in columns:
         values = column[side][_even(len(column[side]), count)]
         if values.dtype == object:
-            hashed = hash_array(np.array(["\x00" if v is None else v for v in values.tolist()], dtype=object))
+            hashed = hash_array(
+                np.array(["\x00" if v is None else v for v in values.tolist()], dtype=object), categorize=False
+            )
         else:
             hashed = hash_array(np.nan_to_num(values, nan=-1.2345678e-300) + 0.0)
         total = total * np.uint64(6364136223846793005) + hashed

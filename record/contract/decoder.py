@@ -154,7 +154,9 @@ class Decoder:
     def label_json(self, value: Any) -> str:
         """The label as one JSON scalar: the same text for the same label (5 and 5.0 are one in a regression)."""
         canonical = self.label(value)
-        return json.dumps(canonical if isinstance(value, str | float) else value, ensure_ascii=False)
+        return json.dumps(
+            canonical if isinstance(canonical, float) or isinstance(value, str) else value, ensure_ascii=False
+        )
 
     def _text(self, value: str) -> str:
         return normalize("NFC", value) if self._normal else value

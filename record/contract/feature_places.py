@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from record.contract.columns import TIME_PARTS
 from record.contract.schema import ProblemSchema
 
 
@@ -19,15 +18,14 @@ class FeaturePlaces:
 
 def feature_places(problem: ProblemSchema) -> list[FeaturePlaces]:
     """Every feature, in the problem's order."""
-    numbers = {name: place for place, name in enumerate(problem.number_names)}
+    numbers: dict[str, list[int]] = {}
+    for place, (_, column, _) in enumerate(problem.number_inputs):
+        numbers.setdefault(column, []).append(place)
     categories = {name: place for place, name in enumerate(problem.category_names)}
     held = []
-    for column in problem.features:
-        if column.type == "category":
-            held.append(FeaturePlaces(column.name, categories=(categories[column.name],)))
-        elif column.type == "time":
-            parts = tuple(numbers[f"{column.name}.{part}"] for part in TIME_PARTS)
-            held.append(FeaturePlaces(column.name, numbers=parts))
+    for feature in problem.features:
+        if feature.type == "category":
+            held.append(FeaturePlaces(feature.name, categories=(categories[feature.name],)))
         else:
-            held.append(FeaturePlaces(column.name, numbers=(numbers[column.name],)))
+            held.append(FeaturePlaces(feature.name, numbers=tuple(numbers[feature.name])))
     return held

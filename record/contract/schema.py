@@ -8,7 +8,7 @@ to each version's `schema.json`. What a value may be stands in `record.contract.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -41,25 +41,25 @@ class ProblemSchema:
 
     @property
     def number_names(self) -> tuple[str, ...]:
-        """The model's numeric inputs in order; a time stands there as its parts: NAME.days, NAME.month …"""
-        names: list[str] = []
+        """The model's numeric inputs in order, each name once; a time stands there as its parts: NAME.days …"""
+        return tuple(name for name, _, _ in self.number_inputs)
+
+    @property
+    def number_inputs(self) -> tuple[tuple[str, str, str | None], ...]:
+        """The model's numeric inputs in order: name, column, and the part of a time."""
+        taken = {column.name for column in self.columns}
+        found: list[tuple[str, str, str | None]] = []
         for column in self.features:
             if column.type == "number":
-                names.append(column.name)
+                found.append((column.name, column.name, None))
             elif column.type == "time":
-                names.extend(f"{column.name}.{part}" for part in TIME_PARTS)
-        return tuple(names)
+                found.extend((_part_name(column.name, part, taken), column.name, part) for part in TIME_PARTS)
+        return tuple(found)
 
     @property
     def time_places(self) -> tuple[int, ...]:
         """Where each time's parts begin among the numeric inputs."""
-        places: list[int] = []
-        place = 0
-        for column in self.features:
-            if column.type == "time":
-                places.append(place)
-            place += {"number": 1, "time": len(TIME_PARTS)}.get(column.type, 0)
-        return tuple(places)
+        return tuple(place for place, (_, _, part) in enumerate(self.number_inputs) if part == TIME_PARTS[0])
 
     @property
     def category_names(self) -> tuple[str, ...]:
@@ -73,6 +73,14 @@ class ProblemSchema:
     def from_json(cls, held: Mapping[str, Any]) -> ProblemSchema:
         columns = tuple(Column(**column) for column in held["columns"])
         return cls(**{**held, "columns": columns, "protected": tuple(held["protected"])})
+
+
+def _part_name(column: str, part: str, taken: Collection[str]) -> str:
+    """NAME.days, and NAME.days' where a column is called so already."""
+    name = f"{column}.{part}"
+    while name in taken:
+        name += "'"
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +170,10 @@ def native_class(text: str, class_type: ClassType) -> str | int | bool:
 def seen_columns(problem: ProblemSchema, arrays: Arrays) -> dict[str, SeenColumn]:
     """The ranges and categories in a training set's arrays. A time has none: new ones are later, as they should be."""
     held: dict[str, SeenColumn] = {}
-    for place, name in enumerate(problem.number_names):
+    for place, (name, _, part) in enumerate(problem.number_inputs):
         present = arrays.numbers[:, place]
         present = present[present == present]  # NaN is missing
-        if name in {column.name for column in problem.features}:
+        if part is None:
             held[name] = SeenColumn(float(present.min()), float(present.max())) if len(present) else SeenColumn()
     for place, name in enumerate(problem.category_names):
         held[name] = SeenColumn(categories=tuple(sorted(set(arrays.categories[:, place].tolist()) - {MISSING})))

@@ -33,7 +33,7 @@ def feature_hashes(frame: pd.DataFrame, problem: ProblemSchema) -> Hashes:
     held: Hashes = np.zeros(len(frame), np.uint64)
     for part in (numbers, texts):
         if part.shape[1]:
-            own = pd.util.hash_pandas_object(part, index=False).to_numpy().astype(np.uint64)
+            own = pd.util.hash_pandas_object(part, index=False, categorize=False).to_numpy().astype(np.uint64)
             held = held * np.uint64(0x9E3779B97F4A7C15) ^ own
     return held
 
@@ -102,4 +102,4 @@ def _with(hashes: Hashes, numbers: Integers) -> Hashes:
 
 def _with_target(hashes: Hashes, targets: Sequence[object]) -> Hashes:
     texts = np.array([_text(target) for target in targets], dtype=object)
-    return np.asarray(hashes ^ pd.util.hash_array(texts)) if len(texts) else hashes
+    return np.asarray(hashes ^ pd.util.hash_array(texts, categorize=False)) if len(texts) else hashes

@@ -67,12 +67,12 @@ def read_source(
     """The source's columns named in `columns` or `others`, the rows in file order, files in order of their names.
 
     In text files numbers are read by `rules`, and what a category's cells mean follows from the whole column (see
-    `record.tables.text_column`); `others` (target, time) stay texts. Columns that the source lacks are lacking in the
+    `record.tables.text_column`); the target stays texts. Columns that the source lacks are lacking in the
     frame. A database's query that names `:since` or `:until` is given the span's, so that a large table is read by its
     newest part. Raises DataError saying what could not be read.
     """
     wanted = {column.name for column in columns} | set(others)
-    kinds = {column.name: column.type for column in columns if column.name not in others}
+    kinds = {column.name: column.type for column in columns}
     if "://" in source:
         return _read_database(source, query, wanted, span)
     paths = source_files(source)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from record.contract.columns import MISSING, TIME_PARTS
+from record.contract.columns import MISSING
 from retrain.data.dataset import Dataset
 
 Floats = npt.NDArray[np.float64]
@@ -24,6 +24,7 @@ class Variable:
     name: str
     values: Floats
     levels: tuple[str, ...] | None = None
+    part: str | None = None  # of a time
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -37,14 +38,17 @@ def variables(data: Dataset) -> list[Variable]:
     """Every feature of every row; levels in the order in which they first appear."""
     found: list[Variable] = []
     problem = data.schema.problem
-    numbers = dict(zip(problem.number_names, data.arrays.numbers.T, strict=True))
+    inputs = list(zip(problem.number_inputs, data.arrays.numbers.T, strict=True))
     categories = dict(zip(problem.category_names, data.arrays.categories.T, strict=True))
     for column in problem.features:
         if column.type == "category":
             found.append(_coded(column.name, categories[column.name]))
             continue
-        parts = [f"{column.name}.{part}" for part in TIME_PARTS] if column.type == "time" else [column.name]
-        found += [Variable(column.name, part, numbers[part].astype(np.float64)) for part in parts]
+        found += [
+            Variable(owner, name, values.astype(np.float64), part=part)
+            for (name, owner, part), values in inputs
+            if owner == column.name
+        ]
     return found
 
 
@@ -67,10 +71,13 @@ def random_halves(rows: int) -> npt.NDArray[np.bool_]:
 
 def text_codes(texts: Sequence[object] | npt.NDArray[np.object_]) -> tuple[Floats, tuple[str, ...]]:
     """Places in the levels, NaN where it is missing, and the levels."""
-    codes, levels = pd.factorize(np.asarray(texts, dtype=object))
-    held = codes.astype(np.float64)
-    held[codes < 0] = np.nan
-    return held, tuple(str(level) for level in levels)
+    places: dict[object, int] = {}  # pandas.factorize would take "a\0b" and "a\0c" for one text
+    codes = [np.nan if _is_missing(text) else places.setdefault(text, len(places)) for text in texts]
+    return np.array(codes, dtype=np.float64), tuple(str(level) for level in places)
+
+
+def _is_missing(cell: object) -> bool:
+    return cell is None or cell is pd.NA or cell != cell
 
 
 def _coded(name: str, texts: npt.NDArray[np.object_]) -> Variable:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
 from record.contract.arrays import Arrays
-from record.contract.columns import TIME_PARTS
 from record.contract.decoder import Decoder
 from record.contract.losses import LossName, bout_losses, expected_loss
 from record.contract.operating_point import OperatingPoint
@@ -258,8 +257,8 @@ def _importances(pipeline: Any, holdout: Dataset, seed: int, timetable: Timetabl
 
     def score(name: str) -> Floats:
         numbers, categories = rows.arrays.numbers.copy(), rows.arrays.categories.copy()
-        for place, own in enumerate(problem.number_names):
-            if own == name or own in {f"{name}.{part}" for part in TIME_PARTS}:
+        for place, (_, column, _) in enumerate(problem.number_inputs):
+            if column == name:
                 numbers[:, place] = numbers[mixed, place]
         for place, own in enumerate(problem.category_names):
             if own == name:

@@ -192,7 +192,7 @@ class _Look:
         """A date later than the row's own time, or a value that the newest rows do not have yet."""
         if self._logged.any() or not self._data.ordered or isinstance(variable, Gap):
             return None
-        days = variable.name == f"{variable.column}.{TIME_PARTS[0]}"
+        days = variable.part == TIME_PARTS[0]
         return (self._dated_after(variable) if days else None) or self._not_yet(variable)
 
     def _by_witness(self, variable: Variable, share: float, rows: Bools, where: str) -> Finding | None:

@@ -142,7 +142,7 @@ def _shown(data: Dataset) -> list[tuple[Variable, str]]:
     """Features with their kinds; a time by its day and its hour, whose other parts follow from them."""
     kinds = {column.name: column.type for column in data.schema.problem.features}
     held = [(variable, kinds[variable.column]) for variable in variables(data)]
-    return [(v, kind) for v, kind in held if kind != "time" or v.name.endswith((".days", ".hour", ".weekday"))]
+    return [(v, kind) for v, kind in held if kind != "time" or v.part in ("days", "hour", "weekday")]
 
 
 def _column(

@@ -60,7 +60,7 @@ def read_rows(data: Dataset) -> Rows:
     texts = pd.DataFrame(data.arrays.categories)
     texts.columns = pd.RangeIndex(numbers.shape[1], numbers.shape[1] + texts.shape[1])
     frame = pd.concat([numbers, texts], axis=1)
-    features = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    features = pd.util.hash_pandas_object(frame, index=False, categorize=False).to_numpy()
     target = pd.util.hash_array(np.ascontiguousarray(data.target))
     whole = features * np.uint64(0x9E3779B97F4A7C15) ^ target
     repeats = len(features) / max(1, len(np.unique(features)))
@@ -71,7 +71,9 @@ def _pasted(data: Dataset, whole: Hashes) -> bool:
     """Whether rows are copies in every column, carried ones (a time, an id) included, and nearly all equally often."""
     carried = [column.name for column in data.schema.problem.columns if column.role == "carried"]
     texts = data.frame[[name for name in carried if name in data.frame.columns]].astype(str)
-    rows = whole ^ pd.util.hash_pandas_object(texts, index=False).to_numpy() if texts.shape[1] else whole
+    rows = (
+        whole ^ pd.util.hash_pandas_object(texts, index=False, categorize=False).to_numpy() if texts.shape[1] else whole
+    )
     _, times = np.unique(rows, return_counts=True)
     usual = np.bincount(times).argmax()
     return bool(usual >= 2 and (times == usual).mean() >= PASTED)
@@ -105,7 +107,9 @@ def _ids(data: Dataset) -> Hashes | None:
     if name is None or name not in data.frame.columns:
         return None
     ids = data.frame[name]
-    return np.where(ids.isna(), np.uint64(0), pd.util.hash_array(ids.astype(str).to_numpy(dtype=object)))
+    return np.where(
+        ids.isna(), np.uint64(0), pd.util.hash_array(ids.astype(str).to_numpy(dtype=object), categorize=False)
+    )
 
 
 def find_disputes(data: Dataset, rows: Rows) -> Iterator[Finding]:
