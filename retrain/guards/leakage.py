@@ -84,8 +84,8 @@ class Gap(Variable):
 
 def _exact_days(column: str, found: Sequence[Variable]) -> Variable:
     """A time in days, from its whole parts: its days alone are rounded to single precision, 84 s apart."""
-    parts = {held.name: held.values for held in found if held.column == column}
-    days, hour, second = (parts[f"{column}.{part}"] for part in ("days", "hour", "second"))
+    parts = {held.part: held.values for held in found if held.column == column}
+    days, hour, second = (parts[part] for part in ("days", "hour", "second"))
     rest = (hour * 3600.0 + second) / 86_400.0
     return Variable(column, column, np.rint(days - rest) + rest)
 
@@ -97,7 +97,7 @@ def _gap(first: Variable, second: Variable) -> Gap:
     if after < HELD:
         first, second, days = second, first, -days
         after = float((known < 0).mean()) if len(known) else 0.0
-    return Gap(second.column, f"days from {first.column} to {second.column}", days, None, after)
+    return Gap(second.column, f"days from {first.column} to {second.column}", days, after=after)
 
 
 def _parts_of(times: npt.NDArray[np.int64]) -> dict[str, Floats]:
