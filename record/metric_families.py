@@ -81,6 +81,11 @@ _TABLE: Final = (
         "counter",
         "Records answered without the log, as log.on_failure allows; zero where it refuses.",
     ),
+    Family(
+        "ringside_metrics_unsaved_total",
+        "counter",
+        "Times that a worker's counts found no room on disk, and stayed in its memory until there was some.",
+    ),
     Family("ringside_log_commit_seconds", "histogram", "Time of one commit to the prediction log.", buckets=COMMITS),
     Family("ringside_log_queue_depth", "gauge", "Requests that wait for a commit to the prediction log."),
     Family("ringside_labels_total", "counter", "Labels received.", ("outcome",)),

@@ -6,6 +6,7 @@ schema (the first fifty of them), reasons closed sets.
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, get_args
@@ -13,7 +14,9 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from record.log_lines import log_line
 from record.metric_families import FAMILIES, PROBABILITIES, VALUES
+from service.metrics_file import keep_metrics_files, use_metrics_files
 
 CutReason = Literal["slow_to_send", "slow_to_read", "sent_ahead", "too_many"]
 CUT_REASONS: Final[tuple[CutReason, ...]] = get_args(CutReason)
@@ -26,6 +29,7 @@ class WorkerMetrics:
     """What one serving process counts. Made once per process: its files are summed with the other workers'."""
 
     def __init__(self, task: Literal["classification", "regression"]) -> None:
+        use_metrics_files()
         self.registry = CollectorRegistry()  # read where there is one process only
         buckets = PROBABILITIES if task == "classification" else VALUES
         self._requests = self._histogram("ringside_request_duration_seconds")
@@ -37,6 +41,8 @@ class WorkerMetrics:
         self.unlogged = self._counter("ringside_unlogged_predictions_total")
         self.commits = self._histogram("ringside_log_commit_seconds")
         self.load_failures = self._counter("ringside_champion_load_failures_total")
+        self._unsaved = self._counter("ringside_metrics_unsaved_total")
+        self._saved = True
         self._cut = self._counter("ringside_connections_cut_total")
         for reason in CUT_REASONS:  # 0 from the start: a rate needs a value before the first
             self._cut.labels(reason)
@@ -83,6 +89,16 @@ class WorkerMetrics:
         if version is not None:
             self._info.labels(version).set(1)
         self._version = version
+
+    def keep(self) -> None:
+        """Look after the files that other workers read these counts from."""
+        reason = keep_metrics_files()
+        if self._saved and reason is not None:
+            self._unsaved.inc()
+            log_line("metrics kept in memory", level=logging.ERROR, reason=reason)
+        if not self._saved and reason is None:
+            log_line("metrics in their files again")
+        self._saved = reason is None
 
     def _counter(self, name: str) -> Counter:
         family = FAMILIES[name]

@@ -8,6 +8,7 @@ that their metrics share; a lock on it takes two microseconds, and only tokens w
 from __future__ import annotations
 
 import fcntl
+import logging
 import math
 import mmap
 import os
@@ -22,6 +23,8 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from record.errors import QuotaExceeded
+from record.log_lines import log_line
+from service.shared_memory import map_allocated
 
 if TYPE_CHECKING:
     from record.configuration.sections import ServeSettings, Token
@@ -30,6 +33,7 @@ BURST_SECONDS: Final = 1.0  # of the rate may come at once
 SLOTS: Final = 1024  # tokens that have a bucket of their own
 LONGEST_DEBT_SECONDS: Final = 86_400.0  # more stands there only from before the machine's clock began anew
 _SLOT: Final = Struct("=Qdd")  # the token's key, and the times at which its requests and its rows are paid off
+_BYTES: Final = SLOTS * _SLOT.size
 _FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -68,6 +72,10 @@ class Quotas:
             token.rows_per_second or self._default.rows_per_second,
         )
 
+    def keep(self) -> None:
+        """Share the buckets with the other workers where there was no room for that, or their file is gone."""
+        self._buckets.keep()
+
     def __bool__(self) -> bool:
         return bool(self._quotas)
 
@@ -104,14 +112,39 @@ class Buckets:
 
     def __init__(self, path: Path | None) -> None:
         self._threads = threading.Lock()
-        self._descriptor = None if path is None else _open_file(path, SLOTS * _SLOT.size)
-        self._memory = mmap.mmap(-1 if self._descriptor is None else self._descriptor, SLOTS * _SLOT.size)
+        self._path = path
+        self._descriptor: int | None = None
+        self._memory = mmap.mmap(-1, _BYTES)
+        self._told = False
+        self.keep()
 
     @classmethod
     def shared(cls) -> Buckets:
         """Those of the service that this process belongs to."""
         folder = os.environ.get(_FOLDER)
         return cls(Path(folder) / "quotas" if folder and Path(folder).is_dir() else None)
+
+    def keep(self) -> None:
+        """Share them by the file. Where there is no room for one, each worker counts by itself until there is."""
+        if self._path is None or (self._descriptor is not None and _same_file(self._path, self._descriptor)):
+            return
+        descriptor = None
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            memory = map_allocated(descriptor, _BYTES)
+        except OSError as error:
+            if descriptor is not None:
+                os.close(descriptor)
+            if not self._told:
+                log_line("quotas of each worker by itself", level=logging.ERROR, reason=error.strerror)
+            self._told = True
+            return
+        with self._threads:
+            before, self._descriptor = self._descriptor, descriptor
+            self._memory = memory
+            if before is not None:
+                os.close(before)
+        self._told = False
 
     @contextmanager
     def slot(self, name: str) -> Iterator[list[float]]:
@@ -141,7 +174,8 @@ class Buckets:
         return first * _SLOT.size
 
 
-def _open_file(path: Path, size: int) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    os.ftruncate(descriptor, size)
-    return descriptor
+def _same_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False

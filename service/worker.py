@@ -37,6 +37,7 @@ TELL_SECONDS = 5.0  # between looks for refusals to tell
 TOKENS_SECONDS = 0.5  # between looks at the tokens' file; a change counts at the second look
 USED_SECONDS = 60.0  # between two writings of when a token was used last
 LONG_BODIES = 2  # read at one time
+SHARED_FILES_SECONDS = 1.0  # between looks whether metrics and quotas are in their files
 SWEEP_SECONDS = 0.25  # how late a request may be given up
 
 
@@ -162,6 +163,7 @@ class Worker:
         self._begin(self._forever(self._sweep, SWEEP_SECONDS))
         self._begin(self._forever(self._checkpoint, SWEEP_SECONDS))
         self._begin(self._forever(self._look_at_record, LOOK_SECONDS))
+        self._begin(self._forever(self._keep_shared_files, SHARED_FILES_SECONDS))
         self._begin(self._forever(self._tell_refusals, TELL_SECONDS))
         self._begin(self._forever(self._follow_tokens, TOKENS_SECONDS))
         if self.gate.open:
@@ -229,6 +231,13 @@ class Worker:
 
     async def _look_at_record(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, self.record_watch.look)
+
+    async def _keep_shared_files(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._keep_files)
+
+    def _keep_files(self) -> None:
+        self.metrics.keep()
+        self.quotas.keep()
 
     async def _sweep(self) -> None:
         self.deadlines.sweep()

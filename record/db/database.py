@@ -21,6 +21,7 @@ from record.db.database_file import DatabaseFile, FileConnection
 from record.db.database_url import create_engine, parse_database_url
 from record.db.failover import leave_read_only_servers
 from record.db.file_lock import FileLock
+from record.db.in_place import make_log_index
 from record.db.tables import SCHEMA
 from record.db.work import begin_work, check_work, committing
 from record.errors import SettingsError
@@ -94,6 +95,8 @@ class Database:
             generation = self.file.check()
         except OSError as error:
             raise sqlite3.OperationalError(f"unable to open database file {self.path}: {error.strerror}") from error
+        assert self.path is not None
+        make_log_index(self.path)
         address = f"file:{quote(str(self.path))}?mode=rw"
         connection = sqlite3.connect(
             address, uri=True, timeout=timeout, check_same_thread=False, factory=FileConnection

@@ -7,13 +7,17 @@ commits go on; and a longer log is less work, since a page that was written a hu
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
 from typing import Final
 
+import sqlalchemy as sa
+
 from record.db.database import Database
 from record.db.database_file import FileConnection
+from record.log_lines import log_line
 
 # Commits of single predictions between two rounds: some 20 kB of log each.
 COMMITS: Final = 1000
@@ -52,12 +56,15 @@ class Checkpointer:
             return
         assert self._database.path is not None
         log = self._database.path.with_name(self._database.path.name + "-wal")
-        with self._database.write(), log.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            for start in range(size, LONG_BYTES, _STEP_BYTES):
-                file.write(bytes(min(_STEP_BYTES, LONG_BYTES - start)))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._database.write(), log.open("r+b") as file:
+                size = file.seek(0, os.SEEK_END)
+                for start in range(size, LONG_BYTES, _STEP_BYTES):
+                    file.write(bytes(min(_STEP_BYTES, LONG_BYTES - start)))
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:  # commits are slower for it, and that is all
+            log_line("write-ahead log not made as long as it gets", level=logging.WARNING, reason=str(error))
 
     def due(self, commits: int) -> bool:
         """Whether a round is worth it: this process has made so many `commits` so far, by `commits_worth`."""

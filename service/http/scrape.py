@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from glob import glob
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from record.events import KINDS
 from record.log_lines import log_line
 from record.metric_families import FAMILIES, RUNS, Family
 from service.metrics import WorkerMetrics
+from service.metrics_file import shrink
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # set by BentoML for its workers
 
@@ -35,13 +36,38 @@ def scrape(worker: WorkerMetrics, database: Database) -> bytes:
     registry = CollectorRegistry()
     folder = os.environ.get(FOLDER)
     if folder is None:
-        registry.register(_Given(worker.registry.collect()))
+        families: Iterable[Metric] = worker.registry.collect()
     else:
+        worker.keep()
         reap_dead_workers(Path(folder))
-        workers = multiprocess.MultiProcessCollector(None, folder)  # type: ignore[no-untyped-call]
-        registry.register(_Given(workers.collect()))  # type: ignore[no-untyped-call]
+        families = _collected(Path(folder)) or worker.registry.collect()
+    registry.register(_Given(families))
     registry.register(RecordCollector(database))
     return generate_latest(registry)
+
+
+def _collected(folder: Path) -> list[Metric]:
+    """What the workers counted, by their files: but for those that another hand has cut, or that are just leaving."""
+    files = [str(file) for file in folder.glob("*.db")]
+    try:
+        return _merged(files)
+    except Exception:  # noqa: BLE001 - one file that cannot be read must not hide the others
+        return _merged([file for file in files if _readable(file)])
+
+
+def _readable(file: str) -> bool:
+    try:
+        _merged([file])
+    except FileNotFoundError:
+        return False
+    except Exception as error:  # noqa: BLE001 - as above
+        log_line("metrics file left out", level=logging.WARNING, file=Path(file).name, reason=repr(error))
+        return False
+    return True
+
+
+def _merged(files: Sequence[str]) -> list[Metric]:
+    return list(multiprocess.MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
 
 
 def reap_dead_workers(folder: Path) -> None:
@@ -49,10 +75,19 @@ def reap_dead_workers(folder: Path) -> None:
 
     BentoML never does, and in a container it does not even restart them.
     """
-    for file in glob(str(folder / "gauge_live*_*.db")):
-        pid = int(Path(file).stem.rpartition("_")[2])
-        if not _lives(pid):
-            multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+    for file in folder.glob("*_*.db"):
+        _, _, number = file.stem.rpartition("_")
+        if not number.isdecimal():
+            continue
+        pid = int(number)
+        try:
+            if not file.name.startswith("gauge_live"):
+                shrink(file, partial(_lives, pid))
+            elif not _lives(pid):
+                file.unlink()
+        except OSError as error:  # another scrape was quicker, or the folder is another user's
+            if not isinstance(error, FileNotFoundError):
+                log_line("metrics file left as it is", level=logging.WARNING, file=file.name, reason=str(error))
 
 
 def _lives(pid: int) -> bool:
