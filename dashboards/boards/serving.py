@@ -191,9 +191,13 @@ LOG = Row(
         ),
         Panel(
             "Answered without the log",
-            'Answers of the last hour that `log.on_failure = "serve"` let out although the log could not take them.',
+            'Answers of the last hour that `log.on_failure = "serve"` let out although the log could not take them, '
+            "and how often a worker's counts found no room on disk.",
             "short",
-            (Query("sum(increase(ringside_unlogged_predictions_total[1h]))", "not logged"),),
+            (
+                Query("sum(increase(ringside_unlogged_predictions_total[1h]))", "not logged"),
+                Query("sum(increase(ringside_metrics_unsaved_total[1h]))", "counts without room"),
+            ),
             (STATUS,),
             alarm_above(1),
             "stat",
