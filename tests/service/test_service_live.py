@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -111,6 +112,36 @@ def test_a_worker_holds_nothing_that_answers_do_without(service: LiveService) ->
 def _open_connections(worker: psutil.Process, port: int | None) -> int:
     held = worker.net_connections(kind="tcp")
     return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in held)
+
+
+def test_a_removed_metrics_folder_comes_back_with_all_counts(service: LiveService) -> None:
+    """Each worker writes its counts anew; one that dies without the folder is replaced, and counted once."""
+    folder = service.log.parent / "bentoml" / "prometheus_multiproc_dir"
+    assert predict(service, 20) == 20
+    before = answered(service)
+    for removed in (folder, folder):
+        shutil.rmtree(removed, ignore_errors=True)
+        assert scraped(service)["ringside_champion_info"] == {("v1",): 1}  # the worker that is asked has its file again
+        wait_until(lambda: answered(service) == before, 30, "the other worker's counts")
+    shutil.rmtree(folder, ignore_errors=True)
+    victim, *_ = service.workers()
+    wait_until(lambda: answered(service) == before, 30, "both workers' counts")
+    victim.send_signal(signal.SIGKILL)
+    wait_until(lambda: len({w.pid for w in service.workers()} - {victim.pid}) == 2, 30)
+    wait_until(service.ready, 30)
+    assert answered(service) == before
+    assert predict(service, 20) == 20
+    assert answered(service) == before + 20
+
+
+def test_counts_that_another_hand_has_cut_hide_no_others(service: LiveService) -> None:
+    folder = service.log.parent / "bentoml" / "prometheus_multiproc_dir"
+    before = answered(service)
+    for name, content in (("counter_0.db", b""), ("histogram_1.db", b"\xff" * 100), ("gauge_.db", b"text" * 9)):
+        (folder / name).write_bytes(content)
+    assert answered(service) == before
+    for name in ("counter_0.db", "histogram_1.db", "gauge_.db"):
+        (folder / name).unlink()
 
 
 def test_a_killed_worker_is_replaced_and_its_counts_stay(service: LiveService, record: Record) -> None:
