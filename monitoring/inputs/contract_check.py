@@ -130,11 +130,17 @@ class _Look:
                 yield DataFinding("unseen_category", name, severity, message, facts, self._examples(name, strange))
 
     def type_failures(self, refused: Mapping[str, int]) -> Iterator[DataFinding]:
-        """No value of another type is chance. What was refused has no request in the log to show."""
+        """No logged value of another type is chance; that a caller mistypes a request is.
+
+        What was refused has no request in the log to show.
+        """
         for name in dict.fromkeys([*self._current.failures, *refused]):
             held = self._current.failures.get(name)
             logged, turned = held.count if held else 0, refused.get(name, 0)
-            share = max(logged / max(1, len(self._current)), turned / (turned + self._current.rows))
+            mistakes = ShareRise(0, self._reference_rows, turned, turned + self._current.rows)
+            if not logged and not mistakes.severity(STRANGE_RISE):
+                continue
+            share = max(logged / max(1, len(self._current)), mistakes.now)
             severity: Severity = "error" if share >= STRANGE_RISE[1] else "warning"
             message = f"{logged} logged values that the column cannot take, {turned} requests refused for one"
             examples: tuple[Example, ...] = ()
@@ -188,7 +194,8 @@ class _Look:
                 message = f"looks like another unit{part}: {slip.name}"
                 facts = {"unit": slip.name, "share": round(slip.share, 6), "residual": round(slip.residual, 4)}
                 where = np.isfinite(now) if slip.share == 1 or bounds is None else _outside(now, bounds)
-                yield DataFinding("unit_slip", name, "error", message, facts, self._examples(name, where))
+                rows = _usual_first((now - slip.offset) / slip.factor, np.flatnonzero(where), _present(before))
+                yield DataFinding("unit_slip", name, "error", message, facts, self._examples(name, rows))
 
     def swaps(self) -> Iterator[DataFinding]:
         for columns in (self._numbers, self._categories):
@@ -216,12 +223,15 @@ class _Look:
                 parts.add(whole)
                 yield whole, _missing(before), _missing(now)
 
-    def _examples(self, name: str, where: npt.NDArray[np.bool_]) -> tuple[Example, ...]:
-        """The first requests with an offending value, different values before the same once more."""
+    def _examples(self, name: str, where: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> tuple[Example, ...]:
+        """The first requests with an offending value, different values before the same once more.
+
+        `where` is a mask of the requests, or their places in the order in which they are to be shown.
+        """
         if name in self._hidden or not self._ids:
             return ()
         values = self._current.numbers.get(name, self._current.categories.get(name))
-        rows = np.flatnonzero(where)[:1000].tolist()
+        rows = (np.flatnonzero(where) if where.dtype == bool else where)[:1000].tolist()
         texts = ["null" if values is None else _shown(values[row]) for row in rows]
         first = {text: place for place, text in reversed(list(enumerate(texts)))}
         places = [*sorted(first.values()), *(place for place, text in enumerate(texts) if first[text] != place)]
@@ -250,6 +260,15 @@ def _present(column: Any) -> Any:
 def _outside(values: Numbers, bounds: tuple[float, float]) -> npt.NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
         return (values < bounds[0]) | (values > bounds[1])
+
+
+def _usual_first(values: Numbers, places: npt.NDArray[np.int64], reference: Numbers) -> npt.NDArray[np.int64]:
+    """The places in the order of how near their values are to the middle of the reference, in its own spread.
+
+    A slipped value that is taken back is as usual as any; one that only lies beyond the range is not.
+    """
+    ranks = np.searchsorted(np.sort(reference), values[places]) / len(reference)
+    return places[np.argsort(np.abs(ranks - 0.5), kind="stable")]
 
 
 def _even(rows: int, count: int) -> npt.NDArray[np.int64]:

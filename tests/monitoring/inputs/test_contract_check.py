@@ -142,6 +142,24 @@ def test_values_of_another_type_are_found_in_the_log_and_among_refused_requests(
     assert found["colour"].numbers["refused"] == 900
 
 
+@pytest.mark.parametrize(
+    ("rows", "refused", "severity"),
+    [
+        (18_710, 1, None),
+        (18_710, 15, None),
+        (300, 1, None),
+        (300, 3, None),
+        (18_710, 60, "warning"),
+        (5000, 300, "error"),
+    ],
+)
+def test_a_mistyped_request_is_no_finding_and_a_feed_of_them_is(rows: int, refused: int, severity: str | None) -> None:
+    """A caller mistypes one now and then; what is more than chance, and a share that matters, is told."""
+    report = look(window(rows), refused=dict.fromkeys(("size", "colour", "*"), refused))
+    assert {finding.severity for finding in report.findings} == ({severity} if severity else set())
+    assert len(report.findings) == (3 if severity else 0)
+
+
 def test_a_column_that_stands_still_is_found() -> None:
     current = window(celsius=np.full(5000, 20.0), maker=np.full(5000, "maker 1", dtype=object))
     found = of(look(current), "constant")
@@ -210,8 +228,21 @@ def test_a_slip_of_one_client_among_many_is_found_by_its_part() -> None:
     finding = of(found, "unit_slip")["distance"]
     assert finding.numbers["unit"] == "1000 times as large"
     assert finding.numbers["share"] == pytest.approx(0.05, abs=0.005)
-    assert finding.examples[0].id == "r0"
+    assert all(int(example.id[1:]) % 20 == 0 for example in finding.examples)
     assert set(of(found, "out_of_range")) == {"distance"}
+
+
+def test_examples_of_a_slip_are_values_that_slipped() -> None:
+    """Not those that lie a little beyond what training saw, of which there may be more, and earlier ones."""
+    current = window()
+    values = current.numbers["distance"]
+    slipped = np.arange(len(values)) % 10 == 0
+    slipped[:1000] = False
+    values[slipped] *= 1000
+    values[:3] = np.linspace(1.01, 1.3, 3) * float(REFERENCE.numbers["distance"].max())
+    examples = of(look(current), "unit_slip")["distance"].examples
+    assert len(examples) == 5
+    assert all(slipped[int(example.id[1:])] for example in examples)
 
 
 @pytest.mark.parametrize("shift", [0.5, 2.0, 5.0])
