@@ -144,4 +144,5 @@ def _skipped(data: Path | None) -> list[Target]:
     return [
         Target("streams_promoted", group, "promoted in real order", None, 0.05, skipped=why),
         Target("streams_behind", group, "of the promoted, behind in the next 5,000 labels", None, 0.05, skipped=why),
+        Target("streams_behind_kept", group, "of these, not sent back by the probation", None, 0.05, skipped=why),
     ]

@@ -14,6 +14,7 @@ from monitoring.bouts.opening import CYCLES
 from monitoring.prove.course import play
 from monitoring.prove.streams import RealBout, real_bouts, shuffled, significantly_behind, stream_files
 from monitoring.prove.target import Target, with_errors
+from monitoring.prove.traffic import Traffic
 from record.configuration.loop_sections import PromotionSettings
 from record.dependence import find_cycle
 
@@ -30,14 +31,18 @@ def stream_targets(folder: Path, *, whole: bool) -> list[Target]:
     real: list[bool] = []
     mixed: list[bool] = []
     behind: list[bool] = []
+    kept: list[bool] = []
     for file in files:
         for bout in real_bouts(file, WHOLE_MODELS if whole else QUICK_MODELS):
             design = _design(bout)
-            promoted = play(bout.traffic, design, LOOK_EVERY).outcome == "promote"
+            course = play(bout.traffic, design, LOOK_EVERY)
+            promoted = course.outcome == "promote"
             real.append(promoted)
             mixed.append(play(shuffled(bout, rng), replace(design, cycle_seconds=0.0), LOOK_EVERY).outcome == "promote")
             if promoted:
-                behind.append(significantly_behind(bout.after))
+                following = bout.next_labels(course.requests)
+                behind.append(significantly_behind(following.differences))
+                kept.append(behind[-1] and not _sent_back(following))
     if not real:
         why = f"no Parquet file of 1,000 rows or more in {folder} or its folder `streams`"
         return [Target(name, GROUP, title, None, 0.05, skipped=why) for name, title in _TITLES.items()]
@@ -46,13 +51,29 @@ def stream_targets(folder: Path, *, whole: bool) -> list[Target]:
     return [
         Target("streams_promoted", GROUP, _TITLES["streams_promoted"], float(np.mean(real)), most, runs=len(real)),
         Target("streams_behind", GROUP, _TITLES["streams_behind"], share, 0.05, runs=len(behind)),
+        Target(
+            "streams_behind_kept",
+            GROUP,
+            _TITLES["streams_behind_kept"],
+            float(np.mean(kept)) if kept else 0.0,
+            0.05,
+            runs=len(kept),
+        ),
     ]
 
 
 _TITLES = {
     "streams_promoted": "promoted in real order",
     "streams_behind": "of the promoted, significantly behind in the next 5,000 labels",
+    "streams_behind_kept": "of the promoted, behind in the next 5,000 labels and not sent back by the probation",
 }
+
+
+def _sent_back(following: Traffic) -> bool:
+    """Whether the former champion wins the role back on these labels."""
+    promotion = PromotionSettings.model_validate({"deadline": "3650d", "rollback_watch": len(following)})
+    design = Design.of_probation(promotion, loss="brier", loss_scale=1.0, horizon=timedelta(days=1))
+    return play(replace(following, differences=-following.differences), design, LOOK_EVERY).outcome == "roll_back"
 
 
 def _design(bout: RealBout) -> Design:

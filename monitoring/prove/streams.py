@@ -26,11 +26,15 @@ PER_DAY = 200.0
 
 @dataclass(frozen=True, slots=True)
 class RealBout:
-    """One ordered pair of models on one stream: its pairs, and the losses' differences of the labels that follow."""
+    """One ordered pair of models on one stream: its pairs, and all pairs with the labels that follow."""
 
     stream: str
     traffic: Traffic
-    after: Floats
+    whole: Traffic
+
+    def next_labels(self, place: int) -> Traffic:
+        """The 5,000 pairs from `place` on: what came of a promotion there."""
+        return self.whole.rows(place, place + AFTER)
 
 
 def stream_files(folder: Path) -> list[Path]:
@@ -56,15 +60,15 @@ def real_bouts(file: Path, models: int = MODELS, seed: int = 0) -> Iterator[Real
     for champion, challenger in permutations(range(models), 2):
         differences = costs[champion] - costs[challenger]
         shown = np.column_stack([answers[champion], answers[challenger]])
-        traffic = Traffic(
-            times=times[begun : begun + count],
-            differences=differences[:count],
-            labelled=np.ones(count, dtype=np.bool_),
-            answers=shown[:count],
-            bounds=np.ones(count),
-            worst=-np.ones(count),
+        whole = Traffic(
+            times=times[begun:end],
+            differences=differences,
+            labelled=np.ones(end - begun, dtype=np.bool_),
+            answers=shown,
+            bounds=np.ones(end - begun),
+            worst=-np.ones(end - begun),
         )
-        yield RealBout(file.stem, traffic, differences[count:])
+        yield RealBout(file.stem, whole.rows(0, count), whole)
 
 
 def shuffled(bout: RealBout, rng: np.random.Generator) -> Traffic:

@@ -42,6 +42,19 @@ class Traffic:
     def __len__(self) -> int:
         return len(self.times)
 
+    def rows(self, start: int, stop: int) -> Traffic:
+        """A stretch of it."""
+        return Traffic(
+            times=self.times[start:stop],
+            differences=self.differences[start:stop],
+            labelled=self.labelled[start:stop],
+            answers=self.answers[start:stop],
+            bounds=self.bounds[start:stop],
+            worst=self.worst[start:stop],
+            entities=None if self.entities is None else self.entities[start:stop],
+            labels=None if self.labels is None else self.labels[start:stop],
+        )
+
 
 def at_rate(count: int, per_day: float) -> Integers:
     """Request times of a steady flow."""

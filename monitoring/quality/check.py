@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from monitoring.quality.cohort import Cohort
 from monitoring.quality.cohorts import QualityCohorts, read_cohorts
-from monitoring.quality.decline import Basis, DeclineDecision, Promise, decide_decline, lower_bound
+from monitoring.quality.decline import Basis, DeclineDecision, decide_decline, lower_bound
 from monitoring.quality.delays import depends_on_outcome, report_delays
 from monitoring.quality.estimated import fit_estimator
 from monitoring.quality.events import quality_events
@@ -19,12 +19,14 @@ from monitoring.quality.groups import protected_groups
 from monitoring.quality.measures import standard_error
 from monitoring.quality.observed import QualityReport, observed_quality
 from monitoring.quality.page import QualityFindings, render_quality
+from monitoring.quality.promise import Promise
 from monitoring.quality.rise import DaySums, accumulate, believed_variance, merge, sum_days
 from monitoring.quality.samples import show_quality
 from monitoring.quality.shadow import side_by_side
 from monitoring.quality.slices import quality_slices
 from monitoring.quality.state import QualityState
 from monitoring.quality.subject import Subject, Subjects
+from monitoring.quality.sustained import decline_evidence
 from monitoring.quality.track_record import Stretch, TrackedEstimator, TrackRecord, newest, track, tracked
 from record.clock import MICROSECOND, to_micros
 from record.dependence import entity_effect
@@ -171,7 +173,7 @@ class QualityCheck:
         return decide_decline(
             basis,
             promise,
-            accumulate(held, variance, repeats),
+            decline_evidence(held, promise, variance, repeats),
             recent=recent,
             lower=lower_bound(recent, error, len(losses), self._settings.quality.alpha),
             rows=len(losses),

@@ -2,42 +2,23 @@
 
 The null is that the mean loss is at most `allowed`: the upper bound of the loss on the holdout that its training kept,
 and the tolerance above it. Half of alpha is for that bound, half for the evidence (`monitoring.quality.rise`), so that
-a sound champion is ever called declined in at most a share alpha of all lives, however often one looks.
+a sound champion is ever called declined in at most a share alpha of all lives, however often one looks. Beside it a
+scan (`monitoring.quality.sustained`) finds rises that last for weeks; of that a year of weather is measured.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any, Literal
 
+from monitoring.quality.promise import Promise
 from monitoring.quality.rise import Rise
 
 Basis = Literal["observed", "estimated"]
 
 # The confidence sequence is narrowest about so many rows (Waudby-Smith et al. 2024, section 3.5).
 TUNED_ROWS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """What a card promises of the loss, and from where on it is broken."""
-
-    expected: float
-    highest: float  # the upper bound of `expected`
-    allowed: float
-    needed: float  # evidence from which on it is a decline
-
-    @classmethod
-    def of(cls, card: Mapping[str, Any], tolerance: float, alpha: float) -> Promise | None:
-        """None where the card promises nothing."""
-        if card.get("reference_loss") is None:
-            return None
-        expected = float(card["reference_loss"])
-        highest = expected + NormalDist().inv_cdf(1 - alpha / 2) * float(card.get("reference_loss_error") or 0.0)
-        return cls(expected, highest, min(1.0, highest * (1 + tolerance)), 2 / alpha)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.quality.decline import DeclineDecision, Promise, decide_decline, lower_bound
+from monitoring.quality.decline import DeclineDecision, decide_decline, lower_bound
 from monitoring.quality.measures import standard_error
-from monitoring.quality.rise import DaySums, accumulate, believed_variance, sum_days
+from monitoring.quality.promise import Promise
+from monitoring.quality.rise import DaySums, believed_variance, sum_days
+from monitoring.quality.sustained import decline_evidence
 from record.dependence import Clusters, long_run_variance
 from record.dependence import standard_error as clustered_error
 
@@ -81,8 +83,9 @@ def replay_decline(
         decision = decide_decline(
             "observed",
             promise,
-            accumulate(
+            decline_evidence(
                 {day: held for day, held in sums.items() if day < look},
+                promise,
                 believed_variance(promise.expected, card.get("reference_day_variance"), look),
             ),
             recent=recent,

@@ -156,6 +156,12 @@ def between_days(days: Days) -> float | None:
     return max(0.0, long_run_variance(means, fewest=FEWEST_BATCHES).variance - float(inner.mean()))
 
 
+def within_variance(held: Sequence[DaySums]) -> float:
+    """The variance of one row within its day."""
+    rows = np.array([sums.rows for sums in held], dtype=np.float64)
+    return float(sum(_within(sums) * sums.rows for sums in held) / rows.sum())
+
+
 def _design_effects(held: Sequence[DaySums], known: float | None) -> Floats:
     """How many rows of each day say what one independent row would."""
     own = between_days(dict(enumerate(held)))
@@ -165,7 +171,7 @@ def _design_effects(held: Sequence[DaySums], known: float | None) -> Floats:
         return np.ones(len(held))
     between = ((own or 0.0) * weight + (known or 0.0) * prior) / (weight + prior)
     rows = np.array([sums.rows for sums in held], dtype=np.float64)
-    spread = sum(_within(sums) * sums.rows for sums in held) / rows.sum()
+    spread = within_variance(held)
     return np.ones(len(held)) if spread <= 0 else np.asarray(1 + rows * between / spread)
 
 

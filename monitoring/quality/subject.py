@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from monitoring.quality.decline import Promise
 from monitoring.quality.loss import Loss
 from monitoring.quality.observed import loss_of, operating_threshold
+from monitoring.quality.promise import Promise
 from monitoring.quality.state import QualityMemory, QualityState
 from record.canonical import canonical_json
 from record.contract.schema import Schema

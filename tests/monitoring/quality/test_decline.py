@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitoring.quality.decline import Promise, decide_decline, lower_bound
+from monitoring.quality.decline import decide_decline, lower_bound
+from monitoring.quality.promise import Promise
 from monitoring.quality.rise import Rise
 
 PROMISE = Promise(expected=0.15, highest=0.155, allowed=0.16, needed=40.0)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from monitoring.quality.decline_replay import card_of, replay_decline
+from monitoring.quality.promise import Promise
+from monitoring.quality.rise import sum_days
+from monitoring.quality.sustained import SHORTEST_DAYS, sustained_excess
 
 ROWS, MEAN = 200, 0.15
 LOOKS = [*range(1, 31), *range(35, 366, 15)]
@@ -34,6 +38,33 @@ def test_sound_years_of_persistent_weather_are_seldom_declared() -> None:
 def test_a_rise_of_a_fifth_is_found_within_the_year() -> None:
     found = [replay_decline(year(seed, rise=0.2), KNOWN, looks=LOOKS).first for seed in range(6)]
     assert sum(day is not None for day in found) >= 5
+
+
+def test_a_rise_of_a_fifth_is_found_in_most_years_though_the_holdout_knew_only_sixty_days() -> None:
+    found = [
+        replay_decline(year(seed, rise=0.2), card_of(year(seed + 50, days=60)), looks=[180, 270, 365]).first
+        for seed in range(12)
+    ]
+    assert sum(day is not None for day in found) >= 7  # the e-process alone: 4
+
+
+def test_the_scan_looks_at_eight_weeks_and_more_and_never_goes_down() -> None:
+    promise = Promise.of(KNOWN, 0.05, 0.05)
+    assert promise is not None
+    sums = {}
+    for day, losses in enumerate(year(3, rise=0.4, days=200)):
+        sums |= sum_days(losses - promise.allowed, np.full(len(losses), day))
+    shorter = {day: held for day, held in sums.items() if day < SHORTEST_DAYS - 1}
+    assert sustained_excess(shorter, promise, None) == (1.0, 1.0)
+    value, peak = sustained_excess(sums, promise, None)
+    assert promise.needed < value <= peak
+
+
+def test_the_error_of_a_promise_is_that_of_its_card() -> None:
+    promise = Promise.of({"reference_loss": 0.2, "reference_loss_error": 0.01}, tolerance=0.05, alpha=0.05)
+    assert promise is not None
+    assert promise.error == pytest.approx(0.0105)
+    assert promise.tolerated == pytest.approx(0.21)
 
 
 def test_a_loss_that_doubles_is_found_within_two_weeks() -> None:
