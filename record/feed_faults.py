@@ -8,6 +8,7 @@ is how the data are now.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -70,6 +71,15 @@ class FeedFaults:
     def sound(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that no fault sets aside."""
         return [row for row in rows if not self.sets_aside(row)] if self.faults else list(rows)
+
+    def count(self, rows: Sequence[LoggedRow]) -> dict[tuple[str, str], int]:
+        """How many rows each check and column sets aside; a row that several do counts for each."""
+        found = Counter(
+            pair
+            for row in rows
+            for pair in {(one.check, one.column) for one in self.faults if one.holds(row.requested_at, row.record)}
+        )
+        return dict(sorted(found.items()))
 
 
 def read_feed_faults(events: EventLog, as_of: datetime) -> FeedFaults:

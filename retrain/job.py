@@ -36,6 +36,7 @@ from retrain.data.rows import read_rows
 from retrain.evaluation.examination import Champion, Examination, examine, read_champion
 from retrain.evaluation.insight import Insight, insight_seconds, look_into
 from retrain.gate import GateDecision
+from retrain.guards.broken_rows import set_slips_aside, told_findings
 from retrain.guards.finding import Finding
 from retrain.guards.inspection import GuardContext, inspect_data, refuse
 from retrain.guards.profile import profile_data
@@ -103,11 +104,12 @@ def run(
         forget_runs(settings.store.artifacts, but=run_id)
         reading_began = timetable.clocks.now()
         champion = read_champion(record)
-        data = fitting(job, read_data(job, champion))
+        data, aside = set_aside(job, read_data(job, champion), champion)
+        data = fitting(job, data)
         if job.memory.economies:
             give_back()
         plan = make_plan(settings.retrain, record, job.run, data, champion)
-        findings = guard(job, data, plan.newest)
+        findings = (*aside, *guard(job, data, plan.newest))
         data = plan.final(data)
         timetable.have_read(*timetable.clocks.since(reading_began))
         found = find(job, plan.learn, champion) if plan.decided.mode == "full" else known(champion)
@@ -201,6 +203,18 @@ def _check_positive_class(data: Dataset) -> None:
             f"problem.positive_class: {positive!r} is no class of the target; found {', '.join(data.schema.classes)}",
             field="problem.positive_class",
         )
+
+
+def set_aside(job: _Job, data: Dataset, champion: Champion | None) -> tuple[Dataset, tuple[Finding, ...]]:
+    """The rows without those of a broken feed, and what has been found of it. What was learned is no longer judged."""
+    findings = told_findings(data)
+    if champion is not None and not job.settings.data.include_set_aside:
+        known = ~data.fresh(champion.version.read_until_seq, champion.version.data_until)
+        data, slips = set_slips_aside(data, known, champion.model.schema)
+        findings += slips
+    for finding in findings:
+        log_line("rows set aside", run_id=job.run.run_id, finding=str(finding))
+    return data, findings
 
 
 def fitting(job: _Job, data: Dataset) -> Dataset:

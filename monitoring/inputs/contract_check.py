@@ -18,10 +18,10 @@ import numpy.typing as npt
 from monitoring.inputs.column_swap import find_swaps
 from monitoring.inputs.finding import WHOLE_ROW, Check, DataFinding, DataQualityReport, Example, Severity
 from monitoring.inputs.share_rise import ALPHA, ShareRise
-from monitoring.inputs.unit_slip import day_wander, find_slip
 from monitoring.windows import Numbers, Texts, Window
 from record.contract.category_counts import abbreviate, count_categories
 from record.contract.schema import Schema
+from record.unit_slip import day_wander, find_slip
 
 CAUSES: tuple[Check, ...] = ("unit_slip", "column_swap", "type_failure")  # what explains other findings comes first
 

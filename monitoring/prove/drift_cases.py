@@ -45,7 +45,7 @@ def quiet_quarters(runs: int, seed: int = 21) -> list[Target]:
     told = []
     for place, (name, title, world) in enumerate(cases):
         rng = np.random.default_rng([seed, place])
-        alarms = [_replay(rng, world, REFERENCE_DAYS, QUARTER).episodes for _ in range(runs)]
+        alarms = [replay_world(rng, world, REFERENCE_DAYS, QUARTER).episodes for _ in range(runs)]
         value = float(np.mean(alarms))
         told.append(Target(name, "drift: alarms a quarter", title, value, 1.0, unit="alarms", runs=runs))
     return told
@@ -60,7 +60,7 @@ def shifts(runs: int, seed: int = 22) -> list[Target]:
     told = []
     for place, (name, title, world, shift, most) in enumerate(cases):
         rng = np.random.default_rng([seed, place])
-        days = [_found(_replay(rng, world, 56, SHIFT_DAY + WATCHED_DAYS, shift)) for _ in range(runs)]
+        days = [_found(replay_world(rng, world, 56, SHIFT_DAY + WATCHED_DAYS, shift)) for _ in range(runs)]
         value = float(np.median(days))
         told.append(Target(name, "drift: days until it is found", title, value, most, unit="days", runs=runs))
     return told
@@ -75,7 +75,9 @@ def _found(replay: DriftReplay) -> float:
     return float(later[0] + 1)
 
 
-def _replay(rng: np.random.Generator, world: World, reference_days: int, days: int, shift: float = 0.0) -> DriftReplay:
+def replay_world(
+    rng: np.random.Generator, world: World, reference_days: int, days: int, shift: float = 0.0
+) -> DriftReplay:
     levels = [_levels(rng, world, reference_days + days) for _ in range(FEATURES)]
     levels[0][reference_days + SHIFT_DAY :] += shift
     bursts = np.zeros((FEATURES, reference_days + days), dtype=np.bool_)

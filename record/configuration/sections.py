@@ -114,6 +114,9 @@ class DataSettings(Section):
         (), examples=[["?"]], description="Words of text files for a missing value, in every column."
     )
     include_labelled_log: Flag = Field(True, description="Train on logged requests whose labels came, too.")
+    include_set_aside: Flag = Field(
+        False, description="Train on rows of a broken feed, too, which the data checks set aside (`drift.set_aside`)."
+    )
 
     def reading_rules(self) -> ReadingRules:
         """What is set of how text files are read."""

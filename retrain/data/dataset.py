@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Self
@@ -32,6 +33,7 @@ class Dataset:
     ordered: bool  # by time; else the order is by chance, with all classes spread evenly
     half_life: timedelta | None = None  # rows count half as much for each one that they are older than the newest
     entities: npt.NDArray[np.int64] | None = None  # `record.entity`; None where no column names them
+    set_aside: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by check and column: not among the rows
 
     def __len__(self) -> int:
         return len(self.target)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from record.contract.schema import ProblemSchema
-from record.feed_faults import read_feed_faults
+from record.feed_faults import FeedFaults, read_feed_faults
 from record.log_lines import log_line
 from record.prediction_log import MaturedRow
 from record.record import Record
@@ -23,11 +24,12 @@ def read_rows(settings: Settings, record: Record, problem: ProblemSchema, as_of:
         logged = record.log.matured(as_of, settings.quality.label_horizon, late_labels=True)
         archived = _archived(settings, record, as_of, logged)
         logged = sorted([*archived, *logged], key=lambda row: (row.requested_at, row.seq)) if archived else logged
-    faults = read_feed_faults(record.events, as_of)
+    faults = FeedFaults() if settings.data.include_set_aside else read_feed_faults(record.events, as_of)
     sound = faults.sound(logged)
     if len(sound) < len(logged):
         log_line("requests of a broken feed are not learned from", rows=len(logged) - len(sound), of=len(logged))
-    return load(settings, problem, sound, _span(settings, as_of))
+    aside = faults.count([row for row in logged if row.label is not None])
+    return replace(load(settings, problem, sound, _span(settings, as_of)), set_aside=aside)
 
 
 def _archived(settings: Settings, record: Record, as_of: datetime, logged: Sequence[MaturedRow]) -> list[MaturedRow]:

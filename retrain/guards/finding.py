@@ -15,6 +15,7 @@ Check = Literal[
     "class_size",
     "target_drift",
     "representation",
+    "broken_feed",
 ]
 Severity = Literal["error", "warning"]
 

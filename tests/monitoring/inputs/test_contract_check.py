@@ -13,11 +13,11 @@ import pytest
 
 from monitoring.inputs.contract_check import inspect_window
 from monitoring.inputs.finding import CHECKS, SEVERITIES, DataFinding, DataQualityReport
-from monitoring.inputs.unit_slip import DAY_MICROS, day_wander
 from monitoring.windows import Window
 from record.contract.columns import Column
 from record.contract.schema import ProblemSchema, Schema, SeenColumn
 from record.log.columns import Failures
+from record.unit_slip import DAY_MICROS, day_wander
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
 COLOURS = np.array([f"colour {i}" for i in range(12)], dtype=object)
