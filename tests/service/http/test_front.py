@@ -75,6 +75,12 @@ class Behind:
         self.entered = asyncio.Event()
         self.send: Send | None = None
 
+    async def reached(self, task: asyncio.Future[Any]) -> None:
+        """Until the request is here; at once where it was answered before."""
+        entered = asyncio.ensure_future(self.entered.wait())
+        await asyncio.wait([entered, task], return_when=asyncio.FIRST_COMPLETED)
+        entered.cancel()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.called.append(scope)
         self.send = send
@@ -95,7 +101,7 @@ async def begin_and_wait(scope: Scope, receive: Receive, send: Send) -> None:
 async def given_up(front: App, behind: Behind, worker: Worker, connection: Connection) -> asyncio.Task[None]:
     """A request that has come to the layer behind, and is then given up at its deadline."""
     task = asyncio.ensure_future(front(scope_of(), connection.receive, connection.send))
-    await behind.entered.wait()
+    await behind.reached(task)
     worker.deadlines.sweep()
     await asyncio.wait([task])
     return task
@@ -165,7 +171,7 @@ def test_a_cancellation_from_elsewhere_is_no_late_answer(worker: Worker, served:
     async def shut_down() -> tuple[Connection, bool]:
         behind, connection = Behind(forever), Connection()
         task = asyncio.ensure_future(Front(behind, worker)(scope_of(), connection.receive, connection.send))
-        await behind.entered.wait()
+        await behind.reached(task)
         task.cancel()
         await asyncio.wait([task])
         return connection, task.cancelled()
@@ -191,7 +197,7 @@ def test_a_task_goes_on_behind_a_late_answer(worker: Worker, served: tuple[Worke
             return task.cancelling()
 
         serving = asyncio.ensure_future(serve())
-        await behind.entered.wait()
+        await behind.reached(serving)
         worker.deadlines.sweep()
         return connection.starts, await serving
 
@@ -219,7 +225,7 @@ def test_a_place_and_a_body_s_memory_are_given_back_however_a_request_ends(
     async def end(act: Callable[[Scope, Receive, Send], Awaitable[None]], how: str) -> list[int]:
         behind._act, behind.entered, connection = act, asyncio.Event(), Connection(body)
         task = asyncio.ensure_future(front(scope_of("/retrain", "POST"), connection.receive, connection.send))
-        await behind.entered.wait()
+        await behind.reached(task)
         if how == "late":
             worker.deadlines.sweep()
         elif how == "cancelled":
