@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,6 +99,11 @@ async def begin_and_wait(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.Event().wait()
 
 
+async def begin_and_end(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
 async def given_up(front: App, behind: Behind, worker: Worker, connection: Connection) -> asyncio.Task[None]:
     """A request that has come to the layer behind, and is then given up at its deadline."""
     task = asyncio.ensure_future(front(scope_of(), connection.receive, connection.send))
@@ -120,16 +126,41 @@ def test_a_websocket_is_closed_before_any_layer_sees_it(served: tuple[Worker, Cl
 
 
 def test_a_request_that_was_let_through_is_not_guarded_again(served: tuple[Worker, Client]) -> None:
-    """Where the guard stands among the layers behind itself, too."""
+    """At start-up the guard moves before the layers that it stands among, and meets its own requests again."""
 
-    async def twice() -> list[Scope]:
-        behind, connection = Behind(), Connection()
-        inner = Front(behind, served[0])
-        await Front(inner, served[0])(scope_of(), connection.receive, connection.send)
-        return behind.called
+    async def twice() -> tuple[list[int], list[Scope]]:
+        behind, connection = Behind(begin_and_end), Connection()
+        front = Front(behind, served[0])
 
-    (scope,) = served[1].call(twice)
-    assert scope[PASSED] is True
+        async def layers(scope: Scope, receive: Receive, send: Send) -> None:
+            await front(scope, receive, send)
+
+        outer = SimpleNamespace(middleware_stack=layers)
+        await front({"type": "lifespan", "app": outer}, connection.receive, connection.send)
+        assert outer.middleware_stack is front
+        await front(scope_of(), connection.receive, connection.send)
+        return connection.starts, behind.called
+
+    served[0].deadlines = Deadlines(60.0)
+    starts, called = served[1].call(twice)
+    assert starts == [200, 200]  # the layer behind answers the lifespan's call, too
+    assert called[1][PASSED] is True
+
+
+def test_each_request_is_counted_with_the_status_that_its_client_saw(
+    worker: Worker, served: tuple[Worker, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given up, broken off, cancelled, or answered: once each."""
+    counted: list[tuple[str, int]] = []
+    monkeypatch.setattr(worker.metrics, "request", lambda label, status, _seconds: counted.append((label, status)))
+
+    async def late(act: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        behind = Behind(act)
+        await given_up(Front(behind, worker), behind, worker, Connection())
+
+    for act in (forever, begin_and_wait, begin_and_end):
+        served[1].call(lambda act=act: late(act))
+    assert counted == [("/status", 503), ("/status", 200), ("/status", 200)]
 
 
 def test_a_request_given_up_is_answered_once_and_what_comes_later_is_dropped(
@@ -215,10 +246,6 @@ def test_a_place_and_a_body_s_memory_are_given_back_however_a_request_ends(
     async def fail(scope: Scope, receive: Receive, send: Send) -> None:
         raise ArithmeticError("a fault behind")
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"{}"})
-
     behind = Behind()
     front = Front(behind, worker)
 
@@ -234,7 +261,7 @@ def test_a_place_and_a_body_s_memory_are_given_back_however_a_request_ends(
         return connection.starts
 
     held = worker.bodies._held
-    ways = [(answer, "", [200]), (fail, "", [500]), (forever, "late", [503]), (forever, "cancelled", [])]
+    ways = [(begin_and_end, "", [200]), (fail, "", [500]), (forever, "late", [503]), (forever, "cancelled", [])]
     for act, how, starts in 2 * ways:
         assert served[1].call(lambda act=act, how=how: end(act, how)) == starts
         assert worker.bodies._held == held
