@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 RECORD_INTACT: Final = "ringside_record_intact"
-Source = Literal["worker", "samples", "record"]
+Source = Literal["worker", "samples", "record", "host"]
 
 # Tabular models answer within fractions of a millisecond; the log's commit, behind other writers, within some.
 LATENCY: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -102,6 +102,14 @@ _TABLE: Final = (
         "counter",
         "Champions that a worker could not load; it goes on with the one before.",
     ),
+    Family(
+        "ringside_disk_free_bytes",
+        "gauge",
+        "Bytes that the service may still write: on the file system of the record (SQLite), of the models, of metrics.",
+        ("place",),
+        "host",
+    ),
+    Family("ringside_disk_size_bytes", "gauge", "Size of the same file system.", ("place",), "host"),
     Family(
         "ringside_feature_drift_score",
         "gauge",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from record.bouts.summary import bout_summary
 from record.canonical import plain
 from record.clock import machine_now
+from record.disk import file_systems, watched_folders
+from record.log.growth import log_growth
 from record.samples import Sample
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def status(record: Record, settings: Settings) -> dict[str, Any]:
         "quality": _quality(samples),
         "run": _run(record),
         "log": _log(record, settings, now),
+        "disk": _disk(record, settings),
         "watcher": _watcher(record, settings, samples),
         "chain_head": record.events.head(),
     }
@@ -97,6 +100,22 @@ def _run(record: Record) -> dict[str, Any] | None:
 def _log(record: Record, settings: Settings, now: datetime) -> dict[str, int]:
     counts = record.log.counts(now, settings.quality.label_horizon)
     return {"predictions": counts.predictions, "labels": counts.labels, "pending": counts.pending}
+
+
+def _disk(record: Record, settings: Settings) -> dict[str, Any]:
+    """What is free on this host, and the log's growth by the machine's clock; `days_left` is null where it ends never.
+
+    A record on PostgreSQL lies on another host's disk: its growth is known, and what is free there is not.
+    """
+    free = {name: held.free for name, held in file_systems(watched_folders(settings)).items()}
+    growth = log_growth(record.database, machine_now())
+    left = growth.days_left(free["record"], settings.log.retention) if "record" in free else None
+    return {
+        "free_bytes": free,
+        "log_bytes": growth.bytes,
+        "log_growth_bytes_per_day": round(growth.bytes_per_day),
+        "days_left": None if left is None else round(left, 1),
+    }
 
 
 def _watcher(record: Record, settings: Settings, samples: Sequence[Sample]) -> dict[str, Any]:

@@ -190,6 +190,35 @@ LOG = Row(
             above(1.0),
         ),
         Panel(
+            "Free disk",
+            "Share of the file system that is free, where the record, the models and the workers' metrics are. "
+            "`ringside status` says for how many days the log has room.",
+            "percentunit",
+            (
+                Query(
+                    "min by (instance, place) (ringside_disk_free_bytes / ringside_disk_size_bytes)",
+                    "{{place}} on {{instance}}",
+                ),
+            ),
+            (STATUS,),
+            below(0.05, 0.2),
+            alert="RingsideDiskNearlyFull",
+        ),
+        Panel(
+            "Free disk in four days",
+            "What would be free then, if it goes on as in the last six hours.",
+            "bytes",
+            (
+                Query(
+                    "min by (instance, place) (predict_linear(ringside_disk_free_bytes[6h], 4 * 86400))",
+                    "{{place}} on {{instance}}",
+                ),
+            ),
+            (STATUS,),
+            below(0, 1e9),
+            alert="RingsideDiskFilling",
+        ),
+        Panel(
             "Answered without the log",
             'Answers of the last hour that `log.on_failure = "serve"` let out although the log could not take them, '
             "and how often a worker's counts found no room on disk.",

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monitoring.supervision.supervisor import Program
+from record.disk import RUNNING
 from record.process import NO_TELEMETRY
 from record.settings import Settings
 
 SERVICE = "service.app:PredictionService"
-BENTOML_HOME = "bentoml"  # beneath the run folder
+BENTOML_HOME = RUNNING
 WORKER_MARK = "_bentoml_impl.worker.service"  # stands in the command line of each of BentoML's workers
 
 

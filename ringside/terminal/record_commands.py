@@ -28,9 +28,10 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     settings, record = opened(config)
     facts = read_status(record, settings)
     if not as_json:
-        from ringside.terminal.sentences import challenger_lines
+        from ringside.terminal.sentences import challenger_lines, disk_lines
 
         facts["challengers"] = [line for each in facts["challengers"] for line in challenger_lines(each)]
+        facts["disk"] = disk_lines(facts["disk"])
         if facts["run"]:
             facts["run"].pop("outcome", None)  # long; `ringside events --kind retrain_succeeded` has it
     tell(facts, as_json)

@@ -67,6 +67,23 @@ def challenger_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def disk_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What is free, and for how long the log may go on growing."""
+    free = ", ".join(f"{name} {size(held)}" for name, held in sorted(facts["free_bytes"].items()))
+    growth = f"the log has {size(facts['log_bytes'])} and grows {size(facts['log_growth_bytes_per_day'])} a day"
+    left = facts["days_left"]
+    return [f"free: {free}", growth if left is None else f"{growth}: room for {left:,.0f} days"]
+
+
+def size(count: float) -> str:
+    """Bytes in powers of 1000, three digits."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
+
+
 def evidence_words(facts: Mapping[str, Any]) -> str:
     """Evidence now, at most, and what is needed; then the lead."""
     needed = "?" if facts["needed"] is None else f"{facts['needed']:.4g}"

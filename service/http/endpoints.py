@@ -13,6 +13,7 @@ from record.bouts.approval import expect_approver
 from record.canonical import plain
 from record.contract.decoder import Decoder
 from record.contract.preview import preview
+from record.disk import watched_folders
 from record.errors import (
     ArtifactError,
     Faults,
@@ -286,7 +287,7 @@ def report(worker: Worker, call: Call) -> Reply:
 
 
 def metrics(worker: Worker, call: Call) -> Reply:
-    content = scrape(worker.metrics, worker.record.database)
+    content = scrape(worker.metrics, worker.record.database, watched_folders(worker.settings))
     return Reply(200, content, [(b"content-type", CONTENT_TYPE_LATEST.encode())])
 
 

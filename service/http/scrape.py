@@ -22,16 +22,17 @@ from prometheus_client.registry import Collector
 
 from record.db.database import Database
 from record.db.tables import events, model_versions, roles, runs, samples
+from record.disk import METRICS_FOLDER, file_systems
 from record.events import KINDS
 from record.log_lines import log_line
 from record.metric_families import FAMILIES, RUNS, Family
 from service.metrics import WorkerMetrics
 from service.metrics_file import shrink
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # set by BentoML for its workers
+FOLDER = METRICS_FOLDER
 
 
-def scrape(worker: WorkerMetrics, database: Database) -> bytes:
+def scrape(worker: WorkerMetrics, database: Database, folders: Mapping[str, Path]) -> bytes:
     """Every family that has a value now. Where the record cannot be read, the workers' own all the same."""
     registry = CollectorRegistry()
     folder = os.environ.get(FOLDER)
@@ -42,6 +43,7 @@ def scrape(worker: WorkerMetrics, database: Database) -> bytes:
         reap_dead_workers(Path(folder))
         families = _collected(Path(folder)) or worker.registry.collect()
     registry.register(_Given(families))
+    registry.register(_Given(_disks(folders)))
     registry.register(RecordCollector(database))
     return generate_latest(registry)
 
@@ -157,6 +159,13 @@ def _sampled(connection: sa.Connection) -> Iterator[Metric]:
         held.setdefault(row.name, {})[tuple(str(labels[name]) for name in family.labels)] = row.value
     for name, values in held.items():
         yield _filled(name, values)
+
+
+def _disks(folders: Mapping[str, Path]) -> Iterator[Metric]:
+    """This host's file systems."""
+    found = file_systems(folders)
+    yield _filled("ringside_disk_free_bytes", {(name,): held.free for name, held in found.items()})
+    yield _filled("ringside_disk_size_bytes", {(name,): held.size for name, held in found.items()})
 
 
 def _counted_events(connection: sa.Connection) -> Iterator[Metric]:

@@ -32,6 +32,12 @@ def _latency(fast: int, slow: int, count: int = 80) -> Series:
     return {name % "0.1": f"0+{fast}x{count}", name % "0.25": total, name % "+Inf": total, counted: total}
 
 
+def _disk(free: str, place: str = "record") -> Series:
+    """A disk of 100 GB, and what is free of it."""
+    labels = f'{{place="{place}", instance="a"}}'
+    return {f"ringside_disk_free_bytes{labels}": free, f"ringside_disk_size_bytes{labels}": "100e9x2000"}
+
+
 def _commits(fast: int, slow: int) -> Series:
     name = 'ringside_log_commit_seconds_bucket{instance="a", le="%s"}'
     total = f"0+{fast + slow}x80"
@@ -288,6 +294,30 @@ CASES = (
         },
         "6m",
         (_both('ringside_rollbacks_total{reason="operator"}', "2x40"),),
+    ),
+    Case(
+        "RingsideDiskFilling",
+        _disk("50e9-25e6x2000"),  # 6 GB an hour
+        "7h",
+        (
+            _disk("50e9x2000"),
+            _disk("50e9-1e5x2000"),  # full in three weeks
+            _disk("90e9-25e6x2000"),  # four days are long: by then somebody has looked
+            {**_disk("50e9x2000"), **_disk("1e9+25e6x2000", "metrics")},
+        ),
+        {"instance": "a", "place": "record"},
+        {"summary": "The disk of the record on a will be full within four days"},
+    ),
+    Case(
+        "RingsideDiskNearlyFull",
+        {**_disk("4e9x80"), **_disk("90e9x80", "metrics")},
+        "10m",
+        (_disk("6e9x80"), {**_disk("5e9x80"), **_disk("90e9x80", "metrics")}),
+        {"instance": "a", "place": "record"},
+        {
+            "summary": "The disk of the record on a is nearly full",
+            "description": "4% of it is free. Answers are refused when nothing is.",
+        },
     ),
     Case(
         "RingsideRecordDamaged",

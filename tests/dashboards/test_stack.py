@@ -6,6 +6,7 @@ come back to the service, and at last every query that somebody may look at.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import time
@@ -32,11 +33,13 @@ from tests.dashboards.queries import annotation_queries, filled, panel_queries
 from tests.dashboards.stack import Alertmanager, Prometheus, alertmanager, prometheus, shortened
 from tests.record.models import record_of, register_model
 from tests.service.serving import LiveService, live_service, wait_ready, write_config
+from tests.small_disk import MAY_MOUNT, small_disk
 from tests.waiting import wait_until
 from tests.watching import watcher_process
 
 pytestmark = pytest.mark.timeout(400)
 STORM = 10_000
+DISK_MEGABYTES = 64  # of the models' file system
 CALL = 1_000  # alerts at most
 STORM_SECONDS = 20.0  # 2 s where nothing else runs; two cores shared with other tests are slower
 # The watcher does what alerts ask for and nothing of its own accord: what it would find is put where it puts it.
@@ -158,17 +161,17 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
     folder = tmp_path_factory.mktemp("stack")
     make_tokens(folder / "tokens")
     settings = write_config(folder, CONFIG.format(tokens=folder / "tokens" / LIST))
-    record = open_record(settings)
     token = folder / "tokens"
-    with live_service(settings, folder) as service:
+    with small_disk(settings.store.artifacts, DISK_MEGABYTES), live_service(settings, folder) as service:
         wait_until(lambda: len(service.workers()) == 2 and answers(service), 60, service.log.read_text()[-2000:])
         address = service.url.removeprefix("http://")
+        record = open_record(settings)
         with (
             alertmanager(folder, address, token / "alertmanager") as manager,
             prometheus(folder, address, manager.url, token / "prometheus") as watching,
         ):
             yield Ring(service, record, watching, manager, token)
-    record.close()
+        record.close()
 
 
 def answers(service: LiveService) -> bool:
@@ -376,8 +379,27 @@ def test_a_silent_watcher_and_a_broken_trail_are_told(ring: Ring) -> None:
     ring.prometheus.wait_fired("RingsideWatcherClockAhead")
 
 
+@pytest.mark.skipif(not MAY_MOUNT, reason="a small disk needs root and mounts")
+def test_a_disk_that_fills_is_told(ring: Ring) -> None:
+    """The models' disk loses a megabyte with each look, until nearly nothing is left."""
+    folder = ring.service.settings.store.artifacts
+    ballast = folder / "ballast"
+    with ballast.open("wb") as file:
+        for _ in range(DISK_MEGABYTES - 2):
+            file.write(b"x" * 1_000_000)
+            file.flush()
+            Event().wait(0.2)
+            if "RingsideDiskFilling" in ring.prometheus.fired():
+                break
+        free = os.statvfs(folder)
+        file.write(b"x" * (free.f_bavail * free.f_frsize - 1_000_000))
+    ring.prometheus.wait_fired("RingsideDiskFilling", "RingsideDiskNearlyFull")
+    ballast.unlink()
+
+
 def test_every_alert_has_fired(ring: Ring) -> None:
-    assert set(alerts()) - ring.prometheus.fired() == set()
+    not_here = set() if MAY_MOUNT else {"RingsideDiskFilling", "RingsideDiskNearlyFull"}
+    assert set(alerts()) - ring.prometheus.fired() == not_here
 
 
 def test_every_query_of_boards_and_rules_has_data(ring: Ring) -> None:

@@ -276,7 +276,7 @@ def test_dead_workers_take_their_gauges_with_them(tmp_path: Path, service: tuple
         assert held["ringside_request_duration_seconds_count"][("/predict", "200")] == 2
     reap_dead_workers(folder)
     assert list(folder.glob("gauge_live*")) == []
-    assert b"ringside_request_duration_seconds" in scrape(worker.metrics, worker.record.database)
+    assert b"ringside_request_duration_seconds" in scrape(worker.metrics, worker.record.database, {})
 
 
 def _counting(version: str, environment: dict[str, str]) -> subprocess.Popen[str]:

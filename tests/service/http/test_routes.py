@@ -343,7 +343,17 @@ def test_operators_move_the_role(tmp_path: Path) -> None:
 def test_status_has_every_part(client: Client) -> None:
     """What is not there yet is null or empty."""
     held = client.get("/status").json()
-    assert sorted(held) == ["chain_head", "challengers", "champion", "drift", "log", "quality", "run", "watcher"]
+    assert sorted(held) == [
+        "chain_head",
+        "challengers",
+        "champion",
+        "disk",
+        "drift",
+        "log",
+        "quality",
+        "run",
+        "watcher",
+    ]
     assert held["champion"]["version"] == "v1"
     assert held["drift"] == {"checked_at": None, "drifted": []}
     assert held["quality"] == {
