@@ -104,7 +104,7 @@ demo: setup  ## Run the whole loop live on a year of New York flights (about six
 test: setup clients node mlflow packages  ## Run the tests
 	$(BIN)/pytest -n 2 --dist loadfile -m "not data and not docker and not hostile and not faults" $(ARGS)
 
-test-hostile: setup proxies packages hostile-packages  ## Attack a running service: framings through five proxies, floods (five minutes)
+test-hostile: setup proxies packages hostile-packages  ## Attack a running service: framings through five proxies, floods, other makers' clients (six minutes)
 	$(BIN)/pytest -m hostile tests/hostile $(ARGS)
 
 test-faults: setup packages  ## Run the tests of the machine's faults: clocks, restores, signals, log output (minutes)
