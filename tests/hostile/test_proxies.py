@@ -7,8 +7,8 @@ import json
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,16 +27,44 @@ LEAST_ANSWERS = 100  # of the innocent, for the test to mean anything
 PAUSE_SECONDS = 0.03  # between the parts of a request, unless it is answered before
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    folder = tmp_path_factory.mktemp("proxied")
+# Python runs it at every start: the one seam by which a protocol of ours is named keeps uvicorn's own.
+UVICORNS_PROTOCOL = """
+import uvicorn.config
+
+class Kept(dict):
+    def __setitem__(self, name, protocol):
+        pass
+
+uvicorn.config.HTTP_PROTOCOLS = Kept(
+    uvicorn.config.HTTP_PROTOCOLS, auto="uvicorn.protocols.http.httptools_impl:HttpToolsProtocol"
+)
+"""
+CONTROL_ROUNDS = 10
+
+
+@contextmanager
+def serving(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[LiveService]:
     (folder / "tokens.json").write_text(json.dumps(tokens()))
     settings = write_config(folder, f'tokens = "{folder}/tokens.json"')
     record = open_record(settings)
     register_model(record, as_champion=True)
     record.close()
-    with live_service(settings, folder) as live:
+    with live_service(settings, folder, environment=environment) as live:
         wait_ready(live)
+        yield live
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
+    with serving(tmp_path_factory.mktemp("proxied")) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def service_with_uvicorns_protocol(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
+    folder = tmp_path_factory.mktemp("uvicorns")
+    (folder / "sitecustomize.py").write_text(UVICORNS_PROTOCOL)
+    with serving(folder, {"PYTHONPATH": str(folder)}) as live:
         yield live
 
 
@@ -93,26 +121,31 @@ def attack(port: int, framing: Framing) -> None:
             pass
 
 
-def attack_beside_the_innocent(port: int) -> Counter[str]:
-    """What became of the innocent callers' requests, while every framing was sent several times."""
+def attack_beside_the_innocent(
+    port: int, framings: Sequence[Framing] = FRAMINGS, rounds: int = ROUNDS, *, until_strange: bool = False
+) -> tuple[Counter[str], list[str]]:
+    """What became of the innocent callers' requests, while every framing was sent several times; strange answers."""
     stop = threading.Event()
     callers = [Innocent(port, number, stop) for number in range(INNOCENT)]
     for caller in callers:
         caller.thread.start()
     try:
-        for _ in range(ROUNDS):
-            for framing in FRAMINGS:
+        for _ in range(rounds):
+            for framing in framings:
                 attack(port, framing)
+            if until_strange and any(caller.strange for caller in callers):
+                break
     finally:
         stop.set()
         for caller in callers:
             caller.thread.join(60)
-    assert [strange for caller in callers for strange in caller.strange] == []
-    return sum((caller.outcomes for caller in callers), Counter())
+    strange = [answer for caller in callers for answer in caller.strange]
+    return sum((caller.outcomes for caller in callers), Counter()), strange
 
 
 def test_straight_every_innocent_request_is_answered(service: LiveService) -> None:
-    outcomes = attack_beside_the_innocent(service.port)
+    outcomes, strange = attack_beside_the_innocent(service.port)
+    assert strange == []
     assert set(outcomes) == {"answered"}
     assert outcomes["answered"] > LEAST_ANSWERS
 
@@ -122,7 +155,24 @@ def test_through_a_proxy_no_innocent_caller_gets_anothers_answer(
     service: LiveService, proxy: Proxy, tmp_path: Path
 ) -> None:
     with proxied(proxy, service.port, tmp_path) as port:
-        outcomes = attack_beside_the_innocent(port)
+        outcomes, strange = attack_beside_the_innocent(port)
+    assert strange == []
     assert outcomes["answered"] > LEAST_ANSWERS
     lost = sum(outcomes.values()) - outcomes["answered"]
     assert lost * 200 <= outcomes["answered"], outcomes
+
+
+def test_with_uvicorns_own_protocol_innocent_callers_do_get_others_answers(
+    service_with_uvicorns_protocol: LiveService, tmp_path: Path
+) -> None:
+    """So the tests above can fail: they would have found that a body behind an `Upgrade` is read as requests.
+
+    Behind Caddy, which passes a body on as it comes, within the first round; nginx mostly closes a pooled connection
+    on which an answer comes that it did not ask for.
+    """
+    (proxy,) = (proxy for proxy in PROXIES if proxy.name == "caddy")
+    upgrades = [framing for framing in FRAMINGS if b"upgrade" in b"".join(framing.parts).lower()]
+    assert len(upgrades) > 3
+    with proxied(proxy, service_with_uvicorns_protocol.port, tmp_path) as port:
+        _, strange = attack_beside_the_innocent(port, upgrades, CONTROL_ROUNDS, until_strange=True)
+    assert strange != []
