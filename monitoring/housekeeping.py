@@ -39,7 +39,9 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
         log_line("record damaged", level=logging.CRITICAL, reason=fault)
     record.samples.put([(RECORD_INTACT, {}, float(fault is None))], as_of)
     anchor_file = settings.audit.anchor_file
-    report = audit_trail(record.database, record.events, record.artifacts, anchor_file=anchor_file)
+    report = audit_trail(
+        record.database, record.events, record.artifacts, anchor_file=anchor_file, archive=record.archive
+    )
     if report.valid:
         # Whoever keeps these lines can show that nothing was cut off, or written anew, behind them.
         log_line("audit trail is whole", events=report.events, head=report.head)

@@ -415,6 +415,14 @@ class TokensChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyReplaced(Event):
+    """The record's key was lost, and it has another one: digests of earlier requests say nothing any more."""
+
+    kind: ClassVar[str] = "key_replaced"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccessRefused(Event):
     """Refusals of one kind within one minute, together: a guessing client must not flood the trail."""
 
@@ -469,6 +477,7 @@ KnownEvent = (
     | SettingsChanged
     | SigningStarted
     | TokensChanged
+    | KeyReplaced
     | AccessRefused
     | RecordsRefused
 )

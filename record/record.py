@@ -13,11 +13,12 @@ from record.db.database_file import ReplacedError
 from record.db.database_url import database_fault
 from record.errors import SettingsError
 from record.event_log import EventLog
+from record.events import KeyReplaced
 from record.log.archive import LogArchive
 from record.log.requests_clock import RequestsClock
 from record.log.transactions import rebase
 from record.prediction_log import PredictionLog
-from record.record_key import RecordKey, open_key
+from record.record_key import RecordKey, open_key, replace_key
 from record.registry import Registry
 from record.reports import Reports
 from record.samples import Samples
@@ -103,6 +104,26 @@ def open_record(settings: Settings, *, migrate: bool = True) -> Record:
         artifacts=artifacts,
         archive=archive,
     )
+
+
+def replace_lost_key(settings: Settings, *, actor: str, reason: str) -> None:
+    """Give the record that the settings name another key, and say so in an event; see `record.record_key.replace_key`.
+
+    For a record that cannot be opened, since its key is gone, while nothing else uses it.
+    """
+    from record.migrations.run import upgrade
+
+    database = Database(settings.store.database, durability=settings.log.durability)
+    try:
+        upgrade(database, LogArchive(settings.store.artifacts, database).adopt)
+        clock: Clock = RequestsClock(database) if settings.clock.source == "requests" else SystemClock()
+        events = EventLog(database, clock, settings.audit.read_signing_key())
+        event = KeyReplaced(reason=reason)
+        replace_key(
+            database, settings.store, lambda connection: events.append(event, actor=actor, connection=connection)
+        )
+    finally:
+        database.close()
 
 
 def _prepare(database: Database, settings: Settings, archive: LogArchive) -> RecordKey:

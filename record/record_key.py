@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -20,7 +21,7 @@ from record.configuration.sections import StoreSettings
 from record.db.database import Database
 from record.db.tables import prediction_ids, record_key
 from record.db.upsert import insert
-from record.errors import SettingsError
+from record.errors import Conflict, SettingsError
 from record.ownership import make_folder
 from record.versions.artifact import sync_folder, write_synced
 
@@ -55,24 +56,52 @@ def open_key(database: Database, store: StoreSettings) -> RecordKey:
 
     Raises SettingsError where the key is missing, or is not the one that the record was opened with before.
     """
-    file = store.key_file or store.artifacts / KEY_FILE
     with database.write() as connection:
-        if database.dialect == "postgresql":  # replicas that start at once
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(1380536903)"))
+        return _open_key(connection, database, store)
+
+
+def replace_key(database: Database, store: StoreSettings, record_replaced: Callable[[sa.Connection], object]) -> None:
+    """Give the record another key, where the first is lost: the one that is in its place, or else a new one.
+
+    Ids that were answered before are then refused for any record until `log.id_window` is over. `record_replaced`
+    writes the event, in the same transaction. For when nothing else uses the record: running services have the first.
+    Raises Conflict where the record's own key is in its place.
+    """
+    with database.write() as connection:
         held = connection.execute(sa.select(record_key.c.check_value)).scalar()
-        key = _read(store, file, make=held is None)
-        if held is None:
-            earlier = connection.execute(sa.select(prediction_ids.c.id).limit(1)).first() is not None
-            row = {"id": 1, "check_value": key.check_value(), "unkeyed_digests": earlier}
-            connection.execute(insert(connection, record_key).values(row))
-        elif not hmac.compare_digest(held, key.check_value()):
-            where = "RINGSIDE_STORE__KEY" if store.key is not None else str(file)
-            raise SettingsError(
-                f"store.key: the key in {where} is not the one that this record was opened with before; expected the "
-                f"same key on every host: copy {KEY_FILE} from the artifacts of the host that works, or give it by "
-                "store.key_file or RINGSIDE_STORE__KEY",
-                field="store.key",
-            )
+        if held is not None and (found := _found(store)) is not None and hmac.compare_digest(held, found.check_value()):
+            raise Conflict("the record's own key is in its place: nothing is lost, and nothing was changed")
+        connection.execute(sa.delete(record_key))
+        _open_key(connection, database, store)
+        record_replaced(connection)
+
+
+def _found(store: StoreSettings) -> RecordKey | None:
+    """The key that is in its place; None where there is none that can be used."""
+    try:
+        return _read(store, store.key_file or store.artifacts / KEY_FILE, make=False)
+    except SettingsError:
+        return None
+
+
+def _open_key(connection: sa.Connection, database: Database, store: StoreSettings) -> RecordKey:
+    file = store.key_file or store.artifacts / KEY_FILE
+    if database.dialect == "postgresql":  # replicas that start at once
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(1380536903)"))
+    held = connection.execute(sa.select(record_key.c.check_value)).scalar()
+    key = _read(store, file, make=held is None)
+    if held is None:
+        earlier = connection.execute(sa.select(prediction_ids.c.id).limit(1)).first() is not None
+        row = {"id": 1, "check_value": key.check_value(), "unkeyed_digests": earlier}
+        connection.execute(insert(connection, record_key).values(row))
+    elif not hmac.compare_digest(held, key.check_value()):
+        where = "RINGSIDE_STORE__KEY" if store.key is not None else str(file)
+        raise SettingsError(
+            f"store.key: the key in {where} is not the one that this record was opened with before; expected the "
+            f"same key on every host: copy {KEY_FILE} from the artifacts of the host that works, or give it by "
+            "store.key_file or RINGSIDE_STORE__KEY",
+            field="store.key",
+        )
     return key
 
 
@@ -111,7 +140,7 @@ def _read(store: StoreSettings, file: Path, *, make: bool) -> RecordKey:
         raise SettingsError(
             f"store.key_file: {file}: {error.strerror or 'cannot be read'}; expected the record's key: it was made "
             f"beside the artifacts, as {KEY_FILE}, when the record was first opened, and is the same on every host. "
-            "Bring it back from there or from a backup (docs/security.md says what to do where it is lost)",
+            "Bring it back from there or from a backup; where it is lost: `ringside rekey`",
             field="store.key_file",
         ) from error
     return RecordKey(_expect_long(secret, "store.key_file", str(file)))

@@ -23,6 +23,7 @@ from record.db.database import Database
 from record.db.tables import bouts, events, model_versions, roles
 from record.errors import InputError
 from record.event_log import GENESIS, EventLog
+from record.log.archive import LogArchive
 from record.ownership import give_descriptor_to_owner, make_folder
 from record.versions.artifact import MANIFEST, ArtifactStore
 
@@ -102,10 +103,13 @@ def audit_trail(
     *,
     expected: Sequence[str] = (),
     anchor_file: Path | None = None,
+    archive: LogArchive | None = None,
+    hashes: bool = False,
 ) -> TrailReport:
     """The whole trail, and what has to agree with it. InputError for an expected digest that is none.
 
     `expected` are heads that somebody noted, each at least twelve digits; those in `anchor_file` are looked for too.
+    The parts of `archive` have to be there; with `hashes`, unchanged, which takes the time of reading them.
     """
     for digest in expected:
         if len(digest) < SHORTEST_DIGEST or set(digest) - set("0123456789abcdef"):
@@ -127,6 +131,8 @@ def audit_trail(
         problems += _bouts(connection, told)
         problems += _heads(connection, [(digest, "was expected") for digest in expected])
     problems += _anchors(database, anchor_file)
+    if archive is not None:
+        problems += archive.problems(hashes=hashes)
     valid = chain.valid and not problems
     return TrailReport(
         valid, chain.events, chain.broken_at, chain.head, chain.signed_from, tuple(problems[:TOLD_PROBLEMS])

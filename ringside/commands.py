@@ -22,6 +22,7 @@ from record.standard_streams import open_standard_streams
 from retrain.progress import progress_shown
 from ringside.terminal.bout_commands import bouts
 from ringside.terminal.command_group import CommandGroup
+from ringside.terminal.key_command import rekey
 from ringside.terminal.options import (
     DONE,
     NO,
@@ -265,5 +266,7 @@ def tokens(
     print_line(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 
 
-for command in (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts, prove, schema):
+for command in (
+    status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts, prove, schema, rekey
+):  # fmt: skip
     app.command()(command)

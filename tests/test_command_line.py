@@ -69,7 +69,7 @@ def test_the_commands_are_those_that_people_know() -> None:
     assert COMMANDS == [
         "demo", "init", "train", "profile", "reproduce", "up", "watch", "tokens",
         "status", "models", "explain", "events", "retrain", "promote", "reject", "unbar", "rollback", "bouts",
-        "prove", "schema",
+        "prove", "schema", "rekey",
     ]  # fmt: skip
 
 

@@ -77,6 +77,22 @@ class LogArchive:
         os.replace(part, path)
         sync_folder(self._root)
 
+    def problems(self, *, hashes: bool) -> Iterator[str]:
+        """Parts that the record knows and that are gone or, with `hashes`, changed: a sentence each.
+
+        A part whose writer was killed before it was in its place is there under its unfinished name.
+        """
+        for name, digest in sorted(self._digests().items()):
+            path = self._root / name
+            if not path.exists():
+                if not path.with_suffix(".part").exists():
+                    yield f"the archive's {name} was written, and is gone: training has fewer rows"
+            elif hashes:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                if found != digest:
+                    yield f"the archive's {name} is not what was written: sha256 is {found}, {digest} then"
+
     def adopt(self, connection: sa.Connection) -> None:
         """Takes the parts that are there for what they should be: once, when the record learns to keep digests."""
         for path in self._parts(None):

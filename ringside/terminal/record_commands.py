@@ -179,6 +179,8 @@ def events(
             record.artifacts,
             expected=expect or (),
             anchor_file=settings.audit.anchor_file,
+            archive=record.archive,
+            hashes=True,
         )
         tell(asdict(report), as_json)
         raise typer.Exit(DONE if report.valid else NO)

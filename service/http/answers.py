@@ -151,6 +151,7 @@ class QualityStatus(TypedDict):
 
     observed: dict[str, Number | None]
     estimated: dict[str, Number | None]
+    estimated_by: Literal["answers", "last_labels"]
     side_by_side: dict[str, dict[str, dict[str, Number | None]]]
     as_of: Time | None
 
@@ -175,6 +176,15 @@ class LogStatus(TypedDict):
     pending: Count
 
 
+class DiskStatus(TypedDict):
+    """What is free on this host, and the days that the log has room for; null where they never end."""
+
+    free_bytes: dict[str, Count]
+    log_bytes: Count
+    log_growth_bytes_per_day: Count
+    days_left: Number | None
+
+
 class WatcherStatus(TypedDict):
     """Who leads the watcher's work; `leader` is null while nobody does."""
 
@@ -193,6 +203,7 @@ class Status(TypedDict):
     quality: QualityStatus
     run: RunStatus | None
     log: LogStatus
+    disk: DiskStatus
     watcher: WatcherStatus
     chain_head: str
 

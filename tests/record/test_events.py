@@ -23,7 +23,7 @@ def test_every_kind_of_the_contract_is_there() -> None:
         "access_refused, approval_requested, approval_reminded, approval_withdrawn, approval_expired, "
         "quality_checked, concept_drift_detected, labels_stopped, labels_resumed, notification_sent, "
         "records_refused, retrain_resumed, retrain_progressed, tokens_changed, signing_started, "
-        "feed_broken, feed_mended"
+        "feed_broken, feed_mended, key_replaced"
     )
     assert sorted(KINDS) == sorted(contract.split(", "))
 

@@ -136,3 +136,18 @@ def test_a_part_that_somebody_else_put_there_is_not_learned_from(
 def test_an_archive_that_was_never_written_is_empty(archive: LogArchive) -> None:
     archive.keep([])
     assert archive.read(NOON) == []
+
+
+def test_a_part_that_is_gone_or_changed_is_a_problem(log: PredictionLog, archive: LogArchive, tmp_path: Path) -> None:
+    """Whoever deletes one is noticed; a part that its writer had not yet put in its place is not gone."""
+    log.forget(NOON + DAY, archive)
+    (part,) = (tmp_path / "archive").glob("*.parquet")
+    assert list(archive.problems(hashes=True)) == []
+    content = part.read_bytes()
+    part.write_bytes(content[:-1] + b"x")
+    assert list(archive.problems(hashes=False)) == []
+    assert [f"{part.name} is not what was written" in problem for problem in archive.problems(hashes=True)] == [True]
+    part.unlink()
+    assert [f"{part.name} was written, and is gone" in problem for problem in archive.problems(hashes=False)] == [True]
+    part.with_suffix(".part").write_bytes(content)
+    assert list(archive.problems(hashes=True)) == []
