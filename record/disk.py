@@ -1,6 +1,6 @@
 """The file systems that an installation writes to: what is free there, and how long the log can go on growing.
 
-A file system that is full to the last byte refuses predictions and may end the service, so that it is watched before.
+A file system that is full to the last byte refuses predictions, so that it is watched before.
 """
 
 from __future__ import annotations
