@@ -22,7 +22,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 PACKAGES := prometheus prometheus-alertmanager postgresql chromium strace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients node mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards pictures stack pin prove prove-short verify bench-prove bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl bench-many-classes
+.PHONY: help setup clients node mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards reference pictures stack pin prove prove-short verify bench-prove bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl bench-many-classes
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -130,6 +130,9 @@ serve: setup  ## Run service and watcher for ./ringside.toml
 
 boards: setup  ## Write the Grafana boards, and Prometheus' page for operators, anew
 	$(BIN)/python -m dashboards.build
+
+reference: setup  ## Write the reference pages (settings, metrics, events, command line) from the code anew
+	$(BIN)/python -m docs.reference
 
 pictures: setup packages  ## Run the demo, and draw the boards' panels from Prometheus into docs/boards (about seven minutes)
 	nice $(BIN)/python -m dashboards.pictures $(ARGS)
