@@ -61,9 +61,10 @@ def _lines_of_progress() -> Show:
 def progress_facts(progress: Mapping[str, Any]) -> str:
     """How far a run is in words, such as "12 of 40 trials, best log_loss 0.31415, 25 s left"."""
     done, total, best, left = (progress.get(name) for name in ("done", "total", "best", "seconds_left"))
+    unit = progress.get("unit", "trials")
     facts = []
     if done:
-        facts.append(f"{done} of {total} trials" if total and total != done else f"{done} trials")
+        facts.append(f"{done} of {total} {unit}" if total and total != done else f"{done} {unit}")
     if best is not None:
         facts.append(f"best {progress.get('metric', 'loss')} {best:.5g}")
     if left is not None:

@@ -35,6 +35,7 @@ from ringside.terminal.options import (
     settings_of,
 )
 from ringside.terminal.output import tell, tell_findings, tell_run
+from ringside.terminal.predict_command import predict
 from ringside.terminal.prove_command import prove
 from ringside.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status, unbar
 from ringside.terminal.schema_command import schema
@@ -266,7 +267,6 @@ def tokens(
     print_line(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 
 
-for command in (
-    status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts, prove, schema, rekey
-):  # fmt: skip
+OF_THE_RECORD = (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts, rekey)
+for command in (*OF_THE_RECORD, prove, predict, schema):
     app.command()(command)
