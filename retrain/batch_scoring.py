@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+from record.tables.reading_rules import ReadingRules
 
 from record.contract.schema import native_class
 from record.errors import DataError
 from record.record import Record
-from record.tables.reading_rules import ReadingRules
 from record.versions.model import ServedModel
 from retrain.data.source import read_source
 
@@ -73,7 +73,7 @@ def _answers(model: ServedModel, frame: pd.DataFrame) -> pd.DataFrame:
     if scores.probabilities is None:
         return pd.DataFrame({PREDICTION: scores.raw})
     classes = [native_class(name, model.schema.class_type) for name in model.schema.classes]
-    columns = {PREDICTION: [classes[place] for place in model.said(scores)]}
+    columns: dict[str, Any] = {PREDICTION: [classes[place] for place in model.said(scores)]}
     for place, name in enumerate(model.schema.classes):
         columns[f"{PROBABILITY} of {name}"] = scores.probabilities[:, place]
     return pd.DataFrame(columns)

@@ -38,6 +38,7 @@ from ringside.terminal.output import tell, tell_findings, tell_run
 from ringside.terminal.predict_command import predict
 from ringside.terminal.prove_command import prove
 from ringside.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status, unbar
+from ringside.terminal.run_commands import runs
 from ringside.terminal.schema_command import schema
 from ringside.terminal.token_commands import list_tokens, read_duration
 
@@ -267,6 +268,6 @@ def tokens(
     print_line(f'in ringside.toml: [serve] tokens = "{folder.absolute() / LIST}"')
 
 
-OF_THE_RECORD = (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts, rekey)
+OF_THE_RECORD = (status, models, explain, events, retrain, promote, reject, unbar, rollback, bouts, runs, rekey)
 for command in (*OF_THE_RECORD, prove, predict, schema):
     app.command()(command)

@@ -68,8 +68,8 @@ def register(record: Record, **card: Any) -> str:
 def test_the_commands_are_those_that_people_know() -> None:
     assert COMMANDS == [
         "demo", "init", "train", "profile", "reproduce", "up", "watch", "tokens",
-        "status", "models", "explain", "events", "retrain", "promote", "reject", "unbar", "rollback", "bouts", "rekey",
-        "prove", "predict", "schema",
+        "status", "models", "explain", "events", "retrain", "promote", "reject", "unbar", "rollback", "bouts", "runs",
+        "rekey", "prove", "predict", "schema",
     ]  # fmt: skip
 
 

@@ -237,7 +237,13 @@ def test_a_rooms_root_and_a_folder_of_it_know_each_other_one_way(room: str) -> N
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_folder_stands_on_the_map(room: str) -> None:
     """The architecture page names each room's folders, and no others."""
-    table = (ROOT / "docs" / "architecture.md").read_text().split("## Repository layout")[1].split("\n## ")[0].split("| `record/`")[1]
+    table = (
+        (ROOT / "docs" / "architecture.md")
+        .read_text()
+        .split("## Repository layout")[1]
+        .split("\n## ")[0]
+        .split("| `record/`")[1]
+    )
     rows = re.split(r"\| `(?:service|retrain|monitoring|ringside)/`", table)[ROOMS.index(room)]
     named_there = re.findall(r"`(\w+)/`", rows)
     assert sorted(named_there) == sorted(path.parent.name for path in (ROOT / room).glob("*/__init__.py"))

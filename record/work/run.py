@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from record.canonical import plain
+
 RunState = Literal["requested", "running", "succeeded", "failed", "declined"]
 
 
@@ -38,3 +40,10 @@ class Run:
         if self.machine_started_at is None or self.machine_finished_at is None:
             return None
         return (self.machine_finished_at - self.machine_started_at).total_seconds()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what people and programs are told of the run: neither host, process nor heartbeat."""
+        names = ("run_id", "state", "trigger", "actor", "reason", "requested_at", "as_of", "started_at", "finished_at")
+        more = ("seconds", "progress", "version", "outcome")
+        shown: dict[str, Any] = plain({name: getattr(self, name) for name in (*names, *more)})
+        return shown

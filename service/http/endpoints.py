@@ -29,7 +29,6 @@ from record.log.labels import Page
 from record.logged import LabelGiven
 from record.versions.model_version import ModelVersion
 from record.versions.role_history import RoleChange
-from record.work.run import Run
 from service.bodies.long_body import ListLimit
 from service.bodies.reader import expect_keys, expect_reason
 from service.explain.explainer import explain_apart
@@ -206,18 +205,11 @@ def _fields(held: ModelVersion | RoleChange) -> dict[str, Any]:
 def runs(worker: Worker, call: Call) -> Reply:
     limit = _limit(call.query.get("limit", "100"))
     found = worker.record.runs.recent(limit + 1, before=call.query.get("cursor"))
-    return page_reply("runs", ((_run(held), held.run_id) for held in found), limit)
+    return page_reply("runs", ((run.to_json(), run.run_id) for run in found), limit)
 
 
 def run(worker: Worker, call: Call) -> Reply:
-    return json_reply(200, _run(worker.record.runs.get(call.path["run_id"])))
-
-
-def _run(held: Run) -> dict[str, Any]:
-    names = ("run_id", "state", "trigger", "actor", "reason", "requested_at", "as_of", "started_at", "finished_at")
-    more = ("seconds", "progress", "version", "outcome")
-    shown: dict[str, Any] = plain({name: getattr(held, name) for name in (*names, *more)})
-    return shown
+    return json_reply(200, worker.record.runs.get(call.path["run_id"]).to_json())
 
 
 def events(worker: Worker, call: Call) -> Reply:
