@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-from record.tables.reading_rules import ReadingRules
 
 from record.contract.schema import native_class
 from record.errors import DataError
 from record.record import Record
+from record.tables.reading_rules import ReadingRules
 from record.versions.model import ServedModel
 from retrain.data.source import read_source
 

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 import retrain.batch_scoring
 from record.record import Record, open_record
-from record.settings import Settings
 from ringside.commands import app
 from tests.record.models import answer, record_of, register_model
 from tests.service.serving import live_service, wait_ready, write_config
@@ -23,16 +22,26 @@ ROWS = [record_of(100.0 * n, ("AA", "UA", "ZZ")[n % 3], f"note, {n}") for n in r
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return write_config(tmp_path)
-
-
-@pytest.fixture
-def record(settings: Settings) -> Iterator[Record]:
-    record = open_record(settings)
+def record(tmp_path: Path) -> Iterator[Record]:
+    record = open_record(write_config(tmp_path))
     register_model(record, as_champion=True)
     yield record
     record.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What a running service answers to the same rows, by the same model."""
+    folder = tmp_path_factory.mktemp("served")
+    settings = write_config(folder)
+    record = open_record(settings)
+    register_model(record, as_champion=True)
+    record.close()
+    with live_service(settings, folder) as live:
+        wait_ready(live)
+        answered = httpx.post(f"{live.url}/predict", json={"records": ROWS}, timeout=30).json()
+    predictions: list[dict[str, Any]] = answered["predictions"]
+    return predictions
 
 
 def predict(folder: Path, *arguments: str) -> tuple[int, str, str]:
@@ -53,7 +62,7 @@ def write(path: Path) -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("output_suffix", [".csv", ".parquet"])
 def test_the_file_holds_what_the_service_answers(
-    tmp_path: Path, settings: Settings, record: Record, suffix: str, output_suffix: str, monkeypatch: Any
+    tmp_path: Path, record: Record, served: list[dict[str, Any]], suffix: str, output_suffix: str, monkeypatch: Any
 ) -> None:
     """In parts of three rows; to the last digit but those that a text of a float keeps anyway."""
     monkeypatch.setattr(retrain.batch_scoring, "ROWS_AT_ONCE", 3)
@@ -62,9 +71,6 @@ def test_the_file_holds_what_the_service_answers(
     assert code == 0, message
     assert json.loads(out) == {"version": "v1", "rows": len(ROWS), "output": str(output)}
     answers = pd.read_csv(output) if output_suffix == ".csv" else pd.read_parquet(output)
-    with live_service(settings, tmp_path) as live:
-        wait_ready(live)
-        served = httpx.post(f"{live.url}/predict", json={"records": ROWS}, timeout=30).json()["predictions"]
     assert list(answers["row"]) == list(range(1, len(ROWS) + 1))
     assert list(answers["prediction"]) == [each["prediction"] for each in served]
     for name in ("late", "on time"):
