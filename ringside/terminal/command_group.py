@@ -8,7 +8,9 @@ from typing import Any, Final
 from typer.core import TyperGroup
 
 # A typing slip must not lead to what cannot be taken back by reading on.
-STATE_CHANGING: Final = frozenset({"demo", "promote", "rekey", "reject", "retrain", "rollback", "tokens", "train", "unbar"})
+STATE_CHANGING: Final = frozenset(
+    {"demo", "promote", "rekey", "reject", "retrain", "rollback", "tokens", "train", "unbar"}
+)
 WHOLE_SENTENCE: Final = 1_000  # characters; the formatter wraps it to the terminal's width
 
 
