@@ -107,7 +107,7 @@ def _bounds(described: dict[str, Any]) -> str:
 
 def metrics_page() -> str:
     """Every Prometheus family with its kind, labels and meaning."""
-    origins = {"worker": "each worker", "samples": "the watcher", "record": "the record"}
+    origins = {"worker": "each worker", "samples": "the watcher", "record": "the record", "host": "the host"}
     rows = [
         _row(
             f"`{family.name}`",
