@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from record.configuration.suspicion import Finding, column_type, judge_column
-from record.contract.columns import Column
+from record.contract.columns import Column, Role
 from record.contract.frame import frame_labels
 from record.contract.schema import ProblemSchema, Task, canonical_class
 from record.errors import DataError
@@ -120,22 +120,31 @@ def inspect_frame(
         columns.append(column)
     time_column = time_column or _find_time(labelled, columns)
     ids = [f.column for f in findings if f.kind == "identifier"]
+    entity = _find_entity(labelled, columns, {time_column, id_column, *ids, *protected})
     return Inspection(
         task=found_task,
         target=target,
         positive_class=_positive_class(labels) if found_task == "classification" else None,
         time_column=time_column,
         id_column=id_column or (ids[0] if ids else None),
-        entity_column=_find_entity(labelled, columns, {time_column, id_column, *ids, *protected}),
+        entity_column=entity,
         columns=tuple(
-            Column(c.name, "carried", c.type)
-            if c.name == time_column and not (time_features and c.type == "time")
-            else c
-            for c in columns
+            _as_requests_bring_it(
+                column,
+                carried=column.name == time_column and not (time_features and column.type == "time"),
+                counted={entity, *protected},
+            )
+            for column in columns
         ),
         findings=tuple(findings),
         rows=len(frame),
     )
+
+
+def _as_requests_bring_it(column: Column, *, carried: bool, counted: Collection[str | None]) -> Column:
+    """A carried column is optional in requests, unless evidence or fairness is counted by it."""
+    role: Role = "carried" if carried else column.role
+    return Column(column.name, role, column.type, required=role == "feature" or column.name in counted)
 
 
 def infer_columns(

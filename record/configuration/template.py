@@ -118,7 +118,8 @@ def _render_column(column: Column, findings: Sequence[Finding], inspection: Insp
                 '"carried" if it is known only afterwards'
             )
     head = f"[columns.{_key(column.name)}]" + (f"  # {_one_line('; '.join(reasons))}" if reasons else "")
-    return f'{head}\nrole = "{column.role}"\ntype = "{column.type}"\n'
+    optional = "" if column.required else "required = false\n"
+    return f'{head}\nrole = "{column.role}"\ntype = "{column.type}"\n{optional}'
 
 
 def _shown_value(field: FieldInfo) -> Any:

@@ -71,6 +71,7 @@ class Decoder:
         booleans: frozenset[str] = getattr(schema, "boolean_names", frozenset())
         self._normal = getattr(schema, "decoder", DECODER_VERSION) >= DECODER_VERSION
         readers = {column.name: _reader(column, booleans, normal=self._normal) for column in self.problem.columns}
+        self._cell_readers = _cell_readers(readers, getattr(schema, "seen", {}))
         self._plan: list[_Step] = [_step(column, readers[column.name], longest_text) for column in self.problem.columns]
         self._times = self.problem.time_places
         self._shape = (len(self.problem.number_names), len(self.problem.category_names))
@@ -171,7 +172,7 @@ class Decoder:
         numbers = [np.empty((len(frame), 0), dtype=np.float32)]
         categories: list[npt.NDArray[np.object_]] = [np.empty((len(frame), 0), dtype=object)]
         for column in self.problem.features:
-            values = decode_column(frame, column)
+            values = decode_column(frame, column, self._cell_readers.get(column.name))
             (categories if column.type == "category" else numbers).append(values)
         return Arrays(np.hstack(numbers), np.hstack(categories), self._times)
 
@@ -284,6 +285,26 @@ def _reader(column: Column, booleans: frozenset[str], *, normal: bool) -> Callab
     if not normal:
         return read_category_as_written
     return read_boolean if column.name in booleans else read_category
+
+
+def _cell_readers(
+    readers: Mapping[str, Callable[[Any], Any]], seen: Mapping[str, SeenColumn]
+) -> dict[str, Callable[[Any], Any]]:
+    """How a file's categories are read by a version: 1.0 is 1 where training saw a 1, and no 1.0.
+
+    pandas writes whole numbers so in a column with gaps, and another file may have none.
+    """
+    known = {name: frozenset(held.categories) for name, held in seen.items() if held.categories is not None}
+    return {name: _whole(readers[name], held) for name, held in known.items() if name in readers}
+
+
+def _whole(read: Callable[[Any], Any], known: frozenset[str]) -> Callable[[Any], Any]:
+    def read_cell(value: Any) -> Any:
+        text = read(value)
+        whole = text.removesuffix(".0")
+        return whole if whole != text and text not in known and whole in known else text
+
+    return read_cell
 
 
 def _step(column: Column, read: Callable[[Any], Any], longest_text: int | None) -> _Step:

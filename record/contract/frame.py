@@ -35,8 +35,11 @@ class BadCell(DataError):
         self.row, self.column, self.reason = row, column, reason
 
 
-def decode_column(frame: pd.DataFrame, column: Column) -> npt.NDArray[Any]:
-    """One feature as an array [n, 1], or [n, parts] for a time: what the column's values give in records."""
+def decode_column(frame: pd.DataFrame, column: Column, read: Callable[[Any], Any] | None = None) -> npt.NDArray[Any]:
+    """One feature as an array [n, 1], or [n, parts] for a time: what the column's values give in records.
+
+    `read` is how a version reads a category; None: as a record without one.
+    """
     if column.name not in frame.columns:
         if column.required:
             raise DataError(f"column {column.name!r} is not in the data; expected it, or required = false")
@@ -51,7 +54,7 @@ def decode_column(frame: pd.DataFrame, column: Column) -> npt.NDArray[Any]:
         parts = _distinct(values, column, lambda value: time_parts(read_time(value)))
         return np.array(parts, dtype=np.float32).reshape(len(values), len(TIME_PARTS))
     dtype: Any = np.float32 if column.type == "number" else object
-    return np.array(_distinct(values, column, READERS[column.type]), dtype=dtype).reshape(len(values), 1)
+    return np.array(_distinct(values, column, read or READERS[column.type]), dtype=dtype).reshape(len(values), 1)
 
 
 def frame_records(frame: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any]]:

@@ -159,7 +159,7 @@ def read_category_cells(cells: Sequence[Any], missing: frozenset[str] = frozense
 def read_class_cells(cells: Sequence[Any], missing: frozenset[str] = frozenset()) -> list[Any]:
     """The classes that a file without types means: all whole numbers, all true and false, or all texts.
 
-    Words for a missing value are missing beside whole numbers and booleans; among texts they are classes.
+    Words for a missing value are missing beside numbers and booleans; among texts they are classes.
     """
     held = [None if cell in missing else cell for cell in cells] if missing else list(cells)
     present = {cell for cell in held if cell is not None}
@@ -170,9 +170,17 @@ def read_class_cells(cells: Sequence[Any], missing: frozenset[str] = frozenset()
         known: dict[Any, Any] = {text: int(text.partition(".")[0]) for text in core}
     elif is_boolean(core) and others <= {bool}:
         known = {text: text.lower() == "true" for text in core}
+    elif core and not others and all(is_number_text(text) for text in core):
+        known = {text: text for text in core}
     else:
         return held
     return [known.get(cell) if isinstance(cell, str) else cell for cell in held]
+
+
+def is_number_text(text: str) -> bool:
+    """Whether a text is a number with either decimal mark, and no code with a leading zero."""
+    numbers = (parse_number(text, mark) for mark in (".", ","))
+    return not _CODE.fullmatch(text.strip()) and any(number is not None for number in numbers)
 
 
 def read_time_cells(cells: Sequence[Any], missing: frozenset[str]) -> list[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from record.contract.decoder import Decoder
 from record.contract.schema import canonical_class
 from record.errors import DataError
 from record.settings import load_settings
@@ -259,3 +260,44 @@ def test_a_target_that_is_none_stops_init(tmp_path: Path, cells: list[str]) -> N
     """Otherwise a search begins with as many classes as rows."""
     with pytest.raises(DataError, match=r"expected (plain numbers|classes)"):
         project(tmp_path, csv(orders(y=cells)))
+
+
+def test_what_no_model_takes_is_optional_in_requests(tmp_path: Path) -> None:
+    """An id, an index and an empty trailing column were demanded of requests."""
+    frame = orders(
+        loan_id=[f"L{n}" for n in range(ROWS)], note="none", empty="", customer_id=[f"c{n % 40}" for n in range(ROWS)]
+    )
+    made = project(tmp_path, frame.to_csv())
+    assert made.types["loan_id"][0] == made.types["note"][0] == made.types["empty"][0] == "carried"
+    assert made.inspection.entity_column == "customer_id"
+    made.decoder.check([{"age": 1, "city": "Bonn", "amount": 1, "customer_id": "c1"}])
+    text = (tmp_path / "ringside.toml").read_text(encoding="utf-8")
+    assert text.count("required = false") == 3
+
+
+def test_another_file_is_read_as_the_version_learned(tmp_path: Path) -> None:
+    """A column with gaps says 1.0 where one without says 1; a few rows may hold one boolean only."""
+    made = project(tmp_path, csv(orders(member=MEMBER, code=[n % 3 for n in range(ROWS)])))
+    text = (tmp_path / "ringside.toml").read_text(encoding="utf-8")
+    changed = text.replace('[columns.code]\nrole = "feature"\ntype = "number"', '[columns.code]\ntype = "category"')
+    (tmp_path / "ringside.toml").write_text(changed, encoding="utf-8")
+    settings = load_settings(tmp_path / "ringside.toml")
+    decoder = Decoder(load(settings, problem_schema(settings, None), []).schema)
+    assert made.seen("member").categories == ("false", "true")
+    later = decoder.decode_frame(orders(2, member=["TRUE", "t"], code=["1.0", "2"]))
+    sent = decoder.decode(
+        [
+            {**record, "member": True, "code": code}
+            for record, code in zip(made.decoder.frame_records(orders(2, member=True)), (1, 2), strict=True)
+        ]
+    )
+    assert later.categories[:, 1:].tolist() == sent.categories[:, 1:].tolist() == [["true", "1"], ["true", "2"]]
+
+
+@pytest.mark.parametrize("cells", [["+1", "-1", "NA"], ["1.5", "2.5", "NA"], ["01", "02", "NA"]])
+def test_words_beside_numbers_mean_the_same_to_init_and_to_training(tmp_path: Path, cells: list[str]) -> None:
+    made = project(tmp_path, csv(orders(y=[cells[n % 3] for n in range(ROWS)])))
+    left_out = ROWS - len(made.data)
+    assert (f"missing in {left_out} of {ROWS} rows" in made.notes) == (left_out > 0)
+    if made.inspection.task == "classification":
+        assert ("NA" in made.data.schema.classes) == (left_out == 0)
