@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.stats import beta
 
 from monitoring.drifting.alarm import (
     NOTHING,
@@ -15,6 +18,7 @@ from monitoring.drifting.alarm import (
     Line,
     decide,
     decisions_per_alarm,
+    display_names,
     e_values,
     line_weights,
     uses,
@@ -170,3 +174,130 @@ def test_a_decision_is_the_same_from_what_an_event_keeps() -> None:
         held = AlarmState.from_numbers(json.loads(json.dumps(before.state.to_numbers())))
         again = decide(held, {1: {line: [float(p)] for line, p in zip(EVEN, row, strict=True)}}, EVEN, NEEDED)
         assert again == after
+
+
+LINE: Line = ("feature", "x")
+
+
+def standing(evidence: dict[Line, float], weights: dict[Line, float], *, alarm: bool) -> AlarmState:
+    """A state in which each line has so much of the evidence that an alarm needs."""
+    bets = {line: (share * NEEDED / weights[line],) * 6 for line, share in evidence.items()}
+    return AlarmState(bets, alarm, tuple(evidence) if alarm else ())
+
+
+@pytest.mark.parametrize(
+    ("before", "evidence", "after"),
+    [
+        (False, 0.7, False),
+        (False, 0.999, False),
+        (False, 1.0, True),
+        (True, 1.5, True),
+        (True, 0.7, True),  # it began at 1, and does not flap
+        (True, 0.5, True),
+        (True, 0.499, False),
+        (True, 0.4, False),
+    ],
+)
+def test_an_alarm_begins_at_one_and_ends_below_a_half(before: bool, evidence: float, after: bool) -> None:
+    """Nothing could be measured in between, so that its evidence stands as it was."""
+    decision = decide(standing({LINE: evidence}, {LINE: 1.0}, alarm=before), {}, {LINE: 1.0}, NEEDED)
+    assert decision.system == pytest.approx(evidence)
+    assert decision.alarm is after
+    assert decision.drifted == ((LINE,) if after else ())
+    assert decision.news is (after and not before), "what goes on is told once"
+    word = {(False, True): "begins", (True, True): "goes on", (True, False): "has ended", (False, False): "none"}
+    assert decision.reasons[0].startswith(f"alarm: {word[before, after]};")
+
+
+def test_an_alarm_that_comes_again_is_news_again() -> None:
+    """And so is a line that joins one."""
+    weights = {LINE: 0.5, ("feature", "y"): 0.5}
+    other: Line = ("feature", "y")
+    begun = decide(standing({LINE: 1.2}, weights, alarm=False), {}, weights, NEEDED)
+    assert (begun.news, begun.state.told) == (True, (LINE,))
+    joined = AlarmState(begun.state.bets | standing({other: 0.8}, weights, alarm=True).bets, True, begun.state.told)
+    wider = decide(joined, {}, weights, NEEDED)
+    assert (wider.news, wider.drifted, wider.state.told) == (True, (LINE, other), (LINE, other))
+    assert not decide(wider.state, {}, weights, NEEDED).news
+    ended = decide(AlarmState({}, True, wider.state.told), {}, weights, NEEDED)
+    assert (ended.alarm, ended.state.told) == (False, ())
+    again = decide(AlarmState(wider.state.bets, ended.alarm, ended.state.told), {}, weights, NEEDED)
+    assert (again.news, again.state.told) == (True, (LINE, other))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "named"),
+    [
+        ([0.6, 0.9], 2),  # whoever could keep it up is named
+        ([0.5, 0.9], 2),
+        ([0.49, 0.9], 1),
+        ([0.15] * 10, 4),  # of many small ones as many as the rest needs to be none
+        ([1.2, 0.1], 1),
+        ([0.4, 0.4, 0.4], 1),
+        ([0.4, 0.4, 0.4, 0.4], 2),
+    ],
+)
+def test_whoever_carries_an_alarm_is_named(evidence: list[float], named: int) -> None:
+    lines: list[Line] = [("feature", f"f{place}") for place in range(len(evidence))]
+    weights = dict.fromkeys(lines, 1 / len(lines))
+    decision = decide(standing(dict(zip(lines, evidence, strict=True)), weights, alarm=False), {}, weights, NEEDED)
+    assert decision.alarm
+    assert len(decision.drifted) == named
+    left = sum(evidence) - sum(sorted(evidence, reverse=True)[:named])
+    assert left < 1.0
+
+
+@pytest.mark.parametrize("p", [0.0, 5e-324, 1e-300, 1e-200, 1.0])
+def test_a_p_value_that_is_nothing_wins_much_and_no_more(p: float) -> None:
+    """The grossest shift ends in an alarm, not in a division by zero; and it can be written as JSON."""
+    assert np.isfinite(e_values(p)).all()
+    assert e_values(0.0) == e_values(1e-200)
+    decision = decide(AlarmState(), {1: {LINE: [p]}, 7: {LINE: [p]}}, {LINE: 1.0}, NEEDED)
+    assert decision.alarm is (p < 1)
+    assert np.isfinite(decision.system)
+    assert AlarmState.from_numbers(json.loads(json.dumps(decision.state.to_numbers()))) == decision.state
+
+
+def test_the_bets_are_kappa_times_p_to_the_kappa_less_one() -> None:
+    """An integral of one each, reckoned independently."""
+    for place, kappa in enumerate((0.05, 0.2, 0.5)):
+        assert e_values(0.1)[place] == pytest.approx(beta.pdf(0.1, kappa, 1))
+        won, _ = quad(lambda t, place=place: e_values(np.exp(-t))[place] * np.exp(-t), 0, 400)  # p = exp(−t)
+        assert won == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("feature", "importance"), [("a.b.hour", "a.b"), ("a.b", "a.b"), ("hour", "hour"), ("departs.days", "departs")]
+)
+def test_a_part_has_the_importance_of_its_column_whatever_its_name(feature: str, importance: str) -> None:
+    """Also of one whose own name has a dot."""
+    weights = line_weights([feature, "other"], {importance: 3.0, "other": 1.0}, ())
+    assert weights["feature", feature] == pytest.approx((1 / 2 + 3 / 4) / 2)
+    assert uses([feature, "other"], {importance: 3.0, "other": 1.0}) == {feature: 1.0, "other": 0.5}
+
+
+def test_an_importance_below_zero_is_none() -> None:
+    """By chance mixing a column's values may make a model better."""
+    assert line_weights(["x", "y"], {"x": -1.0, "y": 1.0}, ())["feature", "x"] == pytest.approx(1 / 4)
+    assert line_weights(["x", "y"], {"x": -1.0, "y": -1.0}, ())["feature", "x"] == pytest.approx(1 / 2)
+    assert uses(["x", "y"], {"x": -1.0, "y": 1.0}) == {"x": 0.0, "y": 1.0}
+
+
+def test_evidence_beyond_twice_what_an_alarm_needs_is_forgotten() -> None:
+    """So that it ends within days of its cause, however long that lasted."""
+    weights = {LINE: 0.5, ("feature", "y"): 0.5}
+    decision = decide(AlarmState(), {1: {LINE: [1e-200]}}, weights, NEEDED)
+    assert decision.evidence[LINE] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("line", [LINE, ("output", "prediction"), ("feature", "output:x"), ("feature", "a:b")])
+def test_a_line_s_name_says_which_it_is(line: Line) -> None:
+    state = AlarmState({line: (1.0, 2.0)}, True, (line,))
+    assert AlarmState.from_numbers(state.to_numbers()) == state
+
+
+def test_an_output_that_is_called_as_a_feature_is_told_apart() -> None:
+    shown = display_names([("feature", "prediction"), ("output", "prediction"), ("output", "target")])
+    assert list(shown.values()) == ["prediction", "output:prediction", "target"]
+    twice = display_names([("feature", "x"), ("feature", "output:x"), ("output", "x")])
+    assert list(twice.values()) == ["x", "output:x", "output:output:x"]
