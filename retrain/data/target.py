@@ -18,6 +18,9 @@ from record.tables.number_text import parse_number
 from record.tables.reading_rules import ReadingRules
 from record.tables.text_column import read_class_cells
 
+# What single precision holds: graphs, errors and their squares are exact within it.
+LARGEST, SMALLEST_SPREAD = 1e30, 1e-30
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -77,8 +80,14 @@ def read_values(cells: Sequence[Any]) -> Target:
             values[row] = math.nan
         if not math.isfinite(values[row]):
             raise DataError(f"the target is {str(cell)[:60]!r} in one row; expected finite numbers (regression)")
-    if np.ptp(values) == 0:
+    if np.abs(values).max() <= LARGEST and np.ptp(values) == 0:
         raise DataError(f"the target is {values[0]:g} in all {len(values)} rows; nothing can be learned from it")
+    if np.abs(values).max() > LARGEST or np.ptp(values) < SMALLEST_SPREAD:
+        raise DataError(
+            f"the target lies between {values.min():g} and {values.max():g}: models do not learn it exactly; "
+            f"expected values within ±{LARGEST:g} that differ by {SMALLEST_SPREAD:g} or more: take another "
+            "unit"
+        )
     return Target(values, (), "string")
 
 

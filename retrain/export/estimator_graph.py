@@ -19,6 +19,7 @@ from retrain.models.ensemble import Ensemble
 from retrain.models.fitting import less_certain
 from retrain.models.light_boosting import LightBoosting
 from retrain.models.log_target import LogTarget
+from retrain.models.target_scale import scale_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,7 +40,15 @@ def answers(graph: Graph, encoder: Any, model: Any, numbers: int, categories: in
         raw = linear_scores(graph, encoder, coefficients, intercept, numbers, categories)
     else:
         raw = _trees(graph, tree_features(graph, encoder, numbers, categories), model)
-    return _probabilities(graph, model, raw, classes) if classes else raw
+    return _probabilities(graph, model, raw, classes) if classes else _in_size(graph, model, raw)
+
+
+def _in_size(graph: Graph, model: Any, raw: str) -> str:
+    """Values of the target's own size."""
+    scale = scale_of(model)
+    if scale.plain:
+        return raw
+    return graph.add("Add", graph.add("Mul", raw, graph.constant([[scale.spread]])), graph.constant([[scale.middle]]))
 
 
 def _tempered(graph: Graph, probabilities: str, model: Calibrated) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from retrain.models.target_scale import TargetScale
+
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
@@ -27,8 +29,9 @@ MOST_CLASSES = 8
 
 def target_columns(y: npt.NDArray[Any]) -> Floats:
     """[n, w]: what is averaged. The value itself, membership of the second of two classes, or of each of several."""
-    if y.dtype.kind == "f":
-        return y.astype(np.float64)[:, None]
+    if y.dtype.kind == "f":  # near zero, since trees see means in single precision
+        values = y.astype(np.float64)
+        return TargetScale.of(values).learn(values)[:, None]
     counts = np.bincount(y)
     if len(counts) <= 2:
         return np.asarray(y == 1, dtype=np.float64)[:, None]
@@ -63,7 +66,7 @@ def log_odds(shares: Floats) -> Floats:
 def ordering_target(y: npt.NDArray[Any]) -> Floats:
     """The number whose mean orders categories: the target, the second of two classes, or the commonest of several."""
     if y.dtype.kind == "f":
-        return y.astype(np.float64)
+        return target_columns(y)[:, 0]
     counts = np.bincount(y)
     wanted = 1 if len(counts) == 2 else int(counts.argmax())
     return np.asarray(y == wanted, dtype=np.float64)

@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from retrain.data.dataset import Dataset
 from retrain.models.bounds import most_boosting_rounds
 from retrain.models.calibration import bare
+from retrain.models.target_scale import scale_of
 
 # Fewer new rows than this cannot grow a tree that holds elsewhere.
 FEWEST_NEW_ROWS = 200
@@ -54,7 +55,7 @@ def continue_fit(pipeline: Pipeline, new: Dataset, learned: int) -> Pipeline:
     if isinstance(model, Ridge):
         _correct(model, x, new.target, new.weights)
     else:
-        _boost(model, x, new.target, new.weights, new_rounds(model.n_iter_, learned, len(new)))
+        _boost(model, x, scale_of(model).learn(new.target), new.weights, new_rounds(model.n_iter_, learned, len(new)))
     return pipeline
 
 

@@ -22,6 +22,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from retrain.models.bounds import most_boosting_rounds, most_forest_leaves
 from retrain.models.light_boosting import LightBoosting
 from retrain.models.log_target import LogTarget
+from retrain.models.target_scale import learn_scaled, moments, predict_values
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,6 +33,7 @@ DENSE_COLUMNS = 600
 
 _FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 _BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor, LightBoosting)
+_TREES_OF_VALUES = (RandomForestRegressor, ExtraTreesRegressor, HistGradientBoostingRegressor, LightBoosting)
 _PERCEPTRONS = (MLPClassifier, MLPRegressor)
 
 
@@ -49,6 +51,8 @@ def fit_estimator(model: Any, x: Any, y: npt.NDArray[Any], weights: Floats | Non
             model.set_params(min_weight_fraction_leaf=min(0.5, model.min_samples_leaf / len(y)))
     if isinstance(model, _PERCEPTRONS):
         return _fit_perceptron(model, x, y, weights)
+    if isinstance(model, _TREES_OF_VALUES) and y.dtype.kind == "f":
+        y = learn_scaled(model, y)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(x, y, sample_weight=weights)
@@ -74,7 +78,8 @@ def dense(model: Any, x: Any) -> Any:
 
 def _fit_perceptron(model: Any, x: Any, y: npt.NDArray[Any], weights: Floats | None) -> Any:
     """Learned in single precision on targets of mean 0 and variance 1; then in double, of the target's size."""
-    middle, scale = (float(y.mean()), float(y.std()) or 1.0) if y.dtype.kind == "f" else (0.0, 1.0)
+    middle, scale = moments(y) if y.dtype.kind == "f" else (0.0, 1.0)
+    scale = scale or 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(dense(model, x), (y - middle) / scale if y.dtype.kind == "f" else y, sample_weight=weights)
@@ -90,7 +95,7 @@ def _fit_perceptron(model: Any, x: Any, y: npt.NDArray[Any], weights: Floats | N
 def predict_encoded(model: Any, x: Any, classes: int) -> Floats:
     """Probabilities [n, classes], in the order of the class codes; or values [n] where `classes` is 0."""
     if classes == 0:
-        return np.asarray(model.predict(x), dtype=np.float64)
+        return predict_values(model, x)
     probabilities = model.predict_proba(x)
     if isinstance(model, ExtraTreesClassifier | RandomForestClassifier):
         share, rest = less_certain(model)

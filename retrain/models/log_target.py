@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
+from retrain.models.target_scale import predict_values
+
 Floats = npt.NDArray[np.float64]
 
 # Beyond what training saw, an exponential of a guess grows without bounds: e times the largest is the most.
@@ -38,7 +40,7 @@ class LogTarget(BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.factor * (np.exp(np.clip(logs, self.low_, self.high_)) - self.shift_))
 
     def predict(self, x: Any) -> Floats:
-        return self.answers(np.asarray(self.model.predict(x), dtype=np.float64))
+        return self.answers(predict_values(self.model, x))
 
 
 def worth_a_logarithm(y: Floats) -> bool:

@@ -18,6 +18,7 @@ from retrain.models.configuration import Configuration, Family
 from retrain.models.families import MOST_EPOCHS
 from retrain.models.fitting import dense, predict_encoded
 from retrain.models.log_target import LogTarget
+from retrain.models.target_scale import learn_scaled, moments, scale_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -83,7 +84,13 @@ def watch(family: str, model: Any, rows: Rows) -> Watched:
         return Watched(watched.curve, lambda rounds: model.answers(watched.answers(rounds)))
     if family == "perceptron":
         return _perceptron(model, rows)
-    return _light_boosting(model, rows) if family == "lightgbm" else _boosting(model, rows)
+    boost = _light_boosting if family == "lightgbm" else _boosting
+    if rows.classes:
+        return boost(model, rows)
+    learned = learn_scaled(model, rows.y)
+    scale = scale_of(model)
+    watched = boost(model, replace(rows, y=learned, later_y=scale.learn(rows.later_y)))
+    return Watched(watched.curve * scale.spread, watched.answers)
 
 
 def _boosting(model: Any, rows: Rows) -> Watched:
@@ -111,7 +118,8 @@ def _perceptron(model: Any, rows: Rows) -> Watched:
     """The answers of each epoch are kept: weights cannot be gone back on."""
     x, later_x = dense(model, rows.x), dense(model, rows.later_x)
     known, codes = rows.known, np.unique(rows.y)
-    middle, scale = (0.0, 1.0) if rows.classes else (float(rows.y.mean()), float(rows.y.std()) or 1.0)
+    middle, scale = (0.0, 1.0) if rows.classes else moments(rows.y)
+    scale = scale or 1.0
     held: list[Floats] = []
     curve: list[float] = []
     model.set_params(random_state=np.random.RandomState(model.random_state))  # each epoch mixes the rows anew
