@@ -227,6 +227,7 @@ class ModelRegistered(Event):
     read_until_seq: int
     data_until: datetime | None
     card: str | None = None  # SHA-256 of the card's canonical JSON
+    report: str | None = None  # the name of the version's own report
 
 
 @dataclass(frozen=True, slots=True)

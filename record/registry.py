@@ -314,6 +314,7 @@ class Registry:
             read_until_seq=row.read_until_seq,
             data_until=row.data_until,
             card=hashlib.sha256(canonical_json(row.card).encode()).hexdigest(),
+            report=row.card.get("report"),
             model_version=row.version,
         )
         self._events.append(event, actor=actor, at=row.registered_at, connection=connection)

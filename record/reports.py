@@ -41,10 +41,14 @@ class Reports:
         self._root = root
         self._clock = clock
 
-    def add(self, kind: ReportKind, html: str | Path, model_version: str | None = None) -> str:
+    def new_name(self, kind: ReportKind) -> str:
+        """A name that no report has, for one that is added later."""
+        return f"{kind}-{self._clock.now():%Y%m%d}-{secrets.token_hex(8)}"
+
+    def add(self, kind: ReportKind, html: str | Path, model_version: str | None = None, name: str | None = None) -> str:
         """Keeps the report, and gives the name it is found by. A file beneath the root stays where it is."""
         at = self._clock.now()
-        name = f"{kind}-{at:%Y%m%d}-{secrets.token_hex(8)}"
+        name = name or self.new_name(kind)
         path = self._kept(html) if isinstance(html, Path) else None
         if path is None:
             path = f"reports/{name}.html"
@@ -62,6 +66,17 @@ class Reports:
             if row is not None:
                 return Report(**row._mapping)
         raise NotFound(f"no report {report[:80]!r}", field="report")
+
+    def of_model(self, version: str) -> str | None:
+        """The name of the version's own report; None where it has none."""
+        query = (
+            sa.select(reports.c.report)
+            .where(reports.c.kind == "model", reports.c.model_version == version)
+            .order_by(reports.c.created_at.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).scalar()
 
     def path(self, report: str) -> Path:
         """The report's file; NotFound where there is none. A version's own is read through `Registry.open`."""

@@ -51,11 +51,13 @@ def write_card(
     window: WindowDecision | None = None,
     threshold: ThresholdDecision | None = None,
     left_out: Sequence[str] = (),
+    report: str | None = None,
 ) -> dict[str, Any]:
     """The card without its `version`, which registration gives."""
     best = found.best.configuration
     return {
         "problem": settings.problem.name,
+        "report": report,
         "task": data.schema.problem.task,
         "target": data.schema.problem.target,
         "family": best.family,

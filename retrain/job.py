@@ -300,7 +300,7 @@ def _packaged(
     settings, record = job.settings, job.record
     parent = champion.version.version if champion else None
     read_until = read_until_seq(settings, record, data, job.run.as_of or record.clock.now())
-    stage = record.artifacts.stage()
+    stage, name = record.artifacts.stage(), record.reports.new_name("model")
     try:
         model = package(stage, final, data, _answers(data, plan.ages, judged), settings.retrain.seed)
         parity = prove_parity(model, final, plan.holdout, judged.target_sd)
@@ -318,7 +318,7 @@ def _packaged(
             economies=job.memory.economies, mode=plan.decided, as_of=job.run.as_of,
             features=described(final, data.schema.problem), searched=_searched(job, champion, plan.decided),
             window=plan.window, findings=candidate.findings, insight=insight, threshold=candidate.threshold,
-            left_out=job.timetable.left_out,
+            left_out=job.timetable.left_out, report=name,
         )  # fmt: skip
         page = render_report(card, judged, insight, plan.holdout.schema.classes, profile)
         (stage / "report.html").write_text(page, encoding="utf-8")
@@ -342,7 +342,7 @@ def _packaged(
     )
     forget_runs(settings.store.artifacts)
     report = record.registry.directory(version.version) / "report.html"
-    job.write(lambda: record.reports.add("model", report, version.version))
+    job.write(lambda: record.reports.add("model", report, version.version, name))
     log_line("version registered", run_id=job.run.run_id, version=version.version, family=card["family"])
     return RunResult(version.version, decision, job.seconds())
 

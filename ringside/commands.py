@@ -7,10 +7,11 @@ runs, so that `--help` answers at once.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -34,13 +35,17 @@ from ringside.terminal.options import (
     operator_name,
     settings_of,
 )
-from ringside.terminal.output import tell, tell_findings, tell_run
+from ringside.terminal.output import Made, tell, tell_findings, tell_run
 from ringside.terminal.predict_command import predict
 from ringside.terminal.prove_command import prove
 from ringside.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status, unbar
 from ringside.terminal.run_commands import runs
 from ringside.terminal.schema_command import schema
 from ringside.terminal.token_commands import list_tokens, read_duration
+
+if TYPE_CHECKING:
+    from record.record import Record
+    from record.settings import Settings
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -161,9 +166,22 @@ def train(config: ConfigOption = None, reason: ReasonOption = "asked for", as_js
     with ending_in_order(), progress_shown() as show:
         run_supervised(settings, record, run.run_id, show)
     ended = record.runs.get(run.run_id)
-    made = None if ended.version is None else record.registry.version(ended.version)
+    made = None if ended.version is None else _made(settings, record, ended.version)
     tell_run(ended, made, as_json)
     raise typer.Exit(NO if made is None else DONE)
+
+
+def _made(settings: Settings, record: Record, name: str) -> Made:
+    version, roles, config = record.registry.version(name), record.registry.roles(), settings.path
+    own = "" if config is None or config == Path.cwd() / "ringside.toml" else f" --config {shlex.quote(str(config))}"
+    report = record.reports.of_model(name)
+    host = f"[{settings.serve.host}]" if ":" in settings.serve.host else settings.serve.host
+    url = None if report is None else f"http://{host}:{settings.serve.port}/reports/{report}"
+    if roles.champion == name:
+        step = f"ringside up{own}, which serves {name}, the champion"
+    else:
+        step = f"ringside status{own}; while `ringside up` runs, {name} challenges {roles.champion} on live requests"
+    return Made(version, record.registry.directory(name) / "report.html", url, step)
 
 
 @app.command()

@@ -27,7 +27,7 @@ def status(record: Record, settings: Settings) -> dict[str, Any]:
     roles = record.registry.roles()
     samples = record.samples.all()
     held = {
-        "champion": None if roles.champion is None else {"version": roles.champion, "since": roles.since},
+        "champion": None if roles.champion is None else _champion(record, roles.champion, roles.since),
         "challengers": [bout_summary(record.database, record.events, bout) for bout in record.bouts.opened()],
         "drift": _drift(samples),
         "quality": _quality(samples),
@@ -39,6 +39,10 @@ def status(record: Record, settings: Settings) -> dict[str, Any]:
     }
     shown: dict[str, Any] = plain(held)
     return shown
+
+
+def _champion(record: Record, version: str, since: datetime | None) -> dict[str, Any]:
+    return {"version": version, "since": since, "report": record.reports.of_model(version)}
 
 
 def _drift(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -158,12 +158,20 @@ def test_the_evidence_is_of_fresh_matured_requests_that_the_champion_answered(st
     assert decided.data["evidence"]["lead"]["low"] > 0
 
 
+def report_of(story: Story, version: str) -> str:
+    """The version's report, by the card and by the event of its registration alike."""
+    (made,) = [event for event in story.events("model_registered") if event.model_version == version]
+    name = story.record.registry.version(version).card["report"]
+    assert made.data["report"] == name == story.record.reports.of_model(version)
+    return str(name)
+
+
 def test_the_front_door_says_who_won_and_why(story: Story) -> None:
     quiet, promoted = story.scenes["quiet"], story.scenes["promoted"]
     assert quiet.status["champion"]["version"] == "v1"
     assert (quiet.status["challengers"], quiet.status["drift"]["drifted"]) == ([], [])
     (move,) = [event for event in story.events("model_promoted") if event.model_version == "v2"]
-    assert promoted.status["champion"] == {"version": "v2", "since": plain(move.at)}
+    assert promoted.status["champion"] == {"version": "v2", "since": plain(move.at), "report": report_of(story, "v2")}
     assert move.data["bout"] == "b1"
     assert "evidence is" in move.data["reason"]
     (watched,) = promoted.status["challengers"]
@@ -189,7 +197,7 @@ def test_a_champion_that_degrades_is_rolled_back_by_its_probation_and_barred(sto
     assert "evidence of harm" in back.data["reason"]
     assert story.record.registry.version("v2").standing == "rolled_back"
     scene = story.scenes["rolled back"]
-    assert scene.status["champion"] == {"version": "v1", "since": plain(back.at)}
+    assert scene.status["champion"] == {"version": "v1", "since": plain(back.at), "report": report_of(story, "v1")}
     assert scene.metrics["ringside_rollbacks_total"]["probation",] == 1
     refused = story.replay.post("/models/v2/promote", {"reason": "it was so good"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "role_conflict")

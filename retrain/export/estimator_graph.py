@@ -14,12 +14,12 @@ from retrain.export.encoder_graph import linear_scores, tree_features
 from retrain.export.nodes import ML_DOMAIN, Graph
 from retrain.export.trees import Forest, boosted, grown, written
 from retrain.features.encoding import LinearEncoder
+from retrain.features.target_scale import scale_of
 from retrain.models.calibration import Calibrated
 from retrain.models.ensemble import Ensemble
 from retrain.models.fitting import less_certain
 from retrain.models.light_boosting import LightBoosting
 from retrain.models.log_target import LogTarget
-from retrain.models.target_scale import scale_of
 
 Floats = npt.NDArray[np.float64]
 

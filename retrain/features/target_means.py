@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retrain.models.target_scale import TargetScale
+from retrain.features.target_scale import TargetScale
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]

@@ -17,9 +17,9 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 
 from retrain.data.dataset import Dataset
+from retrain.features.target_scale import scale_of
 from retrain.models.bounds import most_boosting_rounds
 from retrain.models.calibration import bare
-from retrain.models.target_scale import scale_of
 
 # Fewer new rows than this cannot grow a tree that holds elsewhere.
 FEWEST_NEW_ROWS = 200

@@ -19,10 +19,10 @@ from sklearn.ensemble import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from retrain.features.target_scale import learn_scaled, moments, predict_values
 from retrain.models.bounds import most_boosting_rounds, most_forest_leaves
 from retrain.models.light_boosting import LightBoosting
 from retrain.models.log_target import LogTarget
-from retrain.models.target_scale import learn_scaled, moments, predict_values
 
 Floats = npt.NDArray[np.float64]
 

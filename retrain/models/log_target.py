@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
-from retrain.models.target_scale import predict_values
+from retrain.features.target_scale import predict_values
 
 Floats = npt.NDArray[np.float64]
 

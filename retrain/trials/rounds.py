@@ -13,12 +13,12 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
 from record.contract.losses import log_losses
+from retrain.features.target_scale import learn_scaled, moments, scale_of
 from retrain.models.bounds import least_step, most_boosting_rounds
 from retrain.models.configuration import Configuration, Family
 from retrain.models.families import MOST_EPOCHS
 from retrain.models.fitting import dense, predict_encoded
 from retrain.models.log_target import LogTarget
-from retrain.models.target_scale import learn_scaled, moments, scale_of
 
 Floats = npt.NDArray[np.float64]
 

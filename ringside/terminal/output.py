@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from record.printable import print_json, print_line, printable
@@ -33,26 +35,50 @@ def tell_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print_line("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def tell_run(run: Run, made: ModelVersion | None, as_json: bool) -> None:
-    """How a run ended: the version that it made beside its baselines, or why it made none, and the gate's reasons."""
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a run has made: the version, where its report is, and what to do next."""
+
+    version: ModelVersion
+    report_path: Path
+    report_url: str | None  # None where the version's report has no name
+    next: str
+
+
+def tell_run(run: Run, made: Made | None, as_json: bool) -> None:
+    """How a run ended: the version that it made beside its baselines, its report and what to do next.
+
+    Or why it made none, and the gate's reasons.
+    """
     outcome = run.outcome or {}
-    facts = {"run_id": run.run_id, "state": run.state, "version": run.version}
+    facts: dict[str, Any] = {"run_id": run.run_id, "state": run.state, "version": run.version}
     if as_json:
+        if made is not None:
+            facts |= {"report": {"path": str(made.report_path), "url": made.report_url}, "next": made.next}
         tell({**facts, "outcome": outcome}, as_json)
         return
     if "error" in outcome:
         facts["error"] = outcome["error"]
     if made is not None:
-        facts |= {"family": made.card["family"], "params": short(made.card["params"])}
+        card = made.version.card
+        facts |= {"family": card["family"], "params": short(card["params"])}
     tell(facts, as_json)
     if made is not None:
-        others = {name: held for name, held in made.card["baselines"].items() if held}
-        others |= {"champion": made.card["champion_metrics"]} if made.card["champion_metrics"] else {}
-        rows = [_metric_row(name, own, list(others.values())) for name, own in made.card["metrics"].items()]
-        tell_table(["metric", f"{made.version} (95 % interval)", *others], rows)
+        others = {name: held for name, held in card["baselines"].items() if held}
+        others |= {"champion": card["champion_metrics"]} if card["champion_metrics"] else {}
+        rows = [_metric_row(name, own, list(others.values())) for name, own in card["metrics"].items()]
+        tell_table(["metric", f"{made.version.version} (95 % interval)", *others], rows)
+        print_line(f"on the {card['holdout_rows']} newest rows, which it was not fitted on")
     tell_findings(outcome.get("findings", []))
     for check in outcome.get("gate", {}).get("checks", []):
         print_line(f"gate: {'passed ' if check['passed'] else 'REFUSED'}  {check['reason']}")
+    if made is not None:
+        print_line(f"report: {made.report_path}")
+        if made.report_url is not None:
+            print_line(f"        {made.report_url} (while the service runs)")
+        print_line(f"next: {made.next}")
+    elif run.state == "succeeded":
+        print_line("next: ringside profile, for what the data hold; the reasons above say what was not good enough")
 
 
 def tell_findings(findings: Sequence[Mapping[str, Any]]) -> None:

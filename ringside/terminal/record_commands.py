@@ -12,7 +12,7 @@ import typer
 from record.printable import print_json, print_line
 from ringside.terminal.options import DONE, NO, ConfigOption, JsonOption, ReasonOption, opened, operator_name
 from ringside.terminal.output import short, tell, tell_table
-from ringside.terminal.sentences import event_line
+from ringside.terminal.sentences import comparison_words, event_line, judged_words
 
 if TYPE_CHECKING:
     from record.versions.roles import Roles
@@ -38,7 +38,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List every model version: what it is, its metrics, and where it stands.
+    """List every model version: what it is, where it stands, and its metrics on its own holdout.
+
+    Metrics of different holdouts do not rank versions: `beside the champion` compares two on the same rows.
 
     Example: ringside models
     """
@@ -52,6 +54,9 @@ def models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             "registered_at": version.registered_at.isoformat(),
             "family": version.card.get("family"),
             "metrics": version.card.get("metrics", {}),
+            "judged_on": {name: version.card.get(name) for name in ("holdout_rows", "data_until")},
+            "comparison": version.card.get("comparison"),
+            "report": record.reports.of_model(version.version),
             "digest": version.digest,
         }
         for version in record.registry.versions()
@@ -60,19 +65,23 @@ def models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json(listed)
         return
     tell_table(
-        ["version", "role", "standing", "family", "registered", "metrics"],
+        ["version", "role", "standing", "family", "registered", "beside the champion", "judged on", "metrics"],
         [
             [
                 m["version"],
                 m["role"] or "",
                 m["standing"],
                 m["family"] or "",
-                m["registered_at"],
+                m["registered_at"][:19],
+                comparison_words(m["comparison"]),
+                judged_words(m["judged_on"]),
                 short({name: each["value"] for name, each in m["metrics"].items()}),
             ]
             for m in listed
         ],
     )
+    if len({(m["judged_on"]["holdout_rows"], m["judged_on"]["data_until"]) for m in listed}) > 1:
+        print_line("Metrics are of different rows, so they do not rank versions; `beside the champion` is of the same.")
 
 
 def retrain(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:

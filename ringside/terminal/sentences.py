@@ -42,6 +42,24 @@ def event_words(data: Mapping[str, Any]) -> str:
     return ", ".join(told)
 
 
+def judged_words(facts: Mapping[str, Any]) -> str:
+    """The rows that a version's metrics are of."""
+    if facts["holdout_rows"] is None:
+        return ""
+    until = "" if facts["data_until"] is None else f" until {str(facts['data_until'])[:10]}"
+    return f"{facts['holdout_rows']:,} rows{until}"
+
+
+def comparison_words(facts: Mapping[str, Any] | None) -> str:
+    """A version's loss less that of the champion that it was made beside, on the same rows; below 0 is better."""
+    if facts is None:
+        return ""
+    if facts["difference"] is None:
+        return f"{facts['other']}: too few new rows"
+    low, mean, high = (facts["difference"][name] for name in ("low", "value", "high"))
+    return f"{facts['other']}: loss {mean:+.4f} ({low:+.4f} to {high:+.4f}) on {facts['rows']:,} rows"
+
+
 def cut(text: str, longest: int) -> str:
     """The text, or its beginning and its end with what was left out between them."""
     if len(text) <= longest:

@@ -100,6 +100,7 @@ class ChampionStatus(TypedDict):
 
     version: str
     since: Time
+    report: Annotated[str | None, Meta(description="The version's report: GET /reports/{report}")]
 
 
 class Lead(TypedDict):
