@@ -18,11 +18,18 @@ from record.pages.policy import policy_tag
 ROOT: Final = Path(__file__).parents[1]
 SOURCE: Final = ROOT / "docs" / "operations.md"
 PAGE: Final = ROOT / "dashboards" / "prometheus" / "consoles" / "operations.html"
+_VIEWPORT: Final = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 _STYLE: Final = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1f2328}"
-    "code{background:#f0f1f3;padding:.1em .3em;border-radius:3px}"
-    "table{border-collapse:collapse}td,th{border:1px solid #d0d7de;padding:.3em .8em;text-align:left}"
-    ":target{background:#fff3bf}"
+    ":root{color-scheme:light dark;--ink:#1f2328;--page:#fff;--code:#f0f1f3;--line:#d0d7de;--here:#fff3bf}"
+    "@media (prefers-color-scheme:dark)"
+    "{:root{--ink:#e6e9ef;--page:#14171d;--code:#262b34;--line:#3a4250;--here:#4a4010}}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:var(--ink);"
+    "background:var(--page);overflow-wrap:break-word}a{color:inherit}"
+    "code{background:var(--code);padding:.1em .3em;border-radius:3px}"
+    "pre{overflow-x:auto;background:var(--code);padding:.6em;border-radius:3px}pre code{padding:0}"
+    "table{border-collapse:collapse;display:block;overflow-x:auto}"
+    "td,th{border:1px solid var(--line);padding:.3em .8em;text-align:left}"
+    ":target{background:var(--here)}"
 )
 
 
@@ -42,7 +49,7 @@ def render_runbook(markdown: str) -> str:
             token.children = _within_the_page(token.children)
     body = reader.renderer.render(tokens, reader.options, {})
     body = body.replace("{{", '{{"{{"}}')  # it is a template
-    head = f'<meta charset="utf-8">{policy_tag()}<title>Ringside: alerts</title><style>{_STYLE}</style>'
+    head = f'<meta charset="utf-8">{_VIEWPORT}{policy_tag()}<title>Ringside: alerts</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
 
 

@@ -131,8 +131,8 @@ def _factors(reference: Floats, current: Floats, factors: Sequence[float]) -> It
         small = factor < 5
         if not (small and move.few):
             left = _LEFT_SMALL if small else _LEFT
-            yield move.taken_back(f"{factor:g} times as large", factor, 0.0, left)
-            yield move.taken_back(f"{factor:g} times as small", 1 / factor, 0.0, left)
+            yield move.taken_back(f"{_times(factor)} times as large", factor, 0.0, left)
+            yield move.taken_back(f"{_times(factor)} times as small", 1 / factor, 0.0, left)
 
 
 def _scales(reference: Floats, current: Floats) -> Iterator[Slip | None]:
@@ -158,7 +158,12 @@ def _part(reference: Floats, current: Floats, factor: float, bounds: tuple[float
     residual = _distance(np.quantile(reachable, _LEVELS), np.quantile(back, _LEVELS))
     if residual > _PART_LEFT + 1.5 / np.sqrt(len(back)):
         return None
-    return Slip(f"{factor:g} times as large", factor, 0.0, len(outside) / len(current), residual)
+    return Slip(f"{_times(factor)} times as large", factor, 0.0, len(outside) / len(current), residual)
+
+
+def _times(factor: float) -> str:
+    """The factor as people write it: never with a power of ten."""
+    return f"{factor:g}" if factor < 1e6 else f"{factor:.0f}"
 
 
 def _distance(quantiles: Floats, other: Floats) -> float:

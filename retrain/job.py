@@ -320,7 +320,9 @@ def _packaged(
             window=plan.window, findings=candidate.findings, insight=insight, threshold=candidate.threshold,
             left_out=job.timetable.left_out, report=name,
         )  # fmt: skip
-        page = render_report(card, judged, insight, plan.holdout.schema.classes, profile)
+        page = render_report(
+            card, judged, insight, plan.holdout.schema.classes, profile, plan.holdout.schema.problem.target
+        )
         (stage / "report.html").write_text(page, encoding="utf-8")
         fail_point("retrain.packaged")
     except BaseException:

@@ -60,12 +60,17 @@ def write_page(summary: Summary, picture: Path, path: Path) -> None:
     stories = [[story.version, story.what, "; ".join(story.fate)] for story in summary.stories]
     path.write_text(
         f"""<!doctype html>
-<html lang="en"><meta charset="utf-8">{policy_tag()}<title>Ringside: a year of flights</title>
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+{policy_tag()}<title>Ringside: a year of flights</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }}
-td, th {{ padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }}
-img {{ max-width: 100%; }}
+:root {{ color-scheme: light dark; --ink: #222; --page: #fff; --line: #ddd; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e6e9ef; --page: #14171d; --line: #343b48; }} }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink);
+  background: var(--page); }}
+table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
+td, th {{ padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }}
+img {{ max-width: 100%; background: #fff; }}
 </style>
 <h1>A year of flights, and who was in the ring</h1>
 <p>{html.escape(summary.price)}</p>

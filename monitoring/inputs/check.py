@@ -101,7 +101,7 @@ class DataCheck:
         if domain is not None:
             self._record.samples.put([(AREA, {}, domain.auc)], as_of)
         shift = smallest_shift(len(reference), len(current))
-        page = self._page(report, domain, reference, current, version, as_of, shift)
+        page = self._page(report, domain, reference, current, schema.problem.target, version, as_of, shift)
         numbers = {
             "window_rows": current.rows,
             "sampled": len(current),
@@ -117,6 +117,7 @@ class DataCheck:
         domain: DomainReport | None,
         reference: Window,
         current: Window,
+        target: str,
         version: str,
         as_of: datetime,
         shift: float,
@@ -130,8 +131,8 @@ class DataCheck:
         if last is not None and found <= last[1]:
             return last[0]
         html = render_page(
-            report, domain, reference, current, version=version, as_of=as_of, smallest_shift=shift
-        )  # fmt: skip
+            report, domain, reference, current, target=target, version=version, as_of=as_of, smallest_shift=shift
+        )
         return self._record.reports.add("data", html, version)
 
     def _last_shown(self, version: str, as_of: datetime) -> tuple[str, set[str]] | None:

@@ -21,6 +21,7 @@ from monitoring.inputs.share_rise import ALPHA, ShareRise
 from monitoring.windows import Numbers, Texts, Window
 from record.contract.category_counts import abbreviate, count_categories
 from record.contract.schema import Schema
+from record.pages.numbers import amount
 from record.unit_slip import day_wander, find_slip
 
 CAUSES: tuple[Check, ...] = ("unit_slip", "column_swap", "type_failure")  # what explains other findings comes first
@@ -106,10 +107,9 @@ class _Look:
             severity = rise.severity(STRANGE_RISE)
             if severity:
                 low, high = float(np.nanmin(now[outside])), float(np.nanmax(now[outside]))
-                message = (
-                    f"{rise.now:.2%} of the values beyond what training saw, {seen.low:.6g} to {seen.high:.6g}: "
-                    f"as far as {low:.6g} and {high:.6g}"
-                )
+                known = f"{amount(seen.low)} to {amount(seen.high)}"
+                reach = f"as far as {amount(low)} and {amount(high)}"
+                message = f"{rise.now:.2%} of the values beyond what training saw, {known}: {reach}"
                 yield DataFinding("out_of_range", name, severity, message, rise.facts(), self._examples(name, outside))
 
     def unseen(self) -> Iterator[DataFinding]:
@@ -296,4 +296,6 @@ def _row_hashes(columns: Sequence[tuple[Any, ...]], side: int, count: int) -> np
 def _shown(value: Any) -> str:
     if value is None or value != value:
         return "null"
-    return f'"{value[:60]}"' if isinstance(value, str) else f"{value:.9g}"
+    if isinstance(value, str):
+        return f'"{value[:60]}"'
+    return f"{value:.0f}" if 1e9 <= abs(value) < 1e15 else f"{value:.9g}"

@@ -17,8 +17,8 @@ from monitoring.inputs.domain_classifier import DomainReport
 from monitoring.inputs.finding import WHOLE_ROW, DataFinding, DataQualityReport
 from monitoring.windows import Numbers, Texts, Window
 from record.pages.charts import bars
-from record.pages.page import STYLE
-from record.pages.policy import policy_tag
+from record.pages.numbers import amount
+from record.pages.page import render_page as render_html
 
 BINS = 32
 SHOWN_CATEGORIES = 8
@@ -49,12 +49,13 @@ def render_page(
     reference: Window,
     current: Window,
     *,
+    target: str,
     version: str,
     as_of: datetime,
     smallest_shift: float,
 ) -> str:
-    """The page; `smallest_shift` in standard deviations of a number."""
-    title = f"Data quality against {version}"
+    """The page; `target` is what is predicted, `smallest_shift` in standard deviations of a number."""
+    title = f"{target}: data quality against {version}"
     errors = len(report.errors)
     lead = f"{errors} errors, {len(report.findings) - errors} warnings"
     parts = [
@@ -64,12 +65,7 @@ def render_page(
         "".join(_finding(finding, reference, current) for finding in report.findings),
         _domain(domain),
     ]
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"{policy_tag()}<title>{escape(title)}</title>"
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}{OWN_STYLE}</style></head>'
-        f"<body>{''.join(parts)}</body></html>"
-    )
+    return render_html(title, parts, OWN_STYLE)
 
 
 def _window(report: DataQualityReport, reference: Window, current: Window) -> str:
@@ -100,7 +96,8 @@ def _examples(finding: DataFinding) -> str:
         f"<tr><td>{escape(example.value)}</td><td class='dim'>{escape(example.id)}</td></tr>"
         for example in finding.examples
     )
-    return f"<table><thead><tr><th>value</th><th>request</th></tr></thead><tbody>{rows}</tbody></table>"
+    head = "<thead><tr><th>value</th><th>request</th></tr></thead>"
+    return f"<div class='wide'><table>{head}<tbody>{rows}</tbody></table></div>"
 
 
 def _domain(domain: DomainReport | None) -> str:
@@ -163,8 +160,8 @@ def _histogram(values: Numbers, span: tuple[float, float], title: str, style: st
     return (
         f'<svg viewBox="0 0 {_WIDTH} {base + 18}" role="img" aria-label="{title}">{marks}'
         f'<path d="M0 {base}H{_WIDTH}" class="axis"/><text x="0" y="11" class="dim">{title}</text>'
-        f'<text x="0" y="{base + 14}" class="dim">{span[0]:.4g}</text>'
-        f'<text x="{_WIDTH}" y="{base + 14}" text-anchor="end" class="dim">{span[1]:.4g}</text></svg>'
+        f'<text x="0" y="{base + 14}" class="dim">{amount(span[0])}</text>'
+        f'<text x="{_WIDTH}" y="{base + 14}" text-anchor="end" class="dim">{amount(span[1])}</text></svg>'
     )
 
 

@@ -19,6 +19,7 @@ from monitoring.quality.observed import QualityReport
 from monitoring.quality.slices import Slice
 from monitoring.quality.track_record import TrackRecord
 from record.pages.charts import bands, bars, calibration_points, curve, scatter
+from record.pages.numbers import amount, count, figure, probability
 from record.pages.page import render_page, row, section, table
 
 SHOWN_DAYS = 60
@@ -48,7 +49,8 @@ def render_quality(found: QualityFindings, window: Cohort, estimator: Estimator,
     """`window` is the mature rows that were looked at."""
     champion = found.reports["champion"]
     known = window.known()
-    title = f"Quality of {champion.version}"
+    problem = window.schema.problem
+    title = f"{problem.target}: quality of {champion.version}"
     sampled = "" if found.share >= 1 else f" These are an even sample of {found.share:.2%} of the requests."
     aside = f" {found.set_aside:,} requests of a broken feed are set aside." if found.set_aside else ""
     return render_page(
@@ -96,7 +98,9 @@ def _metrics(found: QualityFindings) -> str:
 def _declines(found: QualityFindings) -> str:
     said = [(one.declined, f"{one.basis}: {'; '.join(one.reasons)}") for one in found.decisions]
     gap = "more than chance explains" if found.gap >= 1 else "within chance"
-    said.append((found.gap >= 1, f"labels against estimates: {gap}, evidence {found.gap:.3g} of what an alarm needs"))
+    said.append(
+        (found.gap >= 1, f"labels against estimates: {gap}, evidence {amount(found.gap)} of what an alarm needs")
+    )
     items = "".join(f"<li class='{'refused' if bad else 'passed'}'>{escape(text)}</li>" for bad, text in said)
     return f"<ul style='list-style: none; padding: 0'>{items}</ul>"
 
@@ -110,9 +114,12 @@ def _daily(known: Cohort, estimator: Estimator, loss: Loss) -> str:
     for place, day in enumerate(np.unique(days)[-SHOWN_DAYS:]):
         own = days == day
         value, half = float(losses[own].mean()), half_width(losses[own])
-        observed.append((float(place), value - half, value, value + half))
+        observed.append((float(place), max(0.0, value - half), value, min(1.0, value + half)))
         level = float(expected[own].mean())
         estimated.append((float(place), level, level, level))
+    if len(observed) == 1:
+        (_, low, value, high), (_, _, level, _) = observed[0], estimated[0]
+        return f"<p>One day so far: loss {_shown(Metric(value, low, high))}, {figure(level)} estimated.</p>"
     return bands({"observed loss": observed, "estimated": estimated}, "day of request", "loss")
 
 
@@ -129,10 +136,10 @@ def _pictures(known: Cohort) -> str:
     hit = known.codes == (own if own is not None else known.shares.argmax(axis=1))
     name = f"share of {known.schema.classes[own]}" if own is not None else "share of right answers"
     counts, edges = np.histogram(scores, bins=10, range=(0.0, 1.0))
-    spread = {f"{low:.1f} to {low + 0.1:.1f}": float(count) for count, low in zip(counts, edges[:-1], strict=True)}
+    spread = {f"{low:.1f} to {low + 0.1:.1f}": float(rows) for rows, low in zip(counts, edges[:-1], strict=True)}
     return row(
         curve(calibration_points(scores, hit), "predicted probability", name, diagonal=True, dots=True),
-        bars(spread, "answers by predicted probability"),
+        bars(spread, "answers by predicted probability", count),
     )
 
 
@@ -145,12 +152,12 @@ def _slices(slices: Sequence[Slice]) -> str:
             "configured" if one.configured else "found",
             f"{one.rows:,}",
             _shown(one.metrics.get("loss")),
-            f"{one.excess:+.4f}",
-            f"{one.p_value:.2g}",
+            ("+" if one.excess > 0 else "") + figure(one.excess),
+            probability(one.p_value),
         ]
         for one in slices
     ]
-    return table(["slice", "", "labels", "loss", "more than elsewhere", "by chance"], rows)
+    return table(["slice", "", "labels", "loss", "more than elsewhere", "p-value"], rows)
 
 
 def _groups(groups: Sequence[Group]) -> str:
@@ -184,4 +191,6 @@ def _time(seconds: float | None) -> str:
 
 
 def _shown(metric: Metric | None) -> str:
-    return "–" if metric is None else f"{metric.value:.4f} ({metric.low:.4f} – {metric.high:.4f})"
+    if metric is None:
+        return "–"
+    return f"{figure(metric.value)} ({figure(metric.low)} – {figure(metric.high)})"

@@ -22,6 +22,7 @@ p.lead, .dim { color: var(--dim); }
 table { border-collapse: collapse; width: 100%; } th { font-weight: 600; }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number:first-child { white-space: normal; }
 .row { display: flex; flex-wrap: wrap; gap: 1.5rem; } .row > * { flex: 1 1 18rem; max-width: 26rem; }
 svg { width: 100%; height: auto; max-width: 40rem; font: 11px system-ui, sans-serif; fill: var(--ink); }
 svg .dim { fill: var(--dim); } .mark { fill: var(--mark); } .line { fill: none; stroke: var(--mark); stroke-width: 2; }
@@ -63,11 +64,12 @@ details { margin: 1rem 0; } summary { cursor: pointer; color: var(--mark); }
 """
 
 
-def render_page(title: str, sections: Sequence[str]) -> str:
+def render_page(title: str, sections: Sequence[str], style: str = "") -> str:
+    """The page; `style` is what it has besides the style of all."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"{policy_tag()}<title>{escape(title)}</title>"
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}{style}</style></head>'
         f"<body>{''.join(sections)}</body></html>"
     )
 
@@ -93,22 +95,11 @@ def pictures(*parts: str) -> str:
     return f"<div class='grid2'>{''.join(f'<div>{part}</div>' for part in parts if part)}</div>"
 
 
-def figure(value: float) -> str:
-    """A number with the digits that one reads: four that count, thousands whole and apart."""
-    size = abs(value)
-    if size >= 1e9 or 0 < size < 1e-4:
-        return f"{value:.3g}"
-    if size >= 1000:
-        return f"{value:,.0f}"
-    digits = 4 if size < 1 else 3 if size < 10 else 2 if size < 100 else 1
-    return f"{value:.{digits}f}"
-
-
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Plain texts in cells."""
+    """Plain texts in cells; a table that is wider than its place is scrolled within it."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
     body = "".join(f"<tr>{''.join(f'<td class=number>{escape(cell)}</td>' for cell in cells)}</tr>" for cells in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _anchor(title: str) -> str:

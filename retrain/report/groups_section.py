@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from record.pages.page import figure, pictures
+from record.pages.numbers import figure
+from record.pages.page import pictures
 from retrain.evaluation.fairness import Group, Rate
 from retrain.evaluation.slices import HoldoutSlice
 from retrain.report.forest import ForestRow, forest

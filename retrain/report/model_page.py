@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from record.pages.page import contents, figure, render_page, section, table
+from record.pages.numbers import figure
+from record.pages.page import contents, render_page, section, table
 from retrain.evaluation.examination import Examination
 from retrain.evaluation.insight import Insight
 from retrain.evaluation.metrics import LOWER_IS_BETTER
@@ -25,13 +26,15 @@ def render_report(
     insight: Insight,
     classes: Sequence[str],
     profile: Profile | None = None,
+    target: str = "",
 ) -> str:
     """The page: what was chosen, how good it is and against whom, how and where it errs, what it looks at, and how
     it was found; with a profile, what the data look like, too.
 
     `classes` are those of the holdout's codes; none for a regression.
     """
-    title = f"{card['problem']}: {str(card['family']).replace('_', ' ')}"
+    family = str(card["family"]).replace("_", " ")
+    title = f"{card['problem']}: {target} by {family}" if target else f"{card['problem']}: {family}"
     output = "prediction" if not classes else f"probability of {insight.watched}" if insight.watched else "probability"
     pictures = classification_pictures(insight, classes) if classes else regression_pictures(insight)
     parts = {

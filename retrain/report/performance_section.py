@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from record.pages.page import figure, pictures
+from record.pages.numbers import figure
+from record.pages.page import pictures
 from record.pages.plot import Plot, span
 from retrain.evaluation.costs import CostReport
 from retrain.evaluation.curves import ClassCurves, Residuals

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from record.pages.numbers import figure
 from retrain.guards.profile import Step
 
 _WIDTH, _HEIGHT = 240, 84
@@ -57,7 +58,7 @@ def against_target(steps: Sequence[Step], baseline: float, of: str) -> str:
     gap = (_WIDTH - _LEFT) / len(steps)
     across = [_LEFT + gap * (n + 0.5) for n in range(len(steps))]
     marks = "".join(
-        f"<g><title>{escape(step.name)}: {step.mean:.4g} ({step.share:.1%} of the rows)</title>"
+        f"<g><title>{escape(step.name)}: {figure(step.mean)} ({step.share:.1%} of the rows)</title>"
         f'<path d="M{x:.1f} {up(step.low):.1f}V{up(step.high):.1f}" class="axis"/>'
         f'<circle cx="{x:.1f}" cy="{up(step.mean):.1f}" r="3.2" class="mark"/></g>'
         for x, step in zip(across, steps, strict=True)

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from record.pages.charts import bars
+from record.pages.numbers import amount, figure
 from record.pages.page import render_page, section, table
 from retrain.guards.profile import ColumnProfile, Profile
 from retrain.report.data_section import findings_list
@@ -61,7 +62,7 @@ def _target(profile: Profile, first: str, last: str) -> str:
         trend = over_time([step.mean for step in profile.target_trend], share, profile.watched, first, last)
         trend += f"<p class='dim'>{escape(profile.watched)} over time; shaded: held out</p>"
     return (
-        f"<p>{escape(profile.watched)}: {profile.baseline:.4g}</p>"
+        f"<p>{escape(profile.watched)}: {figure(profile.baseline)}</p>"
         f"<div class='row target'><div>{shape}</div><div>{trend}</div></div>"
     )
 
@@ -103,7 +104,7 @@ def _column(column: ColumnProfile, profile: Profile, first: str, last: str) -> s
     if column.missing:
         facts.append(f"{column.missing:.1%} missing")
     if column.middle is not None:
-        facts.append(f"median {column.middle:.4g}")
+        facts.append(f"median {amount(column.middle)}")
     named = [step for step in column.steps if step.name != "missing"]
     shape = histogram(column.histogram, column.low, column.high)
     if column.kind == "category":

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from record.pages.numbers import amount, figure
 from record.pages.page import pictures, table
 from record.pages.plot import Plot, span
 
@@ -80,7 +81,7 @@ def _families(trials: Trials) -> str:
         [
             _words(family),
             str(held["trials"]) + (f" ({held['failed']} failed)" if held["failed"] else ""),
-            "–" if held["best"] is None else f"{held['best']:.5g}",
+            "–" if held["best"] is None else figure(held["best"]),
             f"{held['seconds']:.1f} s",
         ]
         for family, held in family_summary(trials).items()
@@ -106,7 +107,7 @@ def _outcome(trial: Mapping[str, Any]) -> str:
     if trial["loss"] is None:
         return f"failed: {trial['error']}"
     stopped = f" (given up after {trial['stopped']} of the folds)" if trial.get("stopped") else ""
-    return f"{trial['loss']:.5g}{stopped}"
+    return f"{figure(trial['loss'])}{stopped}"
 
 
 def _mode(mode: Mapping[str, Any]) -> str:
@@ -123,10 +124,10 @@ def _ensemble(ensemble: Mapping[str, Any] | None) -> str:
     """What an ensemble of the trials would gain, and whether it was kept for it."""
     if ensemble is None or ensemble["members"] < 2:
         return ""
-    error = "unknown" if ensemble["error"] is None else f"{ensemble['error']:.2g}"
+    error = "unknown" if ensemble["error"] is None else figure(ensemble["error"])
     verdict = "kept" if ensemble["kept"] else "not kept: the best alone is as good"
     return (
-        f"<p>An ensemble of {ensemble['members']} spares {ensemble['gain']:.2g} of loss on rows that it was not "
+        f"<p>An ensemble of {ensemble['members']} spares {figure(ensemble['gain'])} of loss on rows that it was not "
         f"selected on (standard error {error}): {verdict}.</p>"
     )
 
@@ -135,7 +136,7 @@ def _threshold(decision: Mapping[str, Any] | None) -> str:
     """From which probability on the positive class is answered, and why."""
     if decision is None:
         return ""
-    return f"<p>Answered from {decision['threshold']:.4g} on: {escape('; '.join(decision['reasons']))}.</p>"
+    return f"<p>Answered from {amount(decision['threshold'])} on: {escape('; '.join(decision['reasons']))}.</p>"
 
 
 def _known(trial: Mapping[str, Any]) -> bool:
@@ -151,4 +152,4 @@ def _words(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return amount(value) if isinstance(value, float) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,8 @@ NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NOT_LOGGED: Final[Header] = (b"ringside-logged", b"no")
 BUSY: Final = (429, 503)  # statuses that say when to come again
 PAGE_BYTES: Final = 4_000_000  # of the items of one answer; there is always one
+FEWEST_COMPRESSED_BYTES: Final = 4096
+COMPRESSION_LEVEL: Final = 5  # a page of 3.7 MB in 0.1 s, to a quarter
 CLIENT_GONE: Final = 499  # what is counted where the client went away before it was answered
 
 
@@ -71,6 +74,23 @@ class Reply:
     status: int
     body: bytes
     headers: list[Header] = field(default_factory=lambda: [JSON, NOSNIFF])
+
+
+def compressed(reply: Reply, accepted: str | None) -> Reply:
+    """The reply as gzip, where its caller takes that and it is worth it: pages with scripts in them have megabytes."""
+    if len(reply.body) < FEWEST_COMPRESSED_BYTES or not _takes_gzip(accepted or ""):
+        return reply
+    body = gzip.compress(reply.body, compresslevel=COMPRESSION_LEVEL, mtime=0)
+    return Reply(reply.status, body, [*reply.headers, (b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")])
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding has gzip, and not with a weight of nothing."""
+    for part in accepted.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
 
 
 def json_reply(status: int, value: Any) -> Reply:

@@ -27,7 +27,7 @@ from service.http import endpoints, inference_protocol
 from service.http.alerts import MOST_ALERTS
 from service.http.call import Call
 from service.http.openapi import document
-from service.http.replies import Reply, WrongMethod, error_reply, fault_reply
+from service.http.replies import Reply, WrongMethod, compressed, error_reply, fault_reply
 from service.http.rule import Handler, Rule
 from service.metrics import OTHER
 
@@ -264,7 +264,7 @@ def answer(worker: Worker, handler: Handler, request: Request, body: bytes | Non
             query=request.scope[QUERY],
             at=request.scope.get(AT),
         )
-        return handler(worker, call)
+        return compressed(handler(worker, call), request.headers.get("accept-encoding"))
     except RingsideError as error:
         return error_reply(error, request.url.path)
     except sa.exc.DataError:  # PostgreSQL's texts have no NUL, its numbers 64 bits

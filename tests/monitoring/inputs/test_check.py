@@ -124,7 +124,7 @@ def test_the_page_shows_findings_with_examples_and_nothing_that_a_value_could_ru
     schema = schema_of(REFERENCE)
     report = inspect_window(REFERENCE, current, schema)
     domain = tell_apart(REFERENCE, current, [*schema.number_names, *schema.category_names])
-    html = render_page(report, domain, REFERENCE, current, version="v7", as_of=AS_OF, smallest_shift=0.041)
+    html = render_page(report, domain, REFERENCE, current, target="y", version="v7", as_of=AS_OF, smallest_shift=0.041)
     assert "Fahrenheit where Celsius was" in html
     assert "5,000 requests" in html
     assert "0.041 standard deviations" in html

@@ -565,3 +565,20 @@ def test_beyond_the_bound_requests_are_refused_at_once(tmp_path: Path) -> None:
             assert {(one.status_code, error(one)["code"]) for one in refused} == {(503, "overloaded")}
             assert client.get("/livez").status_code == 200
         assert sorted(one.result().status_code for one in waiting) == [200, 200, 503, 503, 503, 503]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("br, gzip;q=0.5", True), ("GZIP", True), ("gzip;q=0", False), ("br", False), ("identity", False)],
+)
+def test_long_answers_are_compressed_for_who_takes_that(
+    client: Client, worker: Worker, accepted: str, packed: bool
+) -> None:
+    """A page of megabytes, as Evidently writes them; what it says is the same, and a short answer stays as it is."""
+    html = "<!doctype html><title>drift</title>" + "<script>1</script>" * 100_000
+    report = worker.record.reports.add("drift", html)
+    found = client.get(f"/reports/{report}", headers={"Accept-Encoding": accepted})
+    assert found.text == html
+    assert ("content-encoding" in found.headers) == packed
+    assert (int(found.headers["content-length"]) < len(html) / 10) == packed
+    assert "content-encoding" not in client.get("/status", headers={"Accept-Encoding": accepted}).headers

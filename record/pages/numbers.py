@@ -1,0 +1,38 @@
+"""Numbers as people write them: 51,900, not 5.19e+04."""
+
+from __future__ import annotations
+
+import math
+
+SMALLEST_PROBABILITY = 1e-4  # as it is shown; what is below is "less"
+
+
+def figure(value: float) -> str:
+    """A number with the digits that one reads: four that count, thousands whole and apart."""
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    size = abs(value)
+    if size >= 1e15 or 0 < size < 1e-6:
+        return f"{value:.3g}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if 0 < size < 1e-2:  # zeros behind the point do not count
+        return f"{value:.{2 - math.floor(math.log10(size))}f}"
+    digits = 4 if size < 1 else 3 if size < 10 else 2 if size < 100 else 1
+    return f"{value:.{digits}f}"
+
+
+def count(value: float) -> str:
+    """A whole number, thousands apart."""
+    return f"{value:,.0f}"
+
+
+def amount(value: float) -> str:
+    """As `figure`, without zeros at its end: a bound or a value, not a measurement."""
+    text = figure(value)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def probability(value: float) -> str:
+    """A p-value: never 0."""
+    return f"< {SMALLEST_PROBABILITY:.4f}" if value < SMALLEST_PROBABILITY else f"{value:.2g}"
