@@ -27,7 +27,7 @@ EVIDENCE = Row(
             logarithmic=True,
         ),
         Panel(
-            "Lead",
+            "Challenger lead",
             "The champion's mean loss minus the challenger's, with its confidence sequence; above 0 it is better.",
             "none",
             (Query("max by (bound) (ringside_shadow_lead)", "{{bound}}"),),
@@ -36,7 +36,7 @@ EVIDENCE = Row(
             width=12,
         ),
         Panel(
-            "Pairs",
+            "Shadow pairs",
             "Labelled requests that both models answered. At least promotion.min_pairs (200) are needed.",
             "short",
             (Query("max(ringside_shadow_pairs)", "pairs"),),
@@ -44,7 +44,7 @@ EVIDENCE = Row(
             goal(200),
         ),
         Panel(
-            "Side by side",
+            "Champion vs. challenger",
             "Observed metrics of the challenger and of the champion beside it: the same requests, one loss.",
             "none",
             (
@@ -74,7 +74,7 @@ EVIDENCE = Row(
             alert="RingsideApprovalWaiting",
         ),
         Panel(
-            "Approval waited for",
+            "Approval pending for",
             "How long the oldest of them has waited; promotion.approve_within is its end.",
             "s",
             (Query("max(ringside_approval_waiting_seconds)", "waited"),),
@@ -106,7 +106,7 @@ SHADOW = Row(
             alert="RingsideShadowFailing",
         ),
         Panel(
-            "How bouts ended",
+            "Bout outcomes",
             "All bouts there were, by outcome.",
             "short",
             (Query("max by (outcome) (ringside_promotions_total)", "{{outcome}}"),),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dashboards.board import Board, Choice, Row
 from dashboards.panel import Link, Panel, Query, above, age, alarm_above, below, events, yes_no
 
@@ -84,7 +86,7 @@ DRIFTING = Row(
             above(0.5, 1),
         ),
         Panel(
-            "Drifted",
+            "Drifted by feature",
             "Features that are counted as drifted, by the calibrated decision.",
             "bool_yes_no",
             (Query(f"max by (feature) (ringside_feature_drifted{FEATURE})", "{{feature}}"),),
@@ -92,7 +94,7 @@ DRIFTING = Row(
             above(1),
         ),
         Panel(
-            "Raw scores",
+            "Drift scores",
             "Distance of the current window from the reference, by feature and method. Not calibrated: no limits.",
             "none",
             (Query(f"max by (feature, method) (ringside_feature_drift_score{FEATURE})", "{{feature}} ({{method}})"),),
@@ -100,7 +102,7 @@ DRIFTING = Row(
             width=12,
         ),
         Panel(
-            "Scores against what is worth a look",
+            "Drift score / threshold",
             "Each score divided by what it has to pass: the least effect, or what chance reaches in such a window.",
             "none",
             (
@@ -127,7 +129,7 @@ DRIFTING = Row(
             alert="RingsideOutputDrift",
         ),
         Panel(
-            "Told apart",
+            "Domain classifier AUC",
             "How well a classifier tells the current window from the reference (AUC): 0.5 is not at all.",
             "none",
             (Query("max(ringside_domain_classifier_auc)", "AUC"),),
@@ -157,7 +159,7 @@ DRIFTING = Row(
             alert="RingsideDataSuspect",
         ),
         Panel(
-            "Window",
+            "Window size",
             "Requests that the last check looked at. On low traffic the window reaches back until there are enough.",
             "short",
             (Query("max(ringside_drift_window_rows)", "requests"),),
@@ -165,7 +167,7 @@ DRIFTING = Row(
             below(200, 1000),
         ),
         Panel(
-            "Reach of the window",
+            "Window span",
             "Age of the oldest request in it: a long one notices a shift late.",
             "s",
             (Query("max(ringside_drift_window_age_seconds)", "oldest request"),),
@@ -175,11 +177,13 @@ DRIFTING = Row(
     ),
 )
 
+MOST_GAP: Final = 100  # of what an alarm needs: evidence has no bound, and would flatten all else
+
 QUALITY = Row(
     "Quality",
     (
         Panel(
-            "Observed",
+            "Observed quality",
             "The champion's metrics on mature labelled requests, each with its interval.",
             "none",
             (
@@ -198,7 +202,7 @@ QUALITY = Row(
             alert="RingsideQualityDeclined",
         ),
         Panel(
-            "Estimated",
+            "Estimated quality",
             "Metrics of requests that are not labelled yet, from the model's own probabilities, with their band; "
             "those of the last labels where these tell as much.",
             "none",
@@ -214,12 +218,13 @@ QUALITY = Row(
             alert="RingsideEstimatedQualityDeclined",
         ),
         Panel(
-            "Observed against estimated",
-            "Evidence that the labels say otherwise than the model expected: concept drift from 1 on. By how much the "
-            "estimated loss and the last labels' missed what came; 1 where these stand in the estimate's place.",
+            "Observed vs. estimated loss",
+            "Evidence that the labels say otherwise than the model expected, up to 100: concept drift from 1 on. "
+            "By how much the estimated loss and the last labels' missed what came; 1 where these stand in the "
+            "estimate's place.",
             "none",
             (
-                Query("max(ringside_quality_gap_evidence)", "gap"),
+                Query(f"clamp(max(ringside_quality_gap_evidence), {1 / MOST_GAP}, {MOST_GAP})", "gap"),
                 Query("max by (of) (ringside_quality_estimate_error)", "error of {{of}}"),
                 Query("max(ringside_quality_estimated_by_last_labels)", "by the last labels"),
             ),
@@ -227,9 +232,10 @@ QUALITY = Row(
             above(0.5, 1),
             width=12,
             alert="RingsideConceptDrift",
+            logarithmic=True,
         ),
         Panel(
-            "Slices",
+            "Quality by slice",
             "The champion on segments of the requests, configured and discovered; protected groups among them.",
             "none",
             (Query(f"max by (slice, metric) (ringside_quality_slice{{{METRIC}}})", "{{slice}} {{metric}}"),),
@@ -243,7 +249,7 @@ LABELLING = Row(
     "Labels",
     (
         Panel(
-            "Coverage",
+            "Label coverage",
             "Share of mature requests that are labelled. Below promotion.min_coverage nobody is promoted.",
             "percentunit",
             (Query("min(ringside_label_coverage)", "labelled"),),

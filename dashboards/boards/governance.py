@@ -56,7 +56,7 @@ NOW = Row(
             above(60, 120),
         ),
         Panel(
-            "Audit trail verifies",
+            "Audit chain valid",
             "Whether the hash chain over all events is whole.",
             "bool_yes_no",
             (Query("min(ringside_audit_chain_valid)", "valid"),),
@@ -67,7 +67,7 @@ NOW = Row(
             "RingsideAuditChainBroken",
         ),
         Panel(
-            "Record intact",
+            "Record integrity",
             "Whether SQLite finds its database file whole, looked at once a day.",
             "bool_yes_no",
             (Query("min(ringside_record_intact)", "intact"),),
@@ -92,7 +92,7 @@ RETRAINING = Row(
             alert="RingsideRetrainFailed",
         ),
         Panel(
-            "Retrain, or not now",
+            "Retrain decisions",
             "Decisions of the last day: what asked for a retrain and got it, and what did not.",
             "short",
             (
@@ -111,14 +111,14 @@ RETRAINING = Row(
             ((None, "blue"), (1, "purple")),
         ),
         Panel(
-            "Trials of the run",
+            "Search trials",
             "Trials that the active run has finished.",
             "short",
             (Query("max(ringside_run_trials)", "trials"),),
             (events("Its stages", "retrain_progressed"),),
         ),
         Panel(
-            "Search: time left",
+            "Search time remaining",
             "What the active run's search has left, by its budget or by the pace of its trials.",
             "s",
             (Query("max(ringside_run_seconds_left)", "left"),),
@@ -142,7 +142,7 @@ RETRAINING = Row(
             ((None, "blue"), (100, "green")),
         ),
         Panel(
-            "Age of the champion",
+            "Champion age",
             "How long ago the champion was trained.",
             "s",
             (Query("ringside:champion_age:seconds", "age"),),
@@ -175,7 +175,7 @@ TRAILS = Row(
             (TRAIL,),
         ),
         Panel(
-            "Refused callers",
+            "Access refused",
             "Minutes of the last hour in which a caller was refused for a missing token or role.",
             "short",
             (Query('max(increase(ringside_audit_events_total{kind="access_refused"}[1h]))', "refused"),),
@@ -183,7 +183,7 @@ TRAILS = Row(
             above(1, 30),
         ),
         Panel(
-            "Silence of the watcher",
+            "Watcher heartbeat age",
             "How long the watcher has not been heard of.",
             "s",
             (Query("ringside:watcher_silence:seconds", "silent"),),
@@ -207,7 +207,7 @@ TRAILS = Row(
             alert="RingsideNotificationsFailing",
         ),
         Panel(
-            "Behind in MLflow",
+            "MLflow lag",
             "Events about runs and models that MLflow has not been told of yet; more than a few: it does not answer.",
             "short",
             (Query("max(ringside_tracking_waiting_events)", "events"),),

@@ -41,7 +41,7 @@ NOW = Row(
             "RingsideDown",
         ),
         Panel(
-            "Answered",
+            "Success rate",
             "Share of requests without a 5xx status, over five minutes.",
             "percentunit",
             (Query("1 - ringside:request_errors:ratio_rate5m", "answered"),),
@@ -52,7 +52,7 @@ NOW = Row(
             "RingsideErrorsHigh",
         ),
         Panel(
-            "Slowest in a hundred",
+            "Latency p99",
             "The p99 of /predict over five minutes.",
             "s",
             (Query("ringside:predict_latency_seconds:p99_5m", "p99"),),
@@ -137,7 +137,7 @@ REQUESTS = Row(
             by_version=True,
         ),
         Panel(
-            "Refused and unusual records",
+            "Invalid records and unseen values",
             "Requests refused for a record, and values that were answered but never seen in training, per second.",
             "reqps",
             (
@@ -181,7 +181,7 @@ LOG = Row(
             alert="RingsideLabelsStopped",
         ),
         Panel(
-            "Connections cut",
+            "Connections closed",
             "Connections per second that were closed on their client: it was slow to send or to read, sent too much "
             "ahead, or there were too many.",
             "ops",
@@ -219,7 +219,7 @@ LOG = Row(
             alert="RingsideDiskFilling",
         ),
         Panel(
-            "Answered without the log",
+            "Predictions not logged",
             'Answers of the last hour that `log.on_failure = "serve"` let out although the log could not take them, '
             "and how often a worker's counts found no room on disk.",
             "short",
@@ -234,7 +234,7 @@ LOG = Row(
             "RingsideNotLogged",
         ),
         Panel(
-            "Champions not loaded",
+            "Champion load failures",
             "Times in the last hour that a worker could not load a new champion and kept the one before.",
             "short",
             (Query("sum(increase(ringside_champion_load_failures_total[1h]))", "failures"),),

@@ -119,3 +119,48 @@ def test_every_variable_is_used() -> None:
         chosen = [held["name"] for held in board["templating"]["list"] if held["type"] == "query"]
         unused = [held for held in chosen if f"${held}" not in text]
         assert unused in ([], ["version"]), name
+
+
+# What a title may not be made of: words that no one in the field looks for.
+FOREIGN_TITLE = re.compile(
+    r"worth a look|told apart|or not now|waited for|behind in|how .* ended|slowest in|reach of", re.I
+)
+UNITS = {"none", "short", "s", "bytes", "percentunit", "reqps", "ops", "bool_yes_no"}
+
+
+def test_titles_say_what_is_measured_in_the_fields_terms() -> None:
+    """Each once on its board, short, and not a sentence."""
+    for name, board in BOARDS.items():
+        titles = [panel["title"] for panel in board["panels"] if panel["type"] != "row"]
+        assert len(set(titles)) == len(titles), name
+        wrong = [title for title in titles if FOREIGN_TITLE.search(title) or len(title) > 36 or title.endswith(".")]
+        assert wrong == [], name
+
+
+@pytest.mark.parametrize("panel", [pytest.param(panel, id=where) for where, panel in panels()])
+def test_units_are_those_of_the_queries(panel: dict[str, Any]) -> None:
+    """Seconds are shown as time, rates as rates, shares as percent, and nothing else is."""
+    unit = panel["fieldConfig"]["defaults"]["unit"]
+    assert unit in UNITS
+    for target in panel["targets"]:
+        query = target["expr"]
+        rate = re.search(r"(?<!o_)\brate\(", query) is not None
+        quantile = "histogram_quantile" in query
+        seconds = ("_seconds" in query and (quantile or not rate)) or ":seconds" in query
+        size = len(re.findall(r"_bytes\b", query))
+        shares = "coverage" in query or "ratio_rate" in query or size == 2
+        shares = shares or (rate and "/" in query and not quantile)
+        wanted = "s" if seconds else "percentunit" if shares else "bytes" if size else None
+        if wanted is None and rate and not quantile:
+            assert unit in ("reqps", "ops"), query
+        else:
+            assert unit == wanted or (wanted is None and unit not in ("s", "bytes", "percentunit", "reqps", "ops")), (
+                query
+            )
+
+
+def test_evidence_without_a_bound_does_not_flatten_its_panel() -> None:
+    """A gap of 5e9 stands at the panel's upper edge, and the other lines keep their shape."""
+    (panel,) = [panel for where, panel in panels() if where.endswith(": Observed vs. estimated loss")]
+    assert panel["fieldConfig"]["defaults"]["custom"]["scaleDistribution"] == {"type": "log", "log": 10}
+    assert panel["targets"][0]["expr"] == "clamp(max(ringside_quality_gap_evidence), 0.01, 100)"

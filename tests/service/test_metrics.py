@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -170,8 +171,28 @@ def test_values_of_regressions_have_buckets_of_their_own() -> None:
     metrics = WorkerMetrics("regression")
     metrics.answers("v1", ()).count([0, 0, 0], [-5e7, 3.0, 1e9])
     held = _samples(metrics)
-    assert held[("ringside_prediction_value_bucket", (("le", "3.0"), ("model_version", "v1")))] == 2
+    assert held[("ringside_prediction_value_bucket", (("le", "3.16"), ("model_version", "v1")))] == 2
     assert held[("ringside_predictions_total", (("model_version", "v1"), ("predicted_class", "")))] == 3
+
+
+@pytest.mark.parametrize("middle", [0.5, 12.0, 11_555.0, 3e6, -40.0])
+def test_quantiles_of_a_regressions_answers_are_right(middle: float) -> None:
+    """As Prometheus interpolates them between buckets: within five percent above zero, ten below."""
+    values = np.sort(middle * np.random.default_rng(4).lognormal(0.0, 0.7, 20_000))
+    metrics = WorkerMetrics("regression")
+    metrics.answers("v1", ()).count([0] * len(values), values.tolist())
+    counts = {
+        float(dict(labels)["le"]): count
+        for (name, labels), count in _samples(metrics).items()
+        if name == "ringside_prediction_value_bucket"
+    }
+    bounds = sorted(counts)
+    for share in (0.1, 0.5, 0.9):
+        place = next(n for n, bound in enumerate(bounds) if counts[bound] >= share * len(values))
+        low, high = bounds[place - 1], bounds[place]
+        below = counts[low]
+        shown = low + (high - low) * (share * len(values) - below) / (counts[high] - below)
+        assert shown == pytest.approx(np.quantile(values, share), rel=0.05 if middle > 0 else 0.1)
 
 
 def test_classes_beyond_the_fiftieth_share_a_label() -> None:
