@@ -10,6 +10,8 @@ PROXIES := .venv-proxies
 PROXIES_STAMP := $(PROXIES)/.installed
 MLFLOW := .venv-mlflow
 MLFLOW_STAMP := $(MLFLOW)/.installed
+# As compose.yaml names it.
+IMAGE := ringside:0.1.0
 NODE := tests/clients/node
 NODE_STAMP := $(NODE)/node_modules/.installed
 DATA ?=
@@ -137,8 +139,13 @@ reference: setup  ## Write the reference pages (settings, metrics, events, comma
 pictures: setup packages  ## Run the demo, and draw the boards' panels from Prometheus into docs/boards (about seven minutes)
 	nice $(BIN)/python -m dashboards.pictures $(ARGS)
 
-stack: setup  ## Make tokens and folders for compose.yaml
-	$(BIN)/python -m dashboards.prepare
+# In the image, as whoever calls: the host needs Docker with Compose v2, and no Python.
+stack:  ## Make tokens and folders for compose.yaml (needs Docker with Compose v2, and nothing else)
+	@docker compose version >/dev/null 2>&1 || { echo "Docker with Compose v2 is needed (\`docker compose version\`);" \
+		"docker-compose 1 cannot read compose.yaml: https://docs.docker.com/compose/install/"; exit 1; }
+	docker build --quiet --tag $(IMAGE) . >/dev/null
+	docker run --rm --network none --user "$$(id -u):$$(id -g)" --env HOME=/tmp --env PYTHONPATH= \
+		--volume "$(CURDIR):/checkout" --workdir /checkout $(IMAGE) python -m dashboards.prepare
 
 pin: setup  ## Pin the images of compose.yaml and the Dockerfile to digests that your docker client looks up
 	$(BIN)/python -m dashboards.pin

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +255,57 @@ def test_the_image_holds_what_compose_expects_of_it() -> None:
     sources = {source for line in copied for source in line.split()}
     assert sources <= allowed
     assert all((ROOT / source).exists() for source in sources)
+
+
+# Docker's client as far as `make stack` calls it: what is to run in the image runs in the tests' own environment.
+DOCKER = """#!/bin/sh
+case "$1" in
+  compose) exit ${NO_COMPOSE:-0} ;;
+  build) echo built >> "$CALLS" ;;
+  run) echo "$*" >> "$CALLS"; while [ "$1" != python ]; do shift; done; shift; exec "$PYTHON_OF_IMAGE" "$@" ;;
+esac
+"""
+
+
+def make_stack(folder: Path, **surroundings: str) -> subprocess.CompletedProcess[str]:
+    """`make stack` in a checkout without an environment, on a host without Python."""
+    checkout, programs = folder / "checkout", folder / "bin"
+    programs.mkdir()
+    for name in ("dashboards", "record", "service"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Makefile", checkout)
+    (programs / "docker").write_text(DOCKER)
+    (programs / "docker").chmod(0o755)
+    for name in ("make", "sh", "id", "echo"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    surroundings |= {"PATH": str(programs), "CALLS": str(folder / "calls"), "PYTHON_OF_IMAGE": sys.executable}
+    command = [str(programs / "make"), "stack"]
+    return subprocess.run(command, cwd=checkout, env=surroundings, capture_output=True, text=True, check=False)
+
+
+def test_the_stack_is_prepared_without_python_on_the_host(tmp_path: Path) -> None:
+    """In the image, as whoever calls, without a network; the image holds what that needs."""
+    done = make_stack(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    checkout = tmp_path / "checkout"
+    assert (checkout / ".env").read_text().startswith("RINGSIDE_USER=")
+    assert (checkout / "stack" / "tokens" / "tokens.toml").exists()
+    assert not (checkout / ".venv").exists()
+    run = (tmp_path / "calls").read_text().splitlines()[-1]
+    for part in (f"--user {os.getuid()}:{os.getgid()}", "--network none", f"--volume {checkout}:/checkout"):
+        assert part in run
+    assert SERVICES["ringside"]["image"] in run
+    assert "\nbcrypt==" in (ROOT / "requirements-run.lock").read_text()
+
+
+def test_an_old_compose_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    """Compose 1 does not read compose.yaml; the page says so, too."""
+    done = make_stack(tmp_path, NO_COMPOSE="1")
+    assert done.returncode != 0
+    assert "Compose v2" in done.stdout
+    assert not (tmp_path / "calls").exists()
+    assert "Compose v2" in (ROOT / "docs" / "monitoring.md").read_text()
+    assert "Compose v2" in (ROOT / "compose.yaml").read_text()
 
 
 @pytest.mark.docker
