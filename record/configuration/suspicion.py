@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,6 +48,8 @@ _FOREIGN_DATE = re.compile(
 _ID_NAME = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rowid|nr|no|number)$|(?<=[a-z])(Id|ID)$|^unnamed", re.I)
 _SINGLE_WHOLE = 2**24  # up to here single precision holds every whole number
 _MERGED_SHARE = 0.95  # of the different values that single precision keeps apart: fewer, and that is told
+WORD_ROWS = 10  # that share a word, and that do not: fewer say nothing of it (retrain.features.words)
+_LONGEST_TEXT = 200  # characters on average; each word of a text costs every answer some time
 _TRIED = 1000  # values tried to tell dates and numbers from other text
 
 
@@ -165,10 +168,25 @@ def _identifier(name: str, kind: ColumnType, values: pd.Series[Any], present: pd
 def _unfit(name: str, kind: ColumnType, values: pd.Series[Any], present: pd.Series[Any]) -> _Judged | None:
     """What no model can be fed as it stands."""
     if kind == "text":
-        return _carried(name, "text", "free_text", "sentences; models are not fed free text")
+        return _text(name, present)
     if kind == "number" and bool((present.abs() > FLOAT32_MAX).any()):
         return _carried(name, "number", "unusable", "infinite or beyond single precision in some rows")
     return None
+
+
+def _text(name: str, present: pd.Series[Any]) -> _Judged:
+    """Sentences: a feature where rows share words, of which models learn."""
+    if float(present.str.len().mean()) > _LONGEST_TEXT:
+        message = (
+            f"texts of more than {_LONGEST_TEXT} characters: models take the words of shorter ones, such as titles"
+        )
+        return _carried(name, "text", "free_text", message)
+    rows = Counter(word for text in present.tolist() for word in set(text.split(" ")) - {""})
+    if not any(WORD_ROWS <= count <= len(present) - WORD_ROWS for count in rows.values()):
+        return _carried(name, "text", "free_text", f"sentences without a word that {WORD_ROWS} rows share, and not all")
+    return Column(name, "feature", "category"), Finding(
+        name, "free_text", "sentences: a category of which models take the words that rows share"
+    )
 
 
 def _foreign_date(name: str, kind: ColumnType, values: pd.Series[Any], present: pd.Series[Any]) -> _Judged | None:

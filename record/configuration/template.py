@@ -117,6 +117,10 @@ def _render_column(column: Column, findings: Sequence[Finding], inspection: Insp
                 "season, weekday and hour may count: a feature, so requests must bring it; "
                 '"carried" if it is known only afterwards'
             )
+    if column.name == inspection.id_column:
+        reasons.append(
+            'not the id of a request, which goes into "ids": a row may be asked about again, with other values'
+        )
     head = f"[columns.{_key(column.name)}]" + (f"  # {_one_line('; '.join(reasons))}" if reasons else "")
     optional = "" if column.required else "required = false\n"
     return f'{head}\nrole = "{column.role}"\ntype = "{column.type}"\n{optional}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +14,12 @@ import pandas as pd
 import pytest
 
 from record.configuration.inspection import Inspection, infer_columns, inspect, inspect_frame, read_sample
+from record.configuration.suspicion import WORD_ROWS
 from record.configuration.template import render_toml
 from record.contract.decoder import Decoder
 from record.errors import DataError, SettingsError
 from record.settings import Settings, load_settings
+from retrain.features.words import FEWEST_ROWS, words_of
 
 ROWS = 400
 random = np.random.default_rng(0)
@@ -66,6 +69,11 @@ SUSPICIOUS = {
     "text id": ([f"order-{i}" for i in range(ROWS)], ("carried", "text", "identifier")),
     "row number": (random.permutation(ROWS) + 7, ("carried", "number", "identifier")),
     "free text": ([f"the parcel number {i} was left outside" for i in range(ROWS)], ("carried", "text", "free_text")),
+    "titles": (
+        [f"{('Senior', 'Junior')[i % 2]} engineer of plant {i}" for i in range(ROWS)],
+        ("feature", "category", "free_text"),
+    ),
+    "long texts": ([f"{i} " + "and so on " * 30 for i in range(ROWS)], ("carried", "text", "free_text")),
     "infinite": ([np.inf] + [1.0] * (ROWS - 1), ("carried", "number", "unusable")),
     "lists": ([[1]] * ROWS, (None, None, "unusable")),
     "bytes": ([b"a"] * ROWS, (None, None, "unusable")),
@@ -91,6 +99,31 @@ def test_one_column(name: str) -> None:
     """Each kind of column gets its role and type, and its finding where there is one."""
     values, expected = SUSPICIOUS[name]
     assert role_and_reason(values) == expected
+
+
+def test_what_no_model_needs_may_be_left_out_of_requests() -> None:
+    """Ids, empty columns and texts that say nothing; features, the time and protected columns are required."""
+    frame = shop(
+        order_id=random.permutation(ROWS) + 7,
+        nothing=[None] * ROWS,
+        sex=["f", "m"] * (ROWS // 2),
+        at=pd.date_range("2024-01-01", periods=ROWS, freq="h").strftime("%Y-%m-%dT%H:%M:%S"),
+    )
+    found = inspect_frame(frame, "late", protected=("sex",))
+    assert {column.name for column in found.columns if not column.required} == {"order_id", "nothing"}
+    text = render_toml(found, "data.csv")
+    held = tomllib.loads(text)["columns"]
+    assert {name for name, column in held.items() if column.get("required") is False} == {"order_id", "nothing"}
+    assert 'not the id of a request, which goes into "ids"' in text
+
+
+def test_a_text_is_a_feature_where_the_words_stage_can_use_it() -> None:
+    """By the same number of rows as that stage asks of a word."""
+    assert WORD_ROWS == FEWEST_ROWS
+    texts = np.array([f"{('Senior', 'Junior')[i % 2]} engineer of plant {i}" for i in range(ROWS)], dtype=object)
+    words = words_of("words", texts[:, None], (np.arange(ROWS) % 2).astype(float)[:, None])
+    assert words is not None
+    assert set(words.words_[0]) >= {"Senior", "Junior"}
 
 
 def test_named_ids() -> None:
