@@ -197,6 +197,11 @@ class Settings(BaseSettings):
             protected=problem.protected,
         )
 
+    def units(self) -> dict[str, str]:
+        """The units of the target and of columns, where they are given."""
+        held = {name: column.unit for name, column in self.columns.items()} | {self.problem.target: self.problem.unit}
+        return {name: unit for name, unit in held.items() if unit}
+
     def _role(self, name: str) -> Role:
         """The column's role; the time column's is "carried" where `problem.time_features` is off."""
         only_orders = name == self.problem.time_column and not self.problem.time_features

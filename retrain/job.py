@@ -321,7 +321,7 @@ def _packaged(
             left_out=job.timetable.left_out, report=name,
         )  # fmt: skip
         page = render_report(
-            card, judged, insight, plan.holdout.schema.classes, profile, plan.holdout.schema.problem.target
+            card, judged, insight, plan.holdout.schema.classes, profile, settings.problem.target, settings.units()
         )
         (stage / "report.html").write_text(page, encoding="utf-8")
         fail_point("retrain.packaged")

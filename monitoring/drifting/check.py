@@ -64,7 +64,7 @@ class DriftCheck:
         self._settings = settings
         self._record = record
         self._watched: dict[str, _Watched] = {}
-        self._data = DataCheck(record, tuple(settings.log.redact))
+        self._data = DataCheck(record, tuple(settings.log.redact), settings.units())
 
     def run(self, fence: Fence | None, as_of: datetime) -> DriftReport | None:
         """The report of the window; None without a champion or with too few rows."""

@@ -60,8 +60,9 @@ class DataFacts:
 class DataCheck:
     """Writes samples and pages; what belongs into an event is handed back."""
 
-    def __init__(self, record: Record, hidden: tuple[str, ...] = ()) -> None:
+    def __init__(self, record: Record, hidden: tuple[str, ...] = (), units: Mapping[str, str] | None = None) -> None:
         self._record = record
+        self._units = units
         self._hidden = hidden
 
     def look(self, reference: Window, current: Window, schema: Schema, as_of: datetime) -> DataQualityReport:
@@ -131,7 +132,15 @@ class DataCheck:
         if last is not None and found <= last[1]:
             return last[0]
         html = render_page(
-            report, domain, reference, current, target=target, version=version, as_of=as_of, smallest_shift=shift
+            report,
+            domain,
+            reference,
+            current,
+            target=target,
+            version=version,
+            as_of=as_of,
+            smallest_shift=shift,
+            units=self._units,
         )
         return self._record.reports.add("data", html, version)
 

@@ -6,7 +6,7 @@ Examples are values of requests, and may be personal: the page is read by role, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -17,7 +17,7 @@ from monitoring.inputs.domain_classifier import DomainReport
 from monitoring.inputs.finding import WHOLE_ROW, DataFinding, DataQualityReport
 from monitoring.windows import Numbers, Texts, Window
 from record.pages.charts import bars
-from record.pages.numbers import amount
+from record.pages.numbers import amount, in_unit
 from record.pages.page import render_page as render_html
 
 BINS = 32
@@ -53,8 +53,12 @@ def render_page(
     version: str,
     as_of: datetime,
     smallest_shift: float,
+    units: Mapping[str, str] | None = None,
 ) -> str:
-    """The page; `target` is what is predicted, `smallest_shift` in standard deviations of a number."""
+    """The page; `target` is what is predicted, `units` are those of columns.
+
+    `smallest_shift` is in standard deviations of a number.
+    """
     title = f"{target}: data quality against {version}"
     errors = len(report.errors)
     lead = f"{errors} errors, {len(report.findings) - errors} warnings"
@@ -62,7 +66,7 @@ def render_page(
         f"<h1>{escape(title)}</h1><p class='lead'>{lead}, as of {as_of:%Y-%m-%d %H:%M} UTC</p>",
         f"<p>{_window(report, reference, current)} The smallest shift of a number that so many rows show in nine cases"
         f" of ten is {smallest_shift:.3f} standard deviations.</p>",
-        "".join(_finding(finding, reference, current) for finding in report.findings),
+        "".join(_finding(finding, reference, current, units or {}) for finding in report.findings),
         _domain(domain),
     ]
     return render_html(title, parts, OWN_STYLE)
@@ -79,8 +83,8 @@ def _window(report: DataQualityReport, reference: Window, current: Window) -> st
     )
 
 
-def _finding(finding: DataFinding, reference: Window, current: Window) -> str:
-    column = "whole requests" if finding.column == WHOLE_ROW else finding.column
+def _finding(finding: DataFinding, reference: Window, current: Window, units: Mapping[str, str]) -> str:
+    column = "whole requests" if finding.column == WHOLE_ROW else in_unit(finding.column, units.get(finding.column))
     heading = (
         f"<h2>{escape(column)}: {escape(TITLES[finding.check])} "
         f"<span class='{finding.severity}'>{finding.severity}</span></h2><p>{escape(finding.message)}.</p>"

@@ -69,7 +69,9 @@ class QualityCheck:
         if checked is None:
             return None
         champion, found = checked.subject.version.version, checked.found
-        page = render_quality(found, checked.cohorts.window, checked.estimator, checked.subject.loss)
+        page = render_quality(
+            found, checked.cohorts.window, checked.estimator, checked.subject.loss, self._settings.problem.unit
+        )
         report = self._record.reports.add("quality", page, champion)
         show_quality(self._record.samples, found, as_of)
         self._say(self._events(checked, because, report), fence, as_of)

@@ -19,10 +19,11 @@ from monitoring.quality.observed import QualityReport
 from monitoring.quality.slices import Slice
 from monitoring.quality.track_record import TrackRecord
 from record.pages.charts import bands, bars, calibration_points, curve, scatter
-from record.pages.numbers import amount, count, figure, probability
+from record.pages.numbers import amount, count, figure, in_unit, probability
 from record.pages.page import render_page, row, section, table
 
 SHOWN_DAYS = 60
+IN_UNITS = ("mae", "rmse")  # metrics in the target's unit
 SHOWN_POINTS = 400
 HEAD = "<p class='dim'>With 95 % intervals; by days, where there are eight or more of them.</p>"
 
@@ -45,8 +46,10 @@ class QualityFindings:
     differences: Mapping[str, Metric] = field(default_factory=dict)  # of losses, by the role beside the champion
 
 
-def render_quality(found: QualityFindings, window: Cohort, estimator: Estimator, loss: Loss) -> str:
-    """`window` is the mature rows that were looked at."""
+def render_quality(
+    found: QualityFindings, window: Cohort, estimator: Estimator, loss: Loss, unit: str | None = None
+) -> str:
+    """`window` is the mature rows that were looked at; `unit` is the target's."""
     champion = found.reports["champion"]
     known = window.known()
     problem = window.schema.problem
@@ -58,10 +61,10 @@ def render_quality(found: QualityFindings, window: Cohort, estimator: Estimator,
         [
             f"<h1>{escape(title)}</h1><p class='lead'>As of {champion.as_of:%Y-%m-%d %H:%M} UTC: {champion.labelled:,} "
             f"labels for {champion.mature:,} mature requests.{sampled}{aside}</p>",
-            section("How good it is", _metrics(found) + HEAD),
+            section("How good it is", _metrics(found, unit) + HEAD),
             section("Has it declined?", _declines(found)),
             section("Day by day", _daily(known, estimator, loss)),
-            section("What was said and what came", _pictures(known)),
+            section("What was said and what came", _pictures(known, unit)),
             section("Where it is worse", _slices(found.slices)),
             section("Protected groups", _groups(found.groups)),
             section("The labels", _labels(found, champion)),
@@ -69,12 +72,12 @@ def render_quality(found: QualityFindings, window: Cohort, estimator: Estimator,
     )
 
 
-def _metrics(found: QualityFindings) -> str:
+def _metrics(found: QualityFindings, unit: str | None) -> str:
     columns = {role: report.metrics for role, report in found.reports.items()}
     names = list(dict.fromkeys(name for metrics in (*columns.values(), found.estimated) for name in metrics))
     rows = [
         [
-            f"{name} {'↑' if name in HIGHER_IS_BETTER else '↓'}",
+            f"{in_unit(name, unit if name in IN_UNITS else None)} {'↑' if name in HIGHER_IS_BETTER else '↓'}",
             *(_shown(metrics.get(name)) for metrics in columns.values()),
             _shown(found.estimated.get(name)),
         ]
@@ -123,14 +126,17 @@ def _daily(known: Cohort, estimator: Estimator, loss: Loss) -> str:
     return bands({"observed loss": observed, "estimated": estimated}, "day of request", "loss")
 
 
-def _pictures(known: Cohort) -> str:
+def _pictures(known: Cohort, unit: str | None) -> str:
     if not len(known):
         return "<p>No labels.</p>"
     if known.schema.problem.task == "regression":
         chosen = np.linspace(0, len(known) - 1, min(len(known), SHOWN_POINTS)).round().astype(int)
         pairs = [(float(known.labels[place]), float(known.answers[place])) for place in chosen]
         errors = [(float(known.answers[place]), float(known.labels[place] - known.answers[place])) for place in chosen]
-        return row(scatter(pairs, "label", "answer", diagonal=True), scatter(errors, "answer", "error", diagonal=False))
+        return row(
+            scatter(pairs, in_unit("label", unit), in_unit("answer", unit), diagonal=True),
+            scatter(errors, in_unit("answer", unit), in_unit("error", unit), diagonal=False),
+        )
     own = watched(known) if len(known.schema.classes) == 2 else None
     scores = known.shares[:, own] if own is not None else known.shares.max(axis=1)
     hit = known.codes == (own if own is not None else known.shares.argmax(axis=1))

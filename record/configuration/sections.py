@@ -34,6 +34,7 @@ class ProblemSettings(Section):
     )
     task: Literal["classification", "regression"] = Field(description="What kind of answer the model gives.")
     target: Name = Field(description="The source's column that is predicted, and that labels bring.")
+    unit: Name | None = Field(None, examples=["EUR"], description="The target's unit, as pages show it.")
     time_column: Name | None = Field(
         None, examples=["scheduled_at"], description="Orders the source's rows; they are split by it."
     )
@@ -76,6 +77,7 @@ class ColumnSettings(Section):
     role: Role = Field("feature", description='"feature" is fed to models; "carried" is only logged.')
     type: ColumnType = Field(description='"number", "category", "time" (ISO 8601) or "text" (carried only).')
     required: Flag = Field(True, description="Whether every record must have it (null is allowed in any case).")
+    unit: Name | None = Field(None, examples=["km"], description="The unit of its values, as pages show it.")
 
 
 def _known_encoding(name: str) -> str:

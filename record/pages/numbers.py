@@ -36,3 +36,8 @@ def amount(value: float) -> str:
 def probability(value: float) -> str:
     """A p-value: never 0."""
     return f"< {SMALLEST_PROBABILITY:.4f}" if value < SMALLEST_PROBABILITY else f"{value:.2g}"
+
+
+def in_unit(name: str, unit: str | None) -> str:
+    """What a number is of, with its unit where that is given."""
+    return f"{name}, {unit}" if unit else name

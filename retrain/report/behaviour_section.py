@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from record.pages.numbers import in_unit
 from record.pages.page import pictures
 from record.pages.plot import Plot, shortened, span
 from retrain.evaluation.dependence import Dependence
@@ -28,7 +29,7 @@ def importance_picture(importances: Mapping[str, Interval]) -> str:
     )
 
 
-def dependence_pictures(found: Sequence[Dependence], output: str) -> str:
+def dependence_pictures(found: Sequence[Dependence], output: str, units: Mapping[str, str]) -> str:
     """One picture for each feature, on a common scale."""
     if not found:
         return "<p class='dim'>No feature matters enough to be drawn, or there was no time for it.</p>"
@@ -41,14 +42,14 @@ def dependence_pictures(found: Sequence[Dependence], output: str) -> str:
         else "The mean probability of each class as one feature changes and all others stay."
     )
     return f"<h3>Partial dependence</h3><p class='dim'>{note}</p>" + pictures(
-        *(_picture(each, output, common) for each in found)
+        *(_picture(each, output, common, units.get(each.feature)) for each in found)
     )
 
 
-def _picture(held: Dependence, output: str, common: tuple[float, float]) -> str:
+def _picture(held: Dependence, output: str, common: tuple[float, float], unit: str | None) -> str:
     places = _places(held)
     x = (-0.4, len(places) - 0.6) if held.kind == "category" else span(places)
-    plot = Plot(shortened(held.feature, 34), _across(held), output, x, common)
+    plot = Plot(shortened(in_unit(held.feature, unit), 34), _across(held), output, x, common)
     if held.kind != "number":
         plot.name_at(_names(held))
     for line in held.lines:

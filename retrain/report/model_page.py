@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from record.pages.numbers import figure
+from record.pages.numbers import figure, in_unit
 from record.pages.page import contents, render_page, section, table
 from retrain.evaluation.examination import Examination
 from retrain.evaluation.insight import Insight
@@ -27,6 +27,7 @@ def render_report(
     classes: Sequence[str],
     profile: Profile | None = None,
     target: str = "",
+    units: Mapping[str, str] | None = None,
 ) -> str:
     """The page: what was chosen, how good it is and against whom, how and where it errs, what it looks at, and how
     it was found; with a profile, what the data look like, too.
@@ -35,8 +36,15 @@ def render_report(
     """
     family = str(card["family"]).replace("_", " ")
     title = f"{card['problem']}: {target} by {family}" if target else f"{card['problem']}: {family}"
-    output = "prediction" if not classes else f"probability of {insight.watched}" if insight.watched else "probability"
-    pictures = classification_pictures(insight, classes) if classes else regression_pictures(insight)
+    unit = (units or {}).get(target)
+    output = (
+        in_unit("prediction", unit)
+        if not classes
+        else f"probability of {insight.watched}"
+        if insight.watched
+        else "probability"
+    )
+    pictures = classification_pictures(insight, classes) if classes else regression_pictures(insight, unit)
     parts = {
         "How good it is": _metrics(card),
         "Against the champion": _champion(card),
@@ -45,7 +53,8 @@ def render_report(
         "On the holdout": pictures,
         "Where it errs more": slices_picture(insight.slices),
         "For whom": fairness_tables(insight.groups, insight.watched),
-        "What it looks at": importance_picture(found.importances) + dependence_pictures(insight.dependences, output),
+        "What it looks at": importance_picture(found.importances)
+        + dependence_pictures(insight.dependences, output, units or {}),
         "What is made of columns": _features(card["features"]),
         "What was tried": search_pictures(card),
         **(profile_parts(profile) if profile is not None else {}),

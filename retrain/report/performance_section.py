@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from record.pages.numbers import figure
+from record.pages.numbers import figure, in_unit
 from record.pages.page import pictures
 from record.pages.plot import Plot, span
 from retrain.evaluation.costs import CostReport
@@ -31,15 +31,15 @@ def classification_pictures(insight: Insight, classes: Sequence[str]) -> str:
     ) + confusion_matrix(insight.confusion, classes)
 
 
-def regression_pictures(insight: Insight) -> str:
+def regression_pictures(insight: Insight, unit: str | None = None) -> str:
     """Target by prediction, errors by prediction, their distribution, learning curve."""
     held = insight.residuals
     if held is None:
         return ""
     return pictures(
-        _target_by_prediction(insight, held),
-        _error_by_prediction(insight, held),
-        _error_histogram(held),
+        _target_by_prediction(insight, held, unit),
+        _error_by_prediction(insight, held, unit),
+        _error_histogram(held, unit),
         learning_picture(insight.learning),
     )
 
@@ -139,26 +139,36 @@ def _legend(named: Sequence[tuple[str, str]]) -> str:
     return f"<p class='legend'>{''.join(parts)}</p>"
 
 
-def _target_by_prediction(insight: Insight, held: Residuals) -> str:
+def _target_by_prediction(insight: Insight, held: Residuals, unit: str | None) -> str:
     both = span([end for point in insight.points for end in point])
     means = [(each["prediction"], each["target"]) for each in held.by_prediction]
-    plot = Plot("Target by prediction", "prediction", "target", both, both).guide([(both[0],) * 2, (both[1],) * 2])
+    plot = Plot("Target by prediction", in_unit("prediction", unit), in_unit("target", unit), both, both).guide(
+        [(both[0],) * 2, (both[1],) * 2]
+    )
     return plot.dots(insight.points, size=2).line(means, 1, name="mean").dots(means, 1).svg()
 
 
-def _error_by_prediction(insight: Insight, held: Residuals) -> str:
+def _error_by_prediction(insight: Insight, held: Residuals, unit: str | None) -> str:
     errors = [(said, said - was) for said, was in insight.points]
     bins = held.by_prediction
     wide = [end for each in bins for end in (each["low"], each["high"])]
     x, y = span([said for said, _ in errors]), span([*wide, *(-end for end in wide)], room=0.25)
-    plot = Plot("Error by prediction", "prediction", "prediction − target", x, y).guide([(x[0], 0), (x[1], 0)])
+    plot = Plot("Error by prediction", in_unit("prediction", unit), in_unit("prediction − target", unit), x, y).guide(
+        [(x[0], 0), (x[1], 0)]
+    )
     plot.band([(e["prediction"], e["low"]) for e in bins], [(e["prediction"], e["high"]) for e in bins], 0)
     plot.dots([(said, error) for said, error in errors if y[0] <= error <= y[1]], size=2)
     return plot.line([(e["prediction"], e["middle"]) for e in bins], 1, name="median, 5 to 95 %").svg()
 
 
-def _error_histogram(held: Residuals) -> str:
+def _error_histogram(held: Residuals, unit: str | None) -> str:
     edges, counts = held.histogram["edges"], held.histogram["counts"]
-    plot = Plot("Distribution of errors", "prediction − target", "rows", (edges[0], edges[-1]), (0, max(counts) * 1.05))
+    plot = Plot(
+        "Distribution of errors",
+        in_unit("prediction − target", unit),
+        "rows",
+        (edges[0], edges[-1]),
+        (0, max(counts) * 1.05),
+    )
     told = f"mean {figure(held.mean)}, standard deviation {figure(held.sd)}, median {figure(held.quantiles['50'])}"
     return plot.columns(edges, counts).svg() + f"<p class='dim'>{told}; the outermost half percents are cut off.</p>"

@@ -25,6 +25,7 @@ from monitoring.quality.slices import Slice
 from record.contract.schema import Schema
 from record.logged import MaturedRow
 from record.pages.numbers import amount, count, figure, probability
+from record.settings import load_settings
 from tests.browser import browser, faults
 from tests.monitoring.answers import AS_OF, NUMBER, TWO, flights, row
 from tests.monitoring.inputs.test_contract_check import REFERENCE, schema_of, window
@@ -47,7 +48,7 @@ def quality_page(rows: list[MaturedRow], schema: Schema, loss: Loss, title: str 
         delays=report_delays(known),
         depends=True,
     )
-    return render_quality(found, known, estimator, loss)
+    return render_quality(found, known, estimator, loss, "EUR" if schema is NUMBER else None)
 
 
 def prices(count: int, every: timedelta) -> list[MaturedRow]:
@@ -88,7 +89,15 @@ def data_page() -> str:
     report = inspect_window(REFERENCE, current, schema)
     domain = tell_apart(REFERENCE, current, [*schema.number_names, *schema.category_names])
     return render_page(
-        report, domain, REFERENCE, current, target="price", version="v7", as_of=AS_OF, smallest_shift=0.041
+        report,
+        domain,
+        REFERENCE,
+        current,
+        target="price",
+        version="v7",
+        as_of=AS_OF,
+        smallest_shift=0.041,
+        units={"distance": "km"},
     )
 
 
@@ -124,3 +133,16 @@ def test_numbers_are_written_as_people_write_them() -> None:
     assert [amount(value) for value in (10.0, 0.25, 51_900.4, 5e9)] == ["10", "0.25", "51,900", "5,000,000,000"]
     assert count(549.0) == "549"
     assert [probability(value) for value in (0.0, 0.03, 1e-9)] == ["< 0.0001", "0.03", "< 0.0001"]
+
+
+def test_units_stand_where_numbers_do(tmp_path: Path) -> None:
+    """As the settings give them: the target's at its errors and axes, a column's at its findings."""
+    page = QUALITY["prices"]()
+    for text in ("mae, EUR ↓", ">label, EUR<", ">answer, EUR<", ">error, EUR<"):
+        assert text in page
+    assert "distance, km: Another unit" in data_page()
+    (tmp_path / "ringside.toml").write_text(
+        '[problem]\ntask = "regression"\ntarget = "price"\nunit = "EUR"\n[columns.way]\ntype = "number"\nunit = "km"\n'
+        '[columns.colour]\ntype = "category"\n'
+    )
+    assert load_settings(tmp_path / "ringside.toml").units() == {"price": "EUR", "way": "km"}
