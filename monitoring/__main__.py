@@ -25,6 +25,7 @@ from record.printable import guard_terminal, print_error
 from record.process import begin_process, restart_without_telemetry
 from record.record import Record, open_record
 from record.settings import Settings, load_settings
+from record.settings_in_force import hold_settings
 
 STOP_SECONDS = 10.0  # a check under way may end; a hanging one may not hold the process
 ONCE_SECONDS = 3600.0
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         settings = load_settings()
+        hold_settings(settings)  # for runs and shadows
         record = open_record(settings)
         watcher = compose(settings, record)
     except RingsideError as error:

@@ -12,6 +12,7 @@
     ├── Unavailable         try again later
     │   ├── Overloaded, QuotaExceeded, LogUnavailable
     ├── SettingsError       ringside.toml or the environment is wrong
+    │   ├── SettingsDrift   they are not those that the running service began with
     ├── DataError           training data that cannot be used
     ├── ArtifactError       a version's files are not what was registered
     └── StaleLease          somebody else leads now; this process must stop writing
@@ -214,6 +215,16 @@ class SettingsError(RingsideError):
     def __init__(self, message: str, *, field: str | None = None, faults: Sequence[str] = ()) -> None:
         super().__init__(message, field=field)
         self.faults = tuple(faults)
+
+
+class SettingsDrift(SettingsError):
+    """The file has changed since the service started, and what it said then is not known any more."""
+
+    def __init__(self, file: object) -> None:
+        super().__init__(
+            f"{file} has changed since the service started; expected what the other processes run with. It waits until "
+            "the service is restarted, or the file says again what it said"
+        )
 
 
 class DataError(RingsideError):

@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableEnvironment
 
@@ -44,9 +44,10 @@ from record.configuration.sections import (
     Token,
     TokenRole,
 )
+from record.configuration.settings_copy import CONFIG, DIGEST, names_copy, read_copy
 from record.contract.columns import Column, Role
 from record.contract.schema import ProblemSchema
-from record.errors import SettingsError
+from record.errors import SettingsDrift, SettingsError
 from record.redaction import fingerprint, remember, secrets_of
 
 __all__ = [
@@ -87,6 +88,7 @@ class Settings(BaseSettings):
 
     folder: Path = Field(default_factory=Path.cwd, description="Relative paths start here.")
     path: Path | None = Field(None, description="The file that was read.")
+    _text: str = PrivateAttr("")
     problem: ProblemSettings = Field(description="The section [problem], with task and target.")
     columns: dict[str, ColumnSettings] = Field({}, description="Empty: the first training infers them.")
     data: DataSettings = DataSettings()
@@ -182,6 +184,11 @@ class Settings(BaseSettings):
         remember({secret for address in addresses for secret in secrets_of(address)})
         remember(part for url in self.notify.urls for part in re.split(r"[/?&=#@:]+", url) if len(part) >= 12)
 
+    @property
+    def text(self) -> str:
+        """What the file said when it was read; empty for settings without a file."""
+        return self._text
+
     def problem_schema(self) -> ProblemSchema | None:
         """The schema that [columns] writes down; None where it is left to the first training."""
         if not self.columns:
@@ -224,31 +231,51 @@ class Settings(BaseSettings):
 
 
 def load_settings(path: Path | None = None) -> Settings:
-    """The settings in `path`, else in $RINGSIDE_CONFIG, else in ./ringside.toml; SettingsError says what is wrong."""
-    file = (path or Path(os.environ.get("RINGSIDE_CONFIG", "ringside.toml"))).absolute()
+    """The settings in `path`, else in $RINGSIDE_CONFIG, else in ./ringside.toml; SettingsError says what is wrong.
+
+    In a process of a running service the file counts as it was when the service started. SettingsDrift where nobody
+    knows that any more, and the file says something else.
+    """
+    file = (path or Path(os.environ.get(CONFIG, "ringside.toml"))).absolute()
+    text = read_copy(file, os.environ)
+    if text is not None:
+        return parse_settings(text, file)
+    settings = parse_settings(_read_file(file), file)
+    if names_copy(file, os.environ) and settings.digest() != os.environ.get(DIGEST):
+        raise SettingsDrift(file)
+    return settings
+
+
+def parse_settings(text: str, file: Path) -> Settings:
+    """The settings that a file with this text makes, and the environment."""
     _check_environment(os.environ)
-    held = _read_toml(file)
+    try:
+        held: dict[str, Any] = tomllib.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from None
     for name in PLACES:
         if name in held:
             raise SettingsError(unknown_key((name,), Settings), field=name)
     try:
-        return Settings(**held, folder=file.parent, path=file)
+        settings = Settings(**held, folder=file.parent, path=file)
     except ValidationError as error:
         raise settings_error(error, Settings, file.name, os.environ) from None
     except UnreadableEnvironment as error:
         raise SettingsError(f"the environment: {error}; lists and tables are written there as JSON") from None
+    settings._text = text
+    return settings
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def _read_file(file: Path) -> str:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SettingsError(
             f"{file}: no such file; `ringside init DATA --target COLUMN` writes one, RINGSIDE_CONFIG names another"
         ) from None
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}") from None
-    except ValueError as error:  # broken TOML, or not UTF-8
+    except ValueError as error:  # not UTF-8
         raise SettingsError(f"{file}: not TOML: {error}") from None
 
 

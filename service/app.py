@@ -12,6 +12,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ import bentoml._internal.utils.analytics.usage_stats as bentoml_usage
 import bentoml._internal.utils.circus as bentoml_supervision
 
 from record.configuration.sections import ServeSettings
-from record.errors import SettingsError
+from record.configuration.settings_copy import COPY
+from record.errors import SettingsDrift, SettingsError
 from record.log_lines import log_line, write_json_lines
 from record.process import begin_process, silence_telemetry
-from record.settings import load_settings
+from record.settings import Settings, load_settings
+from record.settings_in_force import hold_settings
 from service.http.connections import guard_connections
 from service.http.front import Front
 from service.http.listening import listen_fairly
@@ -36,12 +39,32 @@ SPARE_SECONDS = 5
 # Python's 5 ms let the event loop keep the committing thread waiting for the interpreter, with the log's lock held,
 # before each of a commit's statements: under load that was half of the time of a request.
 SWITCH_SECONDS = 0.0001
+WAIT_SECONDS = 2.0  # between looks whether the settings are again those that the service began with
 
 
 def serve_settings() -> ServeSettings:
     """[serve] of the settings; its defaults where there is no ringside.toml, as when a Bento is built."""
     named = os.environ.get("RINGSIDE_CONFIG", "ringside.toml")
-    return load_settings().serve if Path(named).exists() else ServeSettings()
+    if not Path(named).exists() and COPY not in os.environ:
+        return ServeSettings()
+    settings = settings_in_force()
+    if "serve" in sys.argv:  # the parent: its workers begin with what it has read
+        hold_settings(settings)
+    return settings.serve
+
+
+def settings_in_force() -> Settings:
+    """A worker that cannot have what the others run with waits, and says so once: they serve meanwhile."""
+    told = False
+    while True:
+        try:
+            return load_settings()
+        except SettingsDrift as error:
+            if not told:
+                write_json_lines()
+                log_line("worker waits", level=logging.CRITICAL, reason=error.message)
+            told = True
+            time.sleep(WAIT_SECONDS)
 
 
 def refuse_open_address(serve: ServeSettings) -> None:

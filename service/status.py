@@ -12,6 +12,7 @@ from record.clock import machine_now
 from record.disk import file_systems, watched_folders
 from record.log.growth import log_growth
 from record.samples import Sample
+from record.settings_in_force import settings_status
 
 if TYPE_CHECKING:
     from record.record import Record
@@ -35,6 +36,7 @@ def status(record: Record, settings: Settings) -> dict[str, Any]:
         "log": _log(record, settings, now),
         "disk": _disk(record, settings),
         "watcher": _watcher(record, settings, samples),
+        "settings": settings_status(settings),
         "chain_head": record.events.head(),
     }
     shown: dict[str, Any] = plain(held)

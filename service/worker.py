@@ -20,6 +20,7 @@ from record.events import AccessRefused, RecordsRefused
 from record.log_lines import log_line, write_json_lines
 from record.record import Record, open_record
 from record.settings import Settings, load_settings
+from record.settings_in_force import file_changed
 from service.auth import LOCAL, Gate, Refusal
 from service.bodies.reader import BodyReader
 from service.champion import Champion, LoadRefused, Switched
@@ -102,6 +103,7 @@ class Worker:
         self._load_settings = settings
         self._tasks: list[asyncio.Task[None]] = []
         self._commits = 0
+        self._settings_changed = False
         self._tokens_recorded = False
         self._used: set[tuple[str, str]] = set()
         self._used_written: dict[str, float] = {}  # by a token's SHA-256, on the monotonic clock
@@ -168,7 +170,8 @@ class Worker:
         self._begin(self._forever(self._follow_tokens, TOKENS_SECONDS))
         if self.gate.open:
             log_line("open to everybody on this machine", host=serve.host, level=logging.WARNING)
-        log_line("worker started", champion=self.champion.current.version if self.champion.current else None)
+        champion = self.champion.current.version if self.champion.current else None
+        log_line("worker started", champion=champion, settings=settings.digest())
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -238,6 +241,13 @@ class Worker:
     def _keep_files(self) -> None:
         self.metrics.keep()
         self.quotas.keep()
+        self._look_at_settings()
+
+    def _look_at_settings(self) -> None:
+        changed = file_changed(self.settings)
+        if changed and not self._settings_changed:
+            log_line("settings file changed", level=logging.WARNING, counts="from the next restart of the service on")
+        self._settings_changed = changed
 
     async def _sweep(self) -> None:
         self.deadlines.sweep()

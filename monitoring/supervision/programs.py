@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monitoring.supervision.supervisor import Program
+from record.configuration.settings_copy import CONFIG, COPY, DIGEST
 from record.disk import RUNNING
 from record.process import NO_TELEMETRY
 from record.settings import Settings
+from record.settings_in_force import up_copy
 
 SERVICE = "service.app:PredictionService"
 BENTOML_HOME = RUNNING
@@ -20,7 +22,8 @@ WORKER_MARK = "_bentoml_impl.worker.service"  # stands in the command line of ea
 def programs(settings: Settings, environment: Mapping[str, str] | None = None) -> list[Program]:
     """Service and watcher for these settings, startable from anywhere."""
     inherited = dict(os.environ if environment is None else environment)
-    shared = {**inherited, **NO_TELEMETRY, "RINGSIDE_CONFIG": str(settings.path)}
+    began_with = {CONFIG: str(settings.path), COPY: str(up_copy(settings)), DIGEST: settings.digest()}
+    shared = {**inherited, **NO_TELEMETRY, **began_with}
     # BentoML takes the working directory for the project, and the project must be the one that is installed.
     root = Path(__file__).resolve().parents[2]
     service = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--working-dir", str(root)]

@@ -9,17 +9,20 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from monitoring.supervision.log_relay import LogRelay
 from monitoring.supervision.preflight import check_address, check_folders, check_record
 from monitoring.supervision.programs import BENTOML_HOME, programs, run_folder
-from monitoring.supervision.supervisor import Supervisor
+from monitoring.supervision.supervisor import Report, Supervisor
 from record.clock import machine_now
+from record.configuration.settings_copy import write_copy
 from record.errors import Conflict
 from record.ownership import give_folder_to_owner, make_folder
 from record.settings import Settings
+from record.settings_in_force import up_copy
 from record.signals import handle_signals
 
 # The environment's http_proxy is for other hosts: a proxy that is asked for 127.0.0.1 answers about its own.
@@ -58,6 +61,7 @@ def _supervise(settings: Settings, host: str, log_folder: Path | None, relays: t
     )
     if not supervisor.start():
         raise Conflict(f"another `ringside up` runs on {run_folder(settings)}; stop it first")
+    _keep_settings(settings, report)
     handle_signals((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), lambda *_: supervisor.stop())
     url = f"http://{_reachable(host)}:{settings.serve.port}"
 
@@ -74,7 +78,20 @@ def _supervise(settings: Settings, host: str, log_folder: Path | None, relays: t
         handle_signals((signal.SIGINT, signal.SIGTERM), lambda *_: supervisor.hurry())
         supervisor.close()
         give_folder_to_owner(run_folder(settings) / BENTOML_HOME)
+        with suppress(OSError):
+            up_copy(settings).unlink()
     return 0
+
+
+def _keep_settings(settings: Settings, report: Report) -> None:
+    """For the processes that start later. Without room for it they read the file itself, and compare."""
+    copy = up_copy(settings)
+    try:
+        write_copy(settings.text, copy)
+    except OSError as error:
+        report("settings not kept", {"file": str(copy), "reason": os.strerror(error.errno or 0)})
+        with suppress(OSError):
+            copy.unlink()  # an earlier run's
 
 
 def _addresses(url: str) -> str:

@@ -195,6 +195,13 @@ class WatcherStatus(TypedDict):
     next_due_at: Time | None
 
 
+class SettingsStatus(TypedDict):
+    """The digest of the settings that the service runs with; a file that has changed since counts from a restart on."""
+
+    digest: str
+    file_changed: bool
+
+
 class Status(TypedDict):
     """What is going on. What is not there yet is null or empty."""
 
@@ -206,6 +213,7 @@ class Status(TypedDict):
     log: LogStatus
     disk: DiskStatus
     watcher: WatcherStatus
+    settings: SettingsStatus
     chain_head: str
 
 

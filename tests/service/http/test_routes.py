@@ -352,6 +352,7 @@ def test_status_has_every_part(client: Client) -> None:
         "log",
         "quality",
         "run",
+        "settings",
         "watcher",
     ]
     assert held["champion"]["version"] == "v1"
