@@ -106,6 +106,7 @@ def test_a_backup_put_in_place_after_a_kill_is_refused_in_one_sentence_until_the
         answer(running, "new", 5)
 
 
+@pytest.mark.faults
 def test_the_recipe_of_the_documentation_restores_what_was_backed_up(settings: Settings) -> None:
     path = record_of(settings)
     with up(settings) as running:
@@ -119,6 +120,7 @@ def test_the_recipe_of_the_documentation_restores_what_was_backed_up(settings: S
         assert rows_over_http(running) == BEFORE
 
 
+@pytest.mark.faults
 def test_a_record_that_is_malformed_is_not_ready_and_does_not_verify(settings: Settings) -> None:
     path = record_of(settings)
     with up(settings) as running:

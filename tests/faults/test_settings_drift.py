@@ -20,6 +20,7 @@ from tests.record.models import record_of
 from tests.service.serving import live_service, wait_ready
 from tests.waiting import wait_until
 
+WAIT_SECONDS = 240.0  # a machine that does much else takes a minute to start a worker
 REDACTING = 'protected = ["note"]\n[log]\nredact = ["note"]\n[serve]\n'
 EDITS = {  # what stands instead of "[serve]"
     "redaction is switched on": REDACTING,
@@ -49,7 +50,7 @@ def replace_worker(workers: Callable[[], list[Any]]) -> None:
     before = {worker.pid for worker in workers()}
     victim = min(workers(), key=lambda worker: int(worker.pid))
     victim.send_signal(signal.SIGKILL)
-    wait_until(lambda: len({w.pid for w in workers()} - {victim.pid}) == len(before), 60)
+    wait_until(lambda: len({w.pid for w in workers()} - {victim.pid}) == len(before), WAIT_SECONDS)
 
 
 @pytest.mark.faults
@@ -60,16 +61,16 @@ def test_a_worker_that_is_replaced_answers_and_logs_as_the_others_do(tmp_path: P
     original = settings.path.read_text()
     with up(settings) as running:
         running.wait_ready()
-        wait_until(lambda: len(running.workers()) == 2, 60)
+        wait_until(lambda: len(running.workers()) == 2, WAIT_SECONDS)
         assert running.get("/status").json()["settings"] == {"digest": settings.digest(), "file_changed": False}
         assert stat.S_IMODE(up_copy(settings).stat().st_mode) == 0o600
         settings.path.write_text(original.replace("[serve]\n", edit))
         replace_worker(running.workers)
-        wait_until(lambda: len(running.lines("worker started")) == 3, 60)
+        wait_until(lambda: len(running.lines("worker started")) == 3, WAIT_SECONDS)
         assert {line["settings"] for line in running.lines("worker started")} == {settings.digest()}
         (watcher, *_) = running.watcher()
         watcher.send_signal(signal.SIGKILL)
-        wait_until(lambda: any(w.pid != watcher.pid for w in running.watcher()), 60)
+        wait_until(lambda: any(w.pid != watcher.pid for w in running.watcher()), WAIT_SECONDS)
         predict_over_new_connections(running.url, 40)
         assert running.get("/status").json()["settings"] == {"digest": settings.digest(), "file_changed": True}
         assert running.lines("settings file changed")
@@ -93,7 +94,7 @@ def test_under_bentoml_serve_too(tmp_path: Path) -> None:
         settings.path.write_text(settings.path.read_text().replace("[serve]\n", REDACTING))
         for _ in range(2):
             replace_worker(service.workers)
-            wait_until(service.ready, 60)
+            wait_until(service.ready, WAIT_SECONDS)
         predict_over_new_connections(service.url, 40)
         told = httpx.get(f"{service.url}/status", timeout=20).json()["settings"]
         assert told == {"digest": settings.digest(), "file_changed": True}
@@ -108,15 +109,15 @@ def test_a_worker_that_cannot_have_what_the_others_run_with_waits(tmp_path: Path
     original = settings.path.read_text()
     with up(settings) as running:
         running.wait_ready()
-        wait_until(lambda: len(running.workers()) == 2, 60)
+        wait_until(lambda: len(running.workers()) == 2, WAIT_SECONDS)
         up_copy(settings).unlink()
         settings.path.write_text(original.replace("[serve]\n", REDACTING))
         replace_worker(running.workers)
-        wait_until(lambda: running.lines("worker waits"), 60)
+        wait_until(lambda: running.lines("worker waits"), WAIT_SECONDS)
         predict_over_new_connections(running.url, 20)
         assert len(running.lines("worker started")) == 2
         settings.path.write_text(original)
-        wait_until(lambda: len(running.lines("worker started")) == 3, 60)
+        wait_until(lambda: len(running.lines("worker started")) == 3, WAIT_SECONDS)
         predict_over_new_connections(running.url, 20)
         assert running.stop() == 0
     assert len(notes(settings)) == 1
