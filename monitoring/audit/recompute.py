@@ -134,6 +134,8 @@ class Auditor:
         checked = self._check_of(event)
         past, settings = self._past.before(checked.seq), self._past.settings(checked.seq)
         self._expect_rows(event, as_of - settings.quality.label_horizon - settings.quality.every)
+        if "stretches" not in checked.data["state"]:
+            raise Unrepeatable("an earlier release made it, whose estimates knew nothing of how far they were wrong")
         made = QualityCheck(settings, past).events(as_of)
         same = [each for each in made if each.kind == event.kind and _basis(each.data()) == _basis(event.data)]
         if not same:

@@ -7,7 +7,7 @@ another champion, whose requests nobody answered.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +17,20 @@ from monitoring.audit.bouts import decided, examinations, find_bout, first_reque
 from monitoring.audit.past import SECTIONS, Past, all_events
 from monitoring.audit.verdict import Unrepeatable
 from monitoring.drifting.check import DriftCheck
+from monitoring.quality.check import QualityCheck
 from monitoring.trigger import TriggerFacts
 from monitoring.trigger import decide as decide_retrain
 from record.errors import SettingsError
 from record.event_log import RecordedEvent
-from record.events import BoutDecided, DriftChecked, RetrainDeclined, RetrainRequested, RetrainSucceeded
+from record.events import (
+    BoutDecided,
+    DriftChecked,
+    QualityChecked,
+    QualityDeclined,
+    RetrainDeclined,
+    RetrainRequested,
+    RetrainSucceeded,
+)
 from record.record import Record
 from record.settings import Settings
 from retrain.gate import decide_again
@@ -93,6 +102,7 @@ class WhatIf:
             RetrainDeclined.kind: self._trigger,
             RetrainSucceeded.kind: self._gate,
             DriftChecked.kind: self._drift,
+            QualityChecked.kind: self._quality,
             BoutDecided.kind: self._bout,
         }
 
@@ -136,6 +146,17 @@ class WhatIf:
         found = DriftCheck(self._other, past).evidence(version, datetime.fromisoformat(event.data["as_of"]))
         drifted = [name for _, name in found.decision.drifted] if found.decision and found.decision.alarm else []
         return f"drift of {version.version}", _drift_words(event.data["drifted"]), _drift_words(drifted)
+
+    def _quality(self, event: RecordedEvent) -> tuple[str, str, str]:
+        """The check again with the bounds that the other settings make, over the champion's whole life."""
+        recorded = event.data["numbers"].get("declines")
+        if recorded is None:
+            raise Unrepeatable("the check has written no numbers of its declines")
+        was = [basis for basis, told in recorded.items() if told["declined"]]
+        as_of = datetime.fromisoformat(event.data["as_of"])
+        made = QualityCheck(self._other, self._past.before(event.seq)).events(as_of)
+        would = [told.basis for told in made if isinstance(told, QualityDeclined)]
+        return f"quality of {event.model_version}", _decline_words(was), _decline_words(would)
 
     def _bout(self, event: RecordedEvent) -> tuple[str, str, str]:
         """The whole bout again, by a design that the other settings make, looked at a hundred times."""
@@ -181,6 +202,10 @@ def _same(was: str, would: str) -> bool:
 
 def _gate_words(passed: bool) -> str:
     return "passed" if passed else "refused"
+
+
+def _decline_words(bases: Sequence[str]) -> str:
+    return f"declined ({', '.join(bases)})" if bases else "no decline"
 
 
 def _drift_words(drifted: list[str]) -> str:
