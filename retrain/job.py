@@ -191,8 +191,21 @@ def read_data(job: _Job, champion: Champion | None) -> Dataset:
         expect_readable_log(job.record, champion.model.schema.problem, schema)
     data = read_rows(job.settings, job.record, schema, job.run.as_of or job.record.clock.now())
     _check_positive_class(data)
+    _check_costs(job.settings, data)
     fail_point("retrain.read")
     return data
+
+
+def _check_costs(settings: Settings, data: Dataset) -> None:
+    """Raises DataError where wrong answers cost otherwise than alike, and the target has not two classes."""
+    problem = settings.problem
+    costs = Costs(problem.false_positive_cost, problem.false_negative_cost)
+    if data.classes and not costs.equal and data.schema.watched is None:
+        raise DataError(
+            f"problem.false_positive_cost, false_negative_cost: {costs.false_positive:g} and {costs.false_negative:g} "
+            f"with {len(data.schema.classes)} classes; expected two",
+            field="problem.false_positive_cost",
+        )
 
 
 def _check_positive_class(data: Dataset) -> None:
@@ -278,12 +291,7 @@ def decide_threshold(job: _Job, found: SearchReport, plan: Plan, champion: Champ
     if costs.equal:
         return None
     watched = schema.watched
-    if watched is None:
-        raise DataError(
-            f"problem.false_positive_cost, false_negative_cost: {costs.false_positive:g} and {costs.false_negative:g} "
-            f"with {len(schema.classes)} classes; expected two",
-            field="problem.false_positive_cost",
-        )
+    assert watched is not None  # as the data was read
     held = found.out_of_fold
     if held is None:
         return keep_threshold(costs, champion.version.card if champion else {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from record.errors import DataError
 from record.printable import print_json, print_line
 from ringside.terminal.options import DONE, NO, ConfigOption, JsonOption, ReasonOption, opened, operator_name
 from ringside.terminal.output import short, tell, tell_table
 from ringside.terminal.sentences import comparison_words, event_line, judged_words
 
 if TYPE_CHECKING:
+    from record.record import Record
+    from record.settings import Settings
     from record.versions.roles import Roles
 
 
@@ -87,11 +91,30 @@ def models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def retrain(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Ask the running watcher for a retrain. Exit code 1: one is requested or running already.
 
+    Where columns were added, removed or changed since the champion was made, it says what that means for logged
+    requests; a change that a challenger would fail for is refused with what to do instead (exit code 2).
+
     Example: ringside retrain --reason "new price list"
     """
-    _, record = opened(config)
+    settings, record = opened(config)
+    _tell_column_changes(settings, record)
     run = record.runs.request("operator", operator_name(), reason)
     tell({"run_id": run.run_id, "state": run.state}, as_json)
+
+
+def _tell_column_changes(settings: Settings, record: Record) -> None:
+    """What was changed in [columns] since the champion was made; raises DataError for what a run would refuse."""
+    champion, problem = record.registry.roles().champion, settings.problem_schema()
+    if champion is None or problem is None:
+        return
+    from record.contract.schema import Schema
+    from retrain.data.logged_contract import column_changes
+
+    before = Schema.from_json(record.registry.open(champion).read("schema.json")).problem
+    for change in column_changes(record, before, problem):
+        if change.refused:
+            raise DataError(change.message, field=change.field)
+        print_line(f"note: {change.message}", file=sys.stderr)
 
 
 def promote(version: str, reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
