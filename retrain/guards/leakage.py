@@ -183,7 +183,7 @@ class _Look:
         if variable.column not in self._times or isinstance(variable, Gap) or not self._data.ordered:
             return False
         own = _parts_of(self._data.times)
-        parts = {variable.name.removeprefix(f"{variable.column}."), TIME_PARTS[0]} & own.keys()
+        parts = {str(variable.part), TIME_PARTS[0]} & own.keys()
         return any(
             strength(Variable("", part, own[part][rows]), self._wanted[rows]) >= share - BEYOND_OWN for part in parts
         )
