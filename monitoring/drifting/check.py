@@ -100,7 +100,7 @@ class DriftCheck:
         drift, events = self._settings.drift, self._record.events
         faults = read_feed_faults(events, as_of)
         schema, since = self._watch(version).schema, looked.current.since or as_of
-        told = feed_events(looked.data, faults, schema, since, drift.set_aside, drift.set_aside_for)
+        told = feed_events(looked.data, faults, schema, since, drift.set_aside, drift.set_aside_for, as_of)
         if told:
             with events.writing() as connection:
                 if fence is not None:

@@ -27,11 +27,13 @@ def feed_events(
     since: datetime,
     checks: Collection[str],
     longest: timedelta,
+    as_of: datetime,
 ) -> list[Event]:
     """What has to be said of this look: faults that begin, and open ones that it finds no longer.
 
-    `since` is the time of the window's first request. Errors of other than these `checks` set nothing aside, and none
-    does for longer than `longest`.
+    `since` is the time of the window's first request, from which on all count again; of a fault that names single
+    values (beyond a range, missing, unusable), the few that are left in the window stay set aside. Errors of other
+    than these `checks` set nothing aside, and none does for longer than `longest`.
     """
     errors = {(one.check, one.column): one for one in report.errors if one.check in checks}
     known = {(fault.check, fault.column, fault.rule) for fault in faults.open}
@@ -41,7 +43,8 @@ def feed_events(
         if (check, column, begun.rule) not in known:
             found.append(begun)
     ended = {(fault.check, fault.column) for fault in faults.open} - set(errors)
-    return [*found, *(FeedMended(check, column, since) for check, column in sorted(ended))]
+    whole = {(fault.check, fault.column) for fault in faults.open if fault.rule == "every"}
+    return [*found, *(FeedMended(*one, since if one in whole else as_of) for one in sorted(ended))]
 
 
 def _broken(finding: DataFinding, schema: Schema, since: datetime, longest: timedelta) -> FeedBroken:

@@ -18,7 +18,7 @@ from record.events import Event, FeedBroken, FeedMended
 from record.feed_faults import FeedFault, FeedFaults
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
-MONTH = timedelta(days=30)
+MONTH, HOUR = timedelta(days=30), timedelta(hours=1)
 SCHEMA = Schema(
     ProblemSchema("regression", "y", (Column("x", "feature", "number"),)), {"x": SeenColumn(low=0.0, high=10.0)}
 )
@@ -35,7 +35,7 @@ def look(*findings: tuple[Check, str, float]) -> DataQualityReport:
 
 
 def said(report: DataQualityReport, *faults: FeedFault, checks: Sequence[str] = tuple(RULES)) -> list[Event]:
-    return feed_events(report, FeedFaults(faults), SCHEMA, AT, checks, MONTH)
+    return feed_events(report, FeedFaults(faults), SCHEMA, AT, checks, MONTH, AT + HOUR)
 
 
 @pytest.mark.parametrize("check", [check for check in RULES if check != "unit_slip"])
@@ -64,6 +64,14 @@ def test_a_fault_begins_once_and_ends_when_it_is_found_no_longer() -> None:
     assert said(look(("unit_slip", "error", 1.0)), held) == []
     (event,) = said(look(), held)
     assert event == FeedMended("unit_slip", "x", AT)
+
+
+def test_the_last_values_of_a_slip_stay_set_aside_when_it_ends() -> None:
+    """Too few of them are left in the window to be found again; all its other requests count."""
+    part = FeedFault("unit_slip", "x", "outside", AT - HOUR, low=0.0, high=10.0)
+    assert said(look(), part) == [FeedMended("unit_slip", "x", AT + HOUR)]
+    whole = FeedFault("unit_slip", "x", "every", AT - HOUR)
+    assert said(look(), part, whole) == [FeedMended("unit_slip", "x", AT)]
 
 
 def test_a_rollback_within_a_broken_feed_is_no_bar() -> None:
