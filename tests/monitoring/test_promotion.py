@@ -254,3 +254,56 @@ def test_a_look_is_plain_json() -> None:
     assert held["coverage"] == pytest.approx(8 / 9)
     assert Look.from_json(held) == a_look()
     assert held["guardrails"]["failure"]["state"] == "cleared"
+
+
+EXACT = replace(CHALLENGE, min_coverage=1.0)  # whose standard error is nothing
+
+
+@pytest.mark.parametrize(
+    ("enough", "short", "design"),
+    [
+        ({"pairs": CHALLENGE.min_pairs}, {"pairs": CHALLENGE.min_pairs - 1}, CHALLENGE),
+        ({"labelled": 900}, {"labelled": 899}, EXACT),
+        ({"e_value": CHALLENGE.needed}, {"e_value": CHALLENGE.needed * (1 - 1e-9)}, CHALLENGE),
+        (
+            {"opened_at": NOW - timedelta(days=7)},
+            {"opened_at": NOW - timedelta(days=7) + timedelta(microseconds=1)},
+            CHALLENGE,
+        ),
+    ],
+    ids=["pairs", "coverage", "evidence", "duration"],
+)
+def test_what_is_exactly_enough_promotes(enough: dict[str, Any], short: dict[str, Any], design: Design) -> None:
+    """Each condition at its limit, on a look that meets all others; a little less is waited for."""
+    met = {"labelled": 900} if design is EXACT else {}
+    assert decided(a_look(**{**met, **enough}), design).outcome == "promote"
+    assert decided(a_look(**{**met, **short}), design).outcome == "wait"
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"pairs": 1000, "e_value": 1.0}, "passed"),
+        ({"pairs": 999, "e_value": 1.0}, "wait"),
+        ({"pairs": 10, "e_value": PROBATION.needed}, "roll_back"),
+        ({"pairs": 10, "e_value": PROBATION.needed * (1 - 1e-9)}, "wait"),
+    ],
+)
+def test_a_probation_at_its_limits(changes: dict[str, Any], outcome: str) -> None:
+    assert decided(a_look(**changes), PROBATION).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("days", "pairs", "outcome"),
+    [
+        (30, PROBATION.fewest_probation_pairs, "passed"),
+        (30, PROBATION.fewest_probation_pairs - 1, "wait"),
+        (60, PROBATION.fewest_probation_pairs - 1, "unjudged"),
+    ],
+)
+def test_a_probation_at_its_deadline(days: int, pairs: int, outcome: str) -> None:
+    """Which runs from the first label's maturity on, to the microsecond."""
+    look = a_look(pairs=pairs, e_value=1.0)
+    due = OPENED + timedelta(hours=1) + timedelta(days=days)
+    assert decided(look, PROBATION, as_of=due).outcome == outcome
+    assert decided(look, PROBATION, as_of=due - timedelta(microseconds=1)).outcome == "wait"
