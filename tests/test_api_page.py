@@ -43,7 +43,7 @@ def register(record: Record, bias: float, as_champion: bool) -> None:
     stage = record.artifacts.stage()
     card = write_model(stage, bias)
     (stage / "schema.json").write_text(schema().to_json())
-    record.registry.register(
+    made = record.registry.register(
         stage,
         run_id=None,
         parent=None,
@@ -53,6 +53,7 @@ def register(record: Record, bias: float, as_champion: bool) -> None:
         actor="test",
         as_champion=as_champion,
     )
+    record.reports.add("model", record.registry.directory(made.version) / "report.html", made.version)
 
 
 @pytest.fixture(scope="module")
