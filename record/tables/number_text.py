@@ -19,6 +19,7 @@ _CODES: Final = (
 # A word for a currency stands apart from the number, "R$" before it; "R12" and "INR3" are codes of something else.
 _UNIT: Final = re.compile(rf"^(?:{_CODES})\.?\s+|^[A-Z]{{1,2}}(?=\$)|\s+(?:{_CODES})\.?$")
 _BLANKS: Final = "[ \u00a0\u202f\u2009]"
+_DIGIT: Final = re.compile("[0-9]")
 _PLAIN: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _POINT: Final = re.compile(
     rf"[+-]?(?:\d{{1,3}}(?:(?:,\d{{3}})+|(?:{_BLANKS}\d{{3}})+|(?:['’]\d{{3}})+)|\d+)?(?:\.\d*)?", re.ASCII
@@ -40,12 +41,12 @@ _EITHER: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 
 def parse_number(text: str, decimal: DecimalMark) -> float | None:
     """The number that a text says; None where it says none, or not with this decimal mark."""
+    if not _DIGIT.search(text):
+        return None
     bare = bare_number(text)
     if decimal == "." and _PLAIN.fullmatch(bare):
         return float(bare)
     shape = _POINT if decimal == "." else _COMMA
-    if not any(letter.isdecimal() for letter in bare):
-        return None
     if not (shape.fullmatch(bare) or (decimal == "." and _INDIAN.fullmatch(bare))):
         return None
     thousands = ", '’\u00a0\u202f\u2009" if decimal == "." else ". '’\u00a0\u202f\u2009"

@@ -20,6 +20,7 @@ from record.tables.number_text import has_sign
 from record.tables.parquet_file import is_index, read_parquet
 from record.tables.reading_rules import MISSING_WORDS, USUAL, ReadingRules
 from record.tables.text_column import (
+    EXACT_BELOW,
     ColumnMeaning,
     column_meaning,
     exact_numbers,
@@ -215,7 +216,9 @@ def _numbers(cells: pa.DictionaryArray, reading: _Reading) -> Any:
     values, _ = read_numbers(cells, reading.file.dialect.decimal, reading.missing)
     present = values[~np.isnan(values)]
     whole = len(present) == len(values) > 0 and bool((present % 1 == 0).all()) and float(np.abs(present).max()) < 2**53
-    return values.astype(np.int64) if whole else exact_numbers(cells.to_pylist(), values)
+    if whole:
+        return values.astype(np.int64)
+    return exact_numbers(cells.to_pylist(), values) if np.abs(present).max(initial=0) >= EXACT_BELOW else values
 
 
 def _object_series(cells: Sequence[Any], name: str) -> pd.Series[Any]:

@@ -53,6 +53,9 @@ def column_meaning(counts: dict[str, int], decimal: DecimalMark, missing: frozen
         return ColumnMeaning("text")
     if decimal == "." and _all_floats(core):
         return ColumnMeaning("number", (), 1.0, plain=True)
+    first = next(iter(core))
+    if "-" in first[1:] and is_time(first) and all(is_time(text) for text in core):
+        return ColumnMeaning("time")
     odd = {text: count for text, count in core.items() if parse_number(text, decimal) is None}
     total = sum(core.values())
     share = 1 - sum(odd.values()) / total

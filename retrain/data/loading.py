@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -26,6 +26,7 @@ from record.log_lines import log_line
 from record.logged import LoggedRow, MaturedRow
 from record.settings import Settings
 from record.tables.number_text import parse_number
+from record.tables.reading_rules import ReadingRules
 from record.tables.text_column import read_category_cells, read_time_cells
 from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.data.shared_rows import shared_rows
@@ -194,12 +195,8 @@ def _time_values(column: pd.Series[Any], source: SourceRows) -> pd.Series[Any]:
     """A text file's times as numbers where all are; numbers of the form 20240131 as dates."""
     if not source.typed and not pd.api.types.is_numeric_dtype(column) and column.dtype.kind != "M":
         column = pd.Series(read_time_cells(column.tolist(), source.rules.words), index=column.index, dtype=object)
-        known = {
-            text: parse_number(text, source.rules.decimal or ".")
-            for text in set(column.dropna())
-            if isinstance(text, str)
-        }
-        if known and None not in known.values():
+        known = _all_numbers({text for text in column.dropna() if isinstance(text, str)}, source.rules)
+        if known:
             column = column.map(known).astype("float64")
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         dates = pd.to_datetime(column.astype("float64").map("{:.0f}".format), format="%Y%m%d", errors="coerce")
@@ -220,6 +217,17 @@ def _expect_credible(times: npt.NDArray[np.int64], logged: Sequence[MaturedRow],
             "or none where it is not known",
             field="problem.time_column",
         )
+
+
+def _all_numbers(texts: Iterable[str], rules: ReadingRules) -> dict[str, float]:
+    """Each text's number; empty where one of them is none."""
+    known: dict[str, float] = {}
+    for text in texts:
+        number = parse_number(text, rules.decimal or ".")
+        if number is None:
+            return {}
+        known[text] = number
+    return known
 
 
 def usable_rows(rows: Sequence[MaturedRow], problem: ProblemSchema) -> Sequence[MaturedRow]:
