@@ -61,7 +61,7 @@ def test_a_worker_that_is_replaced_answers_and_logs_as_the_others_do(tmp_path: P
     original = settings.path.read_text()
     with up(settings) as running:
         running.wait_ready()
-        wait_until(lambda: len(running.workers()) == 2, WAIT_SECONDS)
+        wait_until(lambda: len(running.lines("worker started")) == 2, WAIT_SECONDS)
         assert running.get("/status").json()["settings"] == {"digest": settings.digest(), "file_changed": False}
         assert stat.S_IMODE(up_copy(settings).stat().st_mode) == 0o600
         settings.path.write_text(original.replace("[serve]\n", edit))
@@ -109,7 +109,7 @@ def test_a_worker_that_cannot_have_what_the_others_run_with_waits(tmp_path: Path
     original = settings.path.read_text()
     with up(settings) as running:
         running.wait_ready()
-        wait_until(lambda: len(running.workers()) == 2, WAIT_SECONDS)
+        wait_until(lambda: len(running.lines("worker started")) == 2, WAIT_SECONDS)
         up_copy(settings).unlink()
         settings.path.write_text(original.replace("[serve]\n", REDACTING))
         replace_worker(running.workers)
