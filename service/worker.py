@@ -21,6 +21,7 @@ from record.log_lines import log_line, write_json_lines
 from record.record import Record, open_record
 from record.settings import Settings, load_settings
 from record.settings_in_force import file_changed
+from record.versions.model import ModelMemory
 from service.auth import LOCAL, Gate, Refusal
 from service.bodies.reader import BodyReader
 from service.champion import Champion, LoadRefused, Switched
@@ -124,6 +125,7 @@ class Worker:
         self.quotas = Quotas(serve, LOCAL)
         self.quotas.replace(self.tokens.tokens)
         self.record_watch = RecordWatch(self.record.database)
+        ModelMemory.bound(serve.model_memory)
         self.champion = Champion(
             self.record.registry,
             longest_text=serve.max_text,

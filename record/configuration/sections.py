@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 
 from record.configuration.setting_types import Flag, Name, Origin, PathPart, Real, Section, Several
-from record.configuration.units import PositiveDuration
+from record.configuration.units import PositiveDuration, Size
 from record.contract.columns import ColumnType, Role
 from record.contract.schema import canonical_class
 from record.errors import SettingsError
@@ -247,6 +247,10 @@ class ServeSettings(Section):
     max_text: Several = Field(10_000, description="Characters of a text or a category in a request, at most.")
     max_concurrency: Several = Field(256, description="Requests under way per worker; further ones are refused.")
     request_timeout: PositiveDuration = Field(timedelta(seconds=10), description="A request is given up after it.")
+    model_memory: Size = Field(
+        2_000_000_000,
+        description="What models may take for tensors in each worker, in loading and in answering, all together.",
+    )
     load_timeout: PositiveDuration = Field(
         timedelta(seconds=60), description="A model that takes longer to load is refused; the one before goes on."
     )

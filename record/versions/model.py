@@ -8,7 +8,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ silence_telemetry()  # onnxruntime reads its variable while it is imported: afte
 import onnxruntime  # noqa: E402 - see above
 
 GOLDEN_TOLERANCE: Final = 1e-5  # of a probability; for a regression, of the target's standard deviation
+MODEL_BYTES: Final = 2_000_000_000  # a batch of the largest size takes some hundred megabytes
+_FOLDED_BYTES: Final = "1000000"  # what the optimizer works out when a session is made is not taken from the bound
 _ERROR_SEVERITY: Final = 3  # onnxruntime's, so that its warnings about our graphs stay out of the log
 
 
@@ -50,6 +52,32 @@ class Scores:
         """For each row whether it can be answered with."""
         sound = np.isfinite(self.raw.reshape(len(self), -1))
         return np.asarray(sound.all(axis=1), dtype=np.bool_)
+
+
+class ModelMemory:
+    """The bound on what the models of this process take for tensors, together, in loading and in answering."""
+
+    _bounded: ClassVar[bool] = False
+
+    @classmethod
+    def bound(cls, most_bytes: int) -> None:
+        """Hold the sessions that are made from now on to so many bytes; those that are there keep what they have.
+
+        A few bytes of a file can ask for any number: a shape, a repetition, a loop. Beyond the bound an allocation
+        fails, and with it the load or the run.
+        """
+        place = onnxruntime.OrtMemoryInfo(
+            "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+        )
+        onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg(most_bytes, -1, -1, -1))
+        cls._bounded = True
+
+    @classmethod
+    def apply(cls, options: onnxruntime.SessionOptions) -> None:
+        """Hold the session of these options to the bound, where there is one."""
+        if cls._bounded:
+            options.add_session_config_entry("session.use_env_allocators", "1")
+            options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", _FOLDED_BYTES)
 
 
 class LoadOptions:
@@ -78,6 +106,7 @@ class OnnxScorer:
         options.intra_op_num_threads = 1  # one request, one core: workers are the parallelism
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERROR_SEVERITY
+        ModelMemory.apply(options)
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:

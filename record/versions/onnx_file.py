@@ -6,8 +6,9 @@ Ringside's models never need it, so that any mention of it is refused, read or n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from record.errors import ArtifactError
 
@@ -15,8 +16,13 @@ if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 
+MOST_SPARSE: Final = 1_000_000  # elements, filled up
+
+
 def refuse_external_data(model: bytes, name: str) -> None:
     """Returns where the bytes are an ONNX model that holds all its data itself; raises ArtifactError otherwise.
+
+    Refused besides: a sparse tensor of which a few bytes become any number when it is loaded.
 
     Reads nothing but the bytes it is given.
     """
@@ -27,12 +33,33 @@ def refuse_external_data(model: bytes, name: str) -> None:
         proto = onnx.load_model_from_string(model)
     except (DecodeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{name}: no ONNX model: {error}", field=name) from error
+    for sparse in _sparse(proto.graph):
+        if math.prod(sparse.dims) > MOST_SPARSE:
+            raise ArtifactError(
+                f"{name}: a sparse tensor of {'×'.join(map(str, sparse.dims))} elements; expected at most "
+                f"{MOST_SPARSE:,}: it is loaded with all of them",
+                field=name,
+            )
     for tensor in _tensors(proto):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data) > 0:
             raise ArtifactError(
                 f"{name}: tensor {tensor.name!r} keeps its data in another file; expected all data inside the model",
                 field=name,
             )
+
+
+def _sparse(graph: GraphProto) -> Iterator[Any]:
+    """Sparse tensors of a graph and of those within it."""
+    yield from graph.sparse_initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("sparse_tensor"):
+                yield attribute.sparse_tensor
+            yield from attribute.sparse_tensors
+            if attribute.HasField("g"):
+                yield from _sparse(attribute.g)
+            for inner in attribute.graphs:
+                yield from _sparse(inner)
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:

@@ -29,7 +29,7 @@ from record.errors import NotFound, Overloaded, RingsideError
 from record.log_lines import log_line
 from record.process import NO_TELEMETRY, begin_process, restart_without_telemetry
 from record.versions.artifact import Manifest, verify
-from record.versions.model import ServedModel
+from record.versions.model import MODEL_BYTES, ModelMemory, ServedModel
 from service.explain.attribution import attribute, background_rows
 
 METHOD = "interventional Shapley values"
@@ -182,6 +182,7 @@ def explain_apart(question: Question) -> dict[str, Any]:
 def main() -> None:
     """Answers one question, giving way to those that answer predictions."""
     os.nice(NICE)
+    ModelMemory.bound(MODEL_BYTES)
     question = Question(**json.load(sys.stdin))
     try:
         told = {"attribution": explain(question)}
