@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from record.clock import machine_now
 from record.log_lines import log_line
@@ -14,6 +14,7 @@ from record.trail_audit import audit_trail, note_head
 
 CHAIN_VALID = "ringside_audit_chain_valid"
 CHECK_SECONDS = 60.0  # for SQLite's check of its file; a larger one is checked where it is read
+KEPT_REQUESTS = timedelta(days=90)  # decided ones; the audit trail keeps what was asked and decided
 KEPT_PAGES = 50  # of Evidently's, 4 MB each; as many of the data's
 KEPT_QUALITY_PAGES = 400  # a year of daily checks, 60 KB each
 
@@ -28,6 +29,7 @@ def keep_house(record: Record, settings: Settings, as_of: datetime) -> None:
         forgotten = record.log.forget(as_of - settings.log.retention, record.archive if settings.log.archive else None)
         if forgotten:
             log_line("requests forgotten", requests=forgotten, before=as_of - settings.log.retention)
+    record.requests.forget_decided(as_of - KEPT_REQUESTS)
     keyed = record.log.key_digests()
     if keyed:
         log_line("digests keyed", digests=keyed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ from record.events import Event
 RequestKind = Literal["retrain", "alert"]
 
 MOST_WAITING = 10_000  # for the watcher: it decides all of them in one statement, of some fifty milliseconds
+FORGOTTEN_AT_ONCE = 1000
+SEEN_AGAIN = timedelta(days=1)  # what comes again sooner is not written anew
 KEYS_AT_ONCE = 500  # bound variables of one statement; databases allow a few ten thousand
 
 
@@ -36,7 +38,7 @@ class Request:
     run_id: str | None
     requested_at: datetime
     state: Literal["pending", "decided"]
-    decided_at: datetime | None
+    decided_at: datetime | None  # of an alert that comes again, the last day on which it did
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Requests:
         by_key = {clean_text(one.key): one for one in asked}
         with self._events.writing() as connection:  # whoever adds holds the chain's head: nobody adds meanwhile
             known = _known_keys(connection, list(by_key))
+            _see_again(connection, sorted(known), at)
             new = {key: one for key, one in by_key.items() if key not in known}
             if any(one.pending for one in new.values()):
                 _expect_room(connection)
@@ -126,6 +129,21 @@ class Requests:
         """Takes everything up to the request `last` off the queue, in one statement, and says how many they were."""
         return self._decide(requests.c.request <= last, run_id, connection)
 
+    def forget_decided(self, before: datetime) -> int:
+        """Lets go of what was decided before then, and has not come again since; the count.
+
+        What comes again after that is new. A thousand at a time, so that predictions are logged in between.
+        """
+        forgotten = 0
+        old = sa.select(requests.c.request).where(requests.c.state == "decided", requests.c.decided_at < before)
+        while True:
+            with self._database.write() as connection:
+                deleting = sa.delete(requests).where(requests.c.request.in_(old.limit(FORGOTTEN_AT_ONCE)))
+                count = int(connection.execute(deleting).rowcount)
+            forgotten += count
+            if count < FORGOTTEN_AT_ONCE:
+                return forgotten
+
     def _decide(self, which: sa.ColumnElement[bool], run_id: str | None, connection: sa.Connection | None) -> int:
         at = self._clock.now()
         deciding = sa.update(requests).where(which, requests.c.state == "pending")
@@ -146,6 +164,14 @@ def _known_keys(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
         query = sa.select(requests.c.key).where(requests.c.key.in_(keys[start : start + KEYS_AT_ONCE]))
         known.update(connection.execute(query).scalars())
     return known
+
+
+def _see_again(connection: sa.Connection, keys: Sequence[str], at: datetime) -> None:
+    """Keeps decided requests that still come, such as an alert that fires for months, from being forgotten."""
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        which = requests.c.key.in_(keys[start : start + KEYS_AT_ONCE])
+        stale = sa.and_(requests.c.state == "decided", requests.c.decided_at < at - SEEN_AGAIN)
+        connection.execute(sa.update(requests).where(which, stale).values(decided_at=at))
 
 
 def _row(kind: RequestKind, actor: str, one: Asked, key: str, at: datetime, place: int) -> dict[str, Any]:
