@@ -69,7 +69,7 @@ def test_a_full_file_system_ends_no_worker_and_loses_no_answer(
         settings = make_installation(disk / "problem", more, workers=2)
         with up(settings, log=tmp_path / "up.log", environment={"PYTHONFAULTHANDLER": "1"}) as running:
             running.wait_ready()
-            wait_until(lambda: len(running.workers()) == 2, 60)
+            wait_until(lambda: len(running.lines("worker started")) == 2, 60)
             for number in range(20):
                 assert ask(running, [f"before-{number}"], answered) == (200, "yes")
             workers, watcher = {w.pid for w in running.workers()}, {w.pid for w in running.watcher()}
