@@ -45,7 +45,7 @@ def test_a_strong_column_with_holes_is_no_copy(share: float) -> None:
 
 def test_a_value_that_stands_for_two_classes_is_no_copy() -> None:
     """Each value goes with one target, but not each target with one value."""
-    rare = np.where(np.arange(ROWS) % 100 == 0, 2, TWO)  # the third class is rare, so that the column is strong
+    rare = np.where(np.arange(ROWS) % 200 == 0, 2, TWO)  # the third class is rare, so that the column is strong
     assert found(rare, {"x": np.minimum(rare, 1)}, ("a", "b", "c")) == [("x", "warning")]
     assert found(THREE, {"x": 7.0 * THREE}, ("a", "b", "c")) == [("x", "error")]
 
