@@ -199,5 +199,4 @@ lock:  ## Resolve the dependencies anew: everything, what the image runs, what o
 	$(COMPILE) --upgrade --group clients -o requirements-clients.lock
 	$(COMPILE) --upgrade --group mlflow -o requirements-mlflow.lock
 	$(COMPILE) --upgrade --group proxies -o requirements-proxies.lock
-	$(COMPILE) --constraint requirements.lock --all-extras --group dev --group mutants pyproject.toml -o requirements-mutants.lock
 	@! grep -nE '://|^ringside' requirements*.lock
