@@ -135,7 +135,8 @@ def _distinct(values: pd.Series[Any], column: Column, read: Callable[[Any], Any]
     held: list[Any] = []
     for row, cell in enumerate(values.tolist()):
         value = json_value(cell, column.type)
-        key = (value.__class__, value)  # 1, 1.0 and true are equal, and not the same
+        zero = value.__class__ is float and not value
+        key = (value.__class__, repr(value) if zero else value)  # 1, 1.0 and true are equal, as 0.0 and -0.0 are
         try:
             if key not in known:
                 known[key] = read(value)

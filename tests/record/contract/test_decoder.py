@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from record.contract.arrays import Arrays
@@ -251,6 +251,8 @@ cells = st.tuples(
 
 
 @given(st.lists(cells, max_size=12))
+@example([(0.0, None, None), (-0.0, None, None), (0, False, None)])
+@example([(-0.0, "0", None), (0.0, 0, None)])
 def test_frames_decode_as_records_do(rows: list[tuple[Any, ...]]) -> None:
     """Training's arrays of a frame are serving's arrays of the records in it, bit for bit."""
     of, names = decoder(), ["distance", "carrier", "departs"]
