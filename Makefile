@@ -18,10 +18,10 @@ DATA ?=
 # What is known to be missed (benchmarks/RESULTS.md), or has too few runs in a short form to be told from chance.
 PROVE_ALLOWED := $(addprefix --allow ,equal_day_effects decline_rise_found streams_behind streams_behind_kept)
 # What the hostile tests want from Debian besides.
-HOSTILE_PACKAGES := nginx-light haproxy apache2-utils openjdk-17-jdk-headless
+HOSTILE_PACKAGES := nginx-light haproxy apache2-utils openjdk-17-jdk-headless curl
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --quiet
 # What the integration tests want from Debian; without root or apt, those tests skip and say so.
-PACKAGES := prometheus prometheus-alertmanager postgresql chromium strace
+PACKAGES := prometheus prometheus-alertmanager postgresql chromium strace btrfs-progs xfsprogs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clients node mlflow packages demo proxies hostile-packages test test-hostile test-faults test-data test-docker check format serve lock boards reference pictures stack pin prove prove-short verify bench-prove bench-serving bench-evidence bench-alarms bench-retrain-load bench-windows bench-quality bench-automl bench-many-classes
@@ -70,7 +70,7 @@ $(PROXIES_STAMP): requirements-proxies.lock | $(STAMP)
 
 # Installed without being started: they are programs for the tests, not services of this machine.
 hostile-packages:
-	@if { PATH="$$PATH:/usr/sbin"; command -v nginx && command -v haproxy && command -v ab && command -v javac; } >/dev/null; then :; \
+	@if { PATH="$$PATH:/usr/sbin"; command -v nginx && command -v haproxy && command -v ab && command -v javac && command -v curl; } >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends $(HOSTILE_PACKAGES) >/dev/null; \
@@ -92,6 +92,7 @@ packages:
 	command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing=1; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing=1; \
 	command -v chromium >/dev/null && command -v strace >/dev/null || missing=1; \
+	{ PATH="$$PATH:/usr/sbin" && command -v mkfs.btrfs && command -v mkfs.xfs; } >/dev/null || missing=1; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES) >/dev/null; \
