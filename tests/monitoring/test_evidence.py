@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from ville import BettingCS, BettingTest
 from ville.evalues import combine
 
@@ -75,6 +76,45 @@ def test_the_interval_lies_above_minus_the_margin_exactly_where_the_evidence_at_
         assert (interval.low > -margin) == (e_values(seen, margin)[-1] >= 1 / 0.05)
 
 
+def test_each_end_of_the_interval_spends_half_of_alpha() -> None:
+    """Evidence between 1/alpha and 2/alpha would refute one side at alpha, and refutes neither of the two together."""
+    seen = np.tile([0.4, 0.4, -0.3, 0.1], 30)
+    running = e_values(seen)
+    between = seen[: int(np.argmax(running >= 1 / 0.05)) + 1]
+    beyond = seen[: int(np.argmax(running >= 2 / 0.05)) + 1]
+    assert 1 / 0.05 <= e_values(between)[-1] < 2 / 0.05
+    assert confidence_sequence(between, 0.05).low < 0 < confidence_sequence(beyond, 0.05).low
+    assert confidence_sequence(-beyond, 0.05).high < 0 < confidence_sequence(-between, 0.05).high
+
+
+@pytest.mark.parametrize("difference", [0.02, 0.5, 1.0])
+@pytest.mark.parametrize("n", [30, 127, 128, 129, 1000])
+def test_an_end_is_within_a_millionth_of_the_root_that_another_solver_finds(difference: float, n: int) -> None:
+    """Of n equal differences the value is the mean over bets of (1 + λ g)^n; the end is never inside of the root."""
+    needed = 2 / 0.05
+
+    def log_surplus(g: float) -> float:
+        powers = [n * math.log1p(bet * g) for bet in BETS]
+        top = max(powers)
+        return top + math.log(math.fsum(math.exp(each - top) for each in powers) / len(BETS)) - math.log(needed)
+
+    g = brentq(log_surplus, 0.0, 1.0, xtol=1e-14)
+    mean = (difference - g) / (1 + g if difference >= g else 1 - g)  # solves (difference − mean) / (1 + |mean|) = g
+    ends = confidence_sequence([difference] * n, 0.05)
+    mirrored = confidence_sequence([-difference] * n, 0.05)
+    assert -1e-12 <= mean - ends.low <= 1e-6
+    assert -1e-12 <= mirrored.high + mean <= 1e-6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_lower_end_itself_is_refuted_and_a_little_above_it_is_not(seed: int) -> None:
+    seen = np.random.default_rng(seed).normal(-0.05, 0.4, 2000).clip(-1, 1)
+    low = confidence_sequence(seen, 0.05).low
+    assert low < -2e-6
+    assert math.log(e_values(seen, -low)[-1]) >= math.log(2 / 0.05) - 1e-9
+    assert e_values(seen, -low - 1e-6)[-1] < 2 / 0.05
+
+
 def test_a_prefix_has_the_value_it_had_when_it_was_all_there_was() -> None:
     seen = np.random.default_rng(5).uniform(-1, 1, 500)
     running = e_values(seen)
@@ -88,6 +128,19 @@ def test_long_losing_and_winning_streaks_stay_finite_and_recover() -> None:
     assert np.isfinite(running).all()
     assert running[49_999] < 1e-100
     assert running[-1] > 1e300
+
+
+@pytest.mark.parametrize("n", [127, 128, 129, 350, 5_000])
+def test_streaks_longer_than_a_block_have_an_interval_and_an_estimate(n: int) -> None:
+    """A thousand lost bets in one product are 1e-1000, which is zero, and a zero has no logarithm."""
+    lost, won = np.full(n, -1.0), np.full(n, 1.0)
+    for seen in (lost, won, np.concatenate([lost, won]), np.concatenate([won, lost])):
+        interval = confidence_sequence(seen, 0.05)
+        assert np.isfinite([interval.low, interval.mean, interval.high]).all()
+        assert -1 <= interval.low <= interval.mean <= interval.high <= 1
+    assert labels_to_go(lost, 0.0, 20) is None
+    assert labels_to_go(won, 0.0, 20) == 0
+    assert labels_to_go(np.concatenate([lost, won[:1]]), 0.0, 20) is None
 
 
 def test_an_equal_model_is_crowned_no_more_often_than_alpha_though_looked_at_after_every_label() -> None:
@@ -177,6 +230,12 @@ def test_what_is_left_to_go_is_told_from_how_it_went() -> None:
     assert len(seen) + missing == pytest.approx(crossed_after, rel=0.35)
     assert labels_to_go(np.tile(seen, 20), 0.0, 20) == 0
     assert labels_to_go(-seen, 0.0, 20) is None
+
+
+@pytest.mark.parametrize("n", [1, 50, 1000])
+def test_a_challenger_that_answers_as_the_champion_has_no_estimate_without_a_margin(n: int) -> None:
+    assert labels_to_go(np.zeros(n), 0.0, 20) is None
+    assert labels_to_go(np.zeros(n), 0.1, 20) is not None
 
 
 def test_fifty_thousand_pairs_are_judged_in_an_instant() -> None:

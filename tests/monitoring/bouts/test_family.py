@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.bouts.family import FIRST_SHARE, family_share
+from monitoring.bouts.family import FIRST_SHARE, family_share, spent_alpha
 from record.bouts.bout import Bout
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -78,3 +79,19 @@ def test_another_champion_is_another_family() -> None:
     bouts = opened([0.0, 1.0, 2.0])
     share = family_share(bouts, "v9", "v12", START + timedelta(days=3), WINDOW, ALPHA)
     assert share.rank == 1
+
+
+def test_a_bout_as_old_as_the_window_costs_nothing_and_one_a_moment_younger_does() -> None:
+    bouts = opened([0.0])
+    outside = family_share(bouts, "v1", "v9", START + WINDOW, WINDOW, ALPHA)
+    assert (outside.rank, outside.alpha) == (1, FIRST_SHARE * ALPHA)
+    inside = family_share(bouts, "v1", "v9", START + WINDOW - timedelta(microseconds=1), WINDOW, ALPHA)
+    assert inside.rank == 2
+    assert inside.alpha < FIRST_SHARE * ALPHA
+
+
+def test_a_bout_to_come_as_late_as_the_window_has_the_first_ones_alpha_back() -> None:
+    """At one bout a week of 13 the last comes as the first leaves: the twelve between share what the first left."""
+    window = timedelta(weeks=13)
+    share = spent_alpha([(START, FIRST_SHARE * ALPHA)], START + timedelta(weeks=1), window, ALPHA)
+    assert share == pytest.approx((1 - FIRST_SHARE) * ALPHA / 12, rel=1e-12)
