@@ -23,7 +23,7 @@ from record.contract.preview import nearest
 from record.db.database import Database
 from record.db.tables import chain_head, event_signatures, events
 from record.db.upsert import insert
-from record.errors import InvalidRecord
+from record.errors import Faults, InvalidRecord
 from record.events import KINDS, Event, SigningStarted
 from record.redaction import redact_values
 
@@ -149,7 +149,7 @@ class EventLog:
         no event has: it would look as if nothing had happened.
         """
         kinds = [kind] if isinstance(kind, str) else None if kind is None else list(kind)
-        _expect_known(kinds or ())
+        expect_filters(kinds or (), q, cursor)
         limit = max(1, min(limit, LONGEST_PAGE))
         query = self._readable().where(events.c.seq > cursor_number(cursor)).order_by(events.c.seq).limit(limit + 1)
         if kinds is not None:
@@ -163,10 +163,6 @@ class EventLog:
         if until is not None:
             query = query.where(events.c.at < until)
         if q:
-            if len(q) > LONGEST_QUERY:
-                raise InvalidRecord(
-                    f"q: {len(q):,} characters; expected at most {LONGEST_QUERY:,} to look for", field="q"
-                )
             query = query.where(_mentions(q))
         with self._database.read() as connection:
             found = [_recorded(row) for row in connection.execute(query)]
@@ -300,6 +296,19 @@ def _mentions(text: str) -> sa.ColumnElement[bool]:
     pattern = sa.func.lower(sa.literal(f"%{wanted}%", sa.Text))
     places = (sa.type_coerce(events.c.data, sa.Text), events.c.kind, events.c.actor, events.c.model_version)
     return sa.or_(*(sa.func.lower(place).like(pattern, escape="\\") for place in places))
+
+
+def expect_filters(kinds: Iterable[str], q: str | None, cursor: str | None) -> None:
+    """Raise InvalidRecord, with all of them as its details, for filters by which no page can be read."""
+    faults = Faults[InvalidRecord]()
+    with faults.collect(InvalidRecord):
+        _expect_known(kinds)
+    with faults.collect(InvalidRecord):
+        if q is not None and len(q) > LONGEST_QUERY:
+            raise InvalidRecord(f"q: {len(q):,} characters; expected at most {LONGEST_QUERY:,} to look for", field="q")
+    with faults.collect(InvalidRecord):
+        cursor_number(cursor)
+    faults.expect_none()
 
 
 def _expect_known(kinds: Iterable[str]) -> None:

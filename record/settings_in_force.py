@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,18 @@ from record.settings import Settings, parse_settings
 def up_copy(settings: Settings) -> Path:
     """Where `ringside up` keeps the text that it read: beside its lock."""
     return settings.store.artifacts.parent / "up.toml"
+
+
+def up_runs(settings: Settings) -> bool:
+    """Whether `ringside up` runs on this host's record folder: it holds its lock for as long as it lives."""
+    try:
+        with (settings.store.artifacts.parent / "up.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def hold_settings(settings: Settings) -> None:
@@ -38,7 +51,7 @@ def file_changed(settings: Settings) -> bool:
 
 def settings_status(settings: Settings) -> dict[str, Any]:
     """The digest in force, and whether the file has changed since. On the command line: those of the running `up`."""
-    if settings.path is not None and not names_copy(settings.path, os.environ):
+    if settings.path is not None and not names_copy(settings.path, os.environ) and up_runs(settings):
         with suppress(OSError, ValueError, SettingsError):
             text = up_copy(settings).read_text(encoding="utf-8")
             settings = settings if text == settings.text else parse_settings(text, settings.path)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from record.errors import Absent, DataError, InputError, RingsideError, SettingsError
-from record.ownership import give_to_owner
 from record.printable import print_error, print_json, print_line
 from record.product_version import product_version
 from record.standard_streams import open_standard_streams
@@ -35,7 +34,7 @@ from ringside.terminal.options import (
     operator_name,
     settings_of,
 )
-from ringside.terminal.output import Made, tell, tell_findings, tell_run
+from ringside.terminal.output import Made, tell, tell_findings, tell_run, write_output
 from ringside.terminal.predict_command import predict
 from ringside.terminal.prove_command import prove
 from ringside.terminal.record_commands import events, explain, models, promote, reject, retrain, rollback, status, unbar
@@ -143,8 +142,7 @@ def init(
         raise SettingsError(f"{output} is there already; expected another --output, or --force to write over it")
     inspection = inspect(data, target)
     source = str(data) if data.is_absolute() else os.path.relpath(data.absolute(), output.absolute().parent)
-    output.write_text(render_toml(inspection, source), encoding="utf-8")
-    give_to_owner(output)
+    write_output(output, render_toml(inspection, source))
     print_line(f"{inspection.rows} rows, {len(inspection.columns)} columns, {inspection.task} of {target!r}")
     for finding in inspection.findings:
         print_line(f"note: {finding.column or data.name}: {finding.message}")
@@ -198,8 +196,7 @@ def profile(
 
     settings, record = opened(config)
     found = explore(settings, record)
-    output.write_text(found.page, encoding="utf-8")
-    give_to_owner(output)
+    write_output(output, found.page)
     findings = [finding.to_json() for finding in found.findings]
     if as_json:
         print_json({"page": str(output), "rows": found.profile.rows, "findings": findings})

@@ -177,7 +177,7 @@ def refusal(response: httpx.Response) -> RequestRefused:
         held = response.json()["error"]
         details = [Fault(fault["field"], fault["message"]) for fault in held.get("details", ())]
         return RequestRefused(response.status_code, held["code"], held["message"], held["field"], details)
-    except (ValueError, KeyError, TypeError):
+    except (AttributeError, ValueError, KeyError, TypeError):
         return RequestRefused(response.status_code, "http_error", response.text[:200] or response.reason_phrase)
 
 

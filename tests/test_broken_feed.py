@@ -24,6 +24,8 @@ from tests.replaying import Replay
 from tests.service.serving import live_service, wait_ready
 from tests.watching import ticking
 
+pytestmark = pytest.mark.timeout(900)  # hours of the record's time, and more of ours where it is busy
+
 HOUR = timedelta(hours=1)
 EVERY = timedelta(seconds=5)
 BATCH = 60

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from typing import TYPE_CHECKING
 
 from record.errors import Conflict
@@ -33,13 +32,8 @@ def rekey(reason: ReasonOption, config: ConfigOption = None, as_json: JsonOption
 
 def _expect_stopped(settings: Settings) -> None:
     """Raise Conflict while `ringside up` runs here: its processes would go on with the key that they have."""
-    from monitoring.supervision.programs import run_folder
+    from record.settings_in_force import up_runs
 
-    lock = run_folder(settings) / "up.lock"
-    if not lock.exists():
-        return
-    with lock.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(f"`ringside up` runs on {lock.parent}; stop it first, and on every other host") from None
+    if up_runs(settings):
+        folder = settings.store.artifacts.parent
+        raise Conflict(f"`ringside up` runs on {folder}; stop it first, and on every other host")

@@ -7,11 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from record.errors import InputError
+from record.ownership import give_to_owner
 from record.printable import print_json, print_line, printable
 
 if TYPE_CHECKING:
     from record.versions.model_version import ModelVersion
     from record.work.run import Run
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write the file that a command was told to write; InputError where it cannot be."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; expected a file that can be written", field="output") from error
+    give_to_owner(path)
 
 
 def tell(facts: Mapping[str, Any], as_json: bool) -> None:

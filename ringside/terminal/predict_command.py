@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from record.errors import InputError, NoChampion
+from record.ownership import give_to_owner
 from record.printable import print_json, print_line
 from ringside.terminal.options import ConfigOption, JsonOption, opened
 
@@ -66,7 +67,11 @@ def predict(
 def _check_output(output: Path, data: Path, force: bool) -> None:
     if output.suffix.lower() not in (".csv", *PARQUET):
         raise InputError(f"{output}: expected a name that ends in .csv or .parquet", field="output")
-    if output.exists() and (not force or output.samefile(data)):
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; expected a file", field="output")
+    if output.exists() and data.exists() and output.samefile(data):
+        raise InputError(f"{output} is the file that is read; expected another --output", field="output")
+    if output.exists() and not force:
         raise InputError(f"{output} is there already; expected another --output, or --force to write over it")
     if not output.absolute().parent.is_dir():
         raise InputError(f"{output}: its folder is not there; expected one that is", field="output")
@@ -87,6 +92,9 @@ def _write(parts: Iterable[pd.DataFrame], output: Path | None) -> None:
                 for number, part in enumerate(parts):
                     part.to_csv(file, index=False, header=number == 0)
         unfinished.replace(output)
+        give_to_owner(output)
+    except OSError as error:
+        raise InputError(f"{output}: {error.strerror}", field="output") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

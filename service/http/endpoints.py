@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from record.errors import (
     NotFound,
     UnknownVersion,
 )
-from record.event_log import cursor_number
+from record.event_log import cursor_number, expect_filters
 from record.log.labels import Page
 from record.logged import LabelGiven
 from record.versions.model_version import ModelVersion
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 
-# A report runs its own inline scripts and nothing else: no request leaves it, and as a sandboxed page of no origin
 MOST_CHANGES = 100  # of a version's role, the latest, in its history
+# A report runs its own inline scripts and nothing else: no request leaves it, and as a sandboxed page of no origin
 # it has no part in this site.
 REPORT_POLICY = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' data: blob:; "
@@ -178,11 +178,11 @@ def show_status(worker: Worker, call: Call) -> Reply:
 
 
 def models(worker: Worker, call: Call) -> Reply:
-    registry, limit = worker.record.registry, _limit(call.query.get("limit", "100"))
+    registry, page = worker.record.registry, _page(call.query, Faults())
     histories, champion = registry.histories(), registry.roles().champion
-    found = registry.versions(after=cursor_number(call.query.get("cursor")), limit=limit + 1)
+    found = registry.versions(after=page.after, limit=page.limit + 1)
     shown = ((_model(held, histories.get(held.version, []), champion), str(held.number)) for held in found)
-    return page_reply("models", shown, limit)
+    return page_reply("models", shown, page.limit)
 
 
 def model(worker: Worker, call: Call) -> Reply:
@@ -203,8 +203,11 @@ def _fields(held: ModelVersion | RoleChange) -> dict[str, Any]:
 
 
 def runs(worker: Worker, call: Call) -> Reply:
-    limit = _limit(call.query.get("limit", "100"))
-    found = worker.record.runs.recent(limit + 1, before=call.query.get("cursor"))
+    limit, cursor = _limit(call.query.get("limit", "100")), call.query.get("cursor")
+    try:
+        found = worker.record.runs.recent(limit + 1, before=cursor)
+    except NotFound as error:
+        raise InvalidRecord(f"cursor: {cursor!r:.60}; expected the `next` of a page", field="cursor") from error
     return page_reply("runs", ((run.to_json(), run.run_id) for run in found), limit)
 
 
@@ -215,15 +218,18 @@ def run(worker: Worker, call: Call) -> Reply:
 def events(worker: Worker, call: Call) -> Reply:
     query = call.query
     faults, times, limit = Faults[InvalidRecord](), dict[str, datetime](), 100
+    kinds = query["kind"].split(",") if "kind" in query else None
     for name in ("since", "until"):
         if name in query:
             with faults.collect(InvalidRecord):
                 times[name] = read_time(query[name], name)
     with faults.collect(InvalidRecord):
         limit = _limit(query.get("limit", "100"))
+    with faults.collect(InvalidRecord):
+        expect_filters(kinds or (), query.get("q"), query.get("cursor"))
     faults.expect_none()
     found, following = worker.record.events.page(
-        kind=query["kind"].split(",") if "kind" in query else None,
+        kind=kinds,
         model=query.get("model"),
         actor=query.get("actor"),
         since=times.get("since"),
@@ -243,13 +249,25 @@ def _limit(text: str) -> int:
     return int(text)
 
 
+def _page(query: Mapping[str, str], faults: Faults[InvalidRecord]) -> Page:
+    """The page that a query asks for; raises what `faults` has collected, with what is wrong with it."""
+    limit, after = 100, 0
+    with faults.collect(InvalidRecord):
+        limit = _limit(query.get("limit", "100"))
+    with faults.collect(InvalidRecord):
+        after = cursor_number(query.get("cursor"))
+    faults.expect_none()
+    return Page(limit, after)
+
+
 def explain(worker: Worker, call: Call) -> Reply:
+    faults = Faults[InvalidRecord]()
     if not call.query.get("id"):
-        raise InvalidRecord("id: missing; expected the id of an answered prediction", field="id")
+        faults.add(InvalidRecord("id: missing; expected the id of an answered prediction", field="id"))
     wanted = call.query.get("attribution", "true")
     if wanted not in ("true", "false"):
-        raise InvalidRecord(f"attribution: {wanted[:40]!r}; expected true or false", field="attribution")
-    page = Page(_limit(call.query.get("limit", "100")), cursor_number(call.query.get("cursor")))
+        faults.add(InvalidRecord(f"attribution: {wanted[:40]!r}; expected true or false", field="attribution"))
+    page = _page(call.query, faults)
     attribute = explain_apart if wanted == "true" else None
     return json_reply(200, explanation(worker.record, worker.settings, call.query["id"], attribute, page))
 

@@ -76,7 +76,7 @@ def _alerts() -> dict[str, Any]:
             "status": {"enum": ["firing", "resolved"]},
             "labels": {"type": "object"},
             "annotations": {"type": ["object", "null"]},
-            "startsAt": {"type": "string", "minLength": 1},
+            "startsAt": {"type": "string", "format": "date-time"},
             "fingerprint": {"type": ["string", "null"]},
         },
         "required": ["labels", "startsAt"],

@@ -117,6 +117,7 @@ RULES: Final[tuple[Rule, ...]] = (
         endpoints.reject,
         "Bar a version",
         refuses=(*_BODY, 404, 409, 422),
+        most_bytes=_REASON_BYTES,
     ),
     Rule(
         "POST",
@@ -136,7 +137,7 @@ RULES: Final[tuple[Rule, ...]] = (
         refuses=(*_BODY, 409, 422),
         most_bytes=_REASON_BYTES,
     ),
-    Rule("GET", "/runs", "read", endpoints.runs, "Retrain runs, newest first", 200, (404,), query=("limit", "cursor")),
+    Rule("GET", "/runs", "read", endpoints.runs, "Retrain runs, newest first", query=("limit", "cursor")),
     Rule("GET", "/runs/{run_id}", "read", endpoints.run, "One retrain run", refuses=(404,)),
     Rule(
         "GET",

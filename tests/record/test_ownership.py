@@ -150,6 +150,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(folder: Path, make: 
         ["tokens", "secrets"],
         ["retrain", "--reason", "a test"],
         ["init", "data.csv", "--target", "late", "--output", "other.toml"],
+        ["predict", "rows.csv", "--output", "answers.csv"],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -160,7 +161,9 @@ def test_a_command_of_root_leaves_nothing_of_roots(folder: Path, arguments: list
     record.close()
     (folder / ".ringside" / "record.db.lock").unlink()
     (folder / "data.csv").write_text("x,late\n" + "1,yes\n2,no\n" * 50)
-    os.chown(folder / "data.csv", OWNER, OWNER)
+    (folder / "rows.csv").write_text("distance,carrier\n100,AA\n")
+    for name in ("data.csv", "rows.csv"):
+        os.chown(folder / name, OWNER, OWNER)
     ended = subprocess.run(
         [sys.executable, "-m", "ringside", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},

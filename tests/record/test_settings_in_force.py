@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -78,8 +79,19 @@ def test_a_command_beside_a_running_service_says_what_that_runs_with(settings: S
     settings.path.write_text(EDITED)
     command = load_settings(settings.path)
     assert command.digest() != settings.digest()
-    assert settings_status(command) == {"digest": settings.digest(), "file_changed": True}
-    up_copy(settings).write_text(BROKEN)
+    with (up_copy(settings).parent / "up.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as `ringside up` does
+        assert settings_status(command) == {"digest": settings.digest(), "file_changed": True}
+        up_copy(settings).write_text(BROKEN)
+        assert settings_status(command) == {"digest": command.digest(), "file_changed": False}
+
+
+def test_what_a_killed_service_left_is_not_in_force(settings: Settings) -> None:
+    assert settings.path is not None
+    write_copy(settings.text, up_copy(settings))
+    (up_copy(settings).parent / "up.lock").touch()
+    settings.path.write_text(EDITED)
+    command = load_settings(settings.path)
     assert settings_status(command) == {"digest": command.digest(), "file_changed": False}
 
 

@@ -119,15 +119,24 @@ def test_a_file_that_is_there_is_not_written_over_unasked(tmp_path: Path, record
     assert "is there already" in predict(tmp_path, str(data), "-o", str(output))[2]
     assert output.read_text() == "mine"
     assert predict(tmp_path, str(data), "-o", str(output), "--force")[0] == 0
-    assert "is there already" in predict(tmp_path, str(data), "-o", str(data), "--force")[2]
+    assert "is the file that is read" in predict(tmp_path, str(data), "-o", str(data), "--force")[2]
     assert len(data.read_text().splitlines()) == 1 + len(ROWS)
 
 
-@pytest.mark.parametrize("name", ["answers.xlsx", "missing/answers.csv"])
+@pytest.mark.parametrize("name", ["answers.xlsx", "missing/answers.csv", "folder.csv"])
 def test_an_output_that_cannot_be_written_is_refused_first(tmp_path: Path, record: Record, name: str) -> None:
-    code, _, message = predict(tmp_path, str(write(tmp_path / "rows.csv")), "-o", str(tmp_path / name))
+    (tmp_path / "folder.csv").mkdir()
+    code, _, message = predict(tmp_path, str(write(tmp_path / "rows.csv")), "-o", str(tmp_path / name), "--force")
     assert code != 0
     assert "expected" in message
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path, record: Record) -> None:
+    (tmp_path / "answers.csv").write_text("")
+    missing = str(tmp_path / "missing.csv")
+    code, _, message = predict(tmp_path, missing, "-o", str(tmp_path / "answers.csv"), "--force")
+    assert code != 0
+    assert f"no file {missing}" in message
 
 
 def test_nothing_is_logged(tmp_path: Path, record: Record) -> None:

@@ -319,6 +319,13 @@ def test_a_proxys_error_page_is_told_as_it_is(scripted: Callable[..., Any]) -> N
         scripted(Script(httpx.Response(403, text="<html>no</html>"))).status()
 
 
+@pytest.mark.parametrize("error", ["no upstream", None, [], ["no"], {"code": "x"}, {"details": ["x"]}])
+def test_a_body_that_only_looks_like_ours_is_told_as_it_is(scripted: Callable[..., Any], error: object) -> None:
+    """As of a proxy, which has an `error` of its own shape."""
+    with pytest.raises(ringside.RequestRefused, match="403 http_error"):
+        scripted(Script(httpx.Response(403, json={"error": error}))).status()
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

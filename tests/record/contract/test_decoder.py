@@ -239,6 +239,23 @@ def test_number_labels() -> None:
 # What JSON can say in each type of column, and the frames that hold the same.
 
 integers = st.integers(-(2**63), 2**63 - 1)
+
+
+def test_a_request_of_strange_names_is_compared_with_the_columns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing is slow, and done in the event loop: however many keys and records are wrong, one suggestion."""
+    compared: list[object] = []
+    monkeypatch.setattr("record.contract.decoder.nearest", lambda name, known: compared.append(name))
+    records = [{f"x{n}_{m}": 1 for n in range(30)} for m in range(30)]
+    assert len(decoder().faults(records)) == 20
+    with pytest.raises(InvalidRecord):
+        decoder().decode(records)
+    assert len(compared) == 2
+    wide = Decoder(ProblemSchema("regression", "y", tuple(Column(f"c{n}", "feature", "number") for n in range(201))))
+    with pytest.raises(InvalidRecord, match="known are c0"):
+        wide.decode([{f"c{n}": 0 for n in range(201)} | {"c0x": 1}])
+    assert len(compared) == 2
+
+
 numbers = st.one_of(st.floats(-FLOAT32_MAX, FLOAT32_MAX), integers, st.just(16_777_217), st.none())
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 zones: Any = st.sampled_from([None, UTC, timezone(timedelta(hours=-5)), timezone(timedelta(hours=5, minutes=45))])

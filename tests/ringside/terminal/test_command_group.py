@@ -75,10 +75,11 @@ def test_no_color_leaves_no_colours_in_a_terminal() -> None:
         "import rich.console; rich.console.Console = lambda **given: real(**given, force_terminal=True);\n"
         "with progress.progress_shown() as show:\n    show({'stage': 'search', 'done': 1, 'total': 2, 'best': 0.5})"
     )
+    bare = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     coloured, plain = (
         subprocess.run(
             [sys.executable, "-c", code],
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"} | more,
+            env=bare | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | more,
             capture_output=True,
             text=True,
             check=True,

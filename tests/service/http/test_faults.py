@@ -167,6 +167,9 @@ def test_all_faults_of_a_query_are_told(client: Client) -> None:
     for path, wanted in {
         "/events?modle=v1&actor=a&actor=b&limit=1&page=2": ["modle", "actor", "page"],
         "/events?since=yesterday&until=now&limit=0": ["since", "until", "limit"],
+        f"/events?kind=nope&q={'x' * 1001}&limit=0&cursor=x": ["limit", "kind", "q", "cursor"],
+        "/explain?attribution=x&limit=0&cursor=x": ["id", "attribution", "limit", "cursor"],
+        "/models?limit=0&cursor=x": ["limit", "cursor"],
     }.items():
         answered = client.get(path)
         assert answered.status_code == 422
