@@ -308,10 +308,19 @@ def test_an_old_compose_is_told_before_anything_is_made(tmp_path: Path) -> None:
     assert "Compose v2" in (ROOT / "compose.yaml").read_text()
 
 
+def compose_client() -> list[str]:
+    """`docker compose`; the test is skipped where Docker's client, or that plugin of it, is not installed."""
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("Docker's client with Compose v2 is not installed")
+    return [docker, "compose"]
+
+
 @pytest.mark.docker
 def test_docker_compose_accepts_it() -> None:
     """Its client is enough; an engine is not needed for that."""
-    command = ["docker", "compose", "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
+    client = compose_client()
+    command = [*client, "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
     environment = {**os.environ, "RINGSIDE_USER": "1034:1034"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
