@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,6 +202,40 @@ def test_only_the_outputs_asked_for_are_answered(service: Service) -> None:
     told = service.infer({"inputs": tensors(RECORDS), "outputs": [{"name": "probabilities"}]})
     assert list(outputs(told)) == ["probabilities"]
     assert list(outputs(service.infer({"inputs": tensors(RECORDS), "outputs": []}))) == ["prediction", "probabilities"]
+
+
+@pytest.mark.parametrize(("encoding", "window"), [("gzip", 31), ("deflate", 15), ("deflate", -15)])
+def test_compressed_requests_are_read(service: Service, encoding: str, window: int) -> None:
+    """As JSON, and with raw tensors, whose header's length is that of the body before; predictions come back plain."""
+
+    def packed(body: bytes) -> bytes:
+        packer = zlib.compressobj(wbits=window)
+        return packer.compress(body) + packer.flush()
+
+    held = {"inputs": tensors(RECORDS)}
+    expected = outputs(service.infer(held))["probabilities"]["data"]
+    distances = np.array([record["distance"] for record in RECORDS], dtype="<f8").tobytes()
+    raw = {"name": "distance", "datatype": "FP64", "shape": [4], "parameters": {"binary_data_size": len(distances)}}
+    others = [each for each in held["inputs"] if each["name"] != "distance"]
+    head = json.dumps({"inputs": [raw, *others]}).encode()
+    length = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
+    for body, headers in ((json.dumps(held).encode(), {}), (head + distances, length)):
+        coded = headers | {"Content-Encoding": encoding, "Accept-Encoding": encoding}
+        response = service.post(INFER, packed(body), headers=coded)
+        assert response.status_code == 200, response.text
+        assert outputs(response.json())["probabilities"]["data"] == expected
+        assert "content-encoding" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status"),
+    [("br", b"{}", 415), ("gzip", b"{}", 400), ("gzip", gzip.compress(b" " * 50_000_000, 1), 413)],
+    ids=["unknown", "not compressed", "bomb"],
+)
+def test_what_cannot_be_unpacked_is_refused(shared: Service, encoding: str, body: bytes, status: int) -> None:
+    response = shared.post(INFER, body, headers={"Content-Encoding": encoding})
+    assert response.status_code == status, response.text
+    assert isinstance(response.json()["error"], str)
 
 
 def test_raw_tensors_are_read_and_written(service: Service) -> None:
