@@ -7,7 +7,7 @@ champion's role from the same state one wins, and the other hears of it as a Rol
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -61,12 +61,15 @@ class Registry:
         actor: str,
         lease: Fence | None = None,
         finish: Callable[[sa.Connection, str], None] | None = None,
+        named_files: Callable[[str], Mapping[str, bytes]] | None = None,
         as_champion: bool = False,
     ) -> ModelVersion:
         """Makes the staged directory the next version; with `as_champion`, champion too where there is none.
 
-        Writes card.json itself, as only here its `version` is known. `finish(connection, version)` is called in
-        the same transaction. The stage is gone afterwards, also when this raises: nothing is half registered.
+        Writes card.json itself, as only here its `version` is known, and the files that `named_files(version)` gives
+        by their names: those that state the version, too. Both functions are called while others wait to write:
+        `finish(connection, version)` in the same transaction. The stage is gone afterwards, also when this raises:
+        nothing is half registered.
         """
         if not self._artifacts.staged_here(stage):
             raise ArtifactError(f"{stage} was not staged by this process's artifact store")
@@ -81,8 +84,11 @@ class Registry:
                 number = self._next_number(connection)
                 name = f"v{number}"
                 numbered = plain({**card, "version": name})
-                write_synced(stage / "card.json", canonical_json(numbered).encode())
-                digest = self._artifacts.seal(stage, {**hashed, **self._artifacts.hash_files(stage, ["card.json"])})
+                files = {} if named_files is None else dict(named_files(name))
+                files["card.json"] = canonical_json(numbered).encode()
+                for file, content in files.items():
+                    write_synced(stage / file, content)
+                digest = self._artifacts.seal(stage, {**hashed, **self._artifacts.hash_files(stage, files)})
                 self._artifacts.publish(stage, name)
                 fail_point("register.published")
                 row = ModelVersion(

@@ -46,7 +46,7 @@ from retrain.models.threshold import MOST_PROBABLE, Costs, ThresholdDecision, ch
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.plan import Plan, known, make_plan
 from retrain.recipe import Recipe
-from retrain.report.model_page import render_report
+from retrain.report.model_page import model_report
 from retrain.search import SearchReport, search
 from retrain.study import best_of_families, warm_start
 from retrain.telling import Progress, Teller
@@ -328,10 +328,9 @@ def _packaged(
             window=plan.window, findings=candidate.findings, insight=insight, threshold=candidate.threshold,
             left_out=job.timetable.left_out, report=name,
         )  # fmt: skip
-        page = render_report(
-            card, judged, insight, plan.holdout.schema.classes, profile, settings.problem.target, settings.units()
+        page = model_report(
+            card, judged, insight, plan.holdout.schema.classes, settings.problem.target, profile, settings.units()
         )
-        (stage / "report.html").write_text(page, encoding="utf-8")
         fail_point("retrain.packaged")
     except BaseException:
         record.artifacts.discard(stage)
@@ -347,6 +346,7 @@ def _packaged(
             actor=ACTOR,
             lease=job.fence,
             finish=_ending(job, candidate),
+            named_files=lambda version: {"report.html": page.html(version).encode("utf-8", "replace")},
             as_champion=champion is None,
         )
     )

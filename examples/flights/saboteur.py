@@ -24,7 +24,7 @@ from retrain.evaluation.insight import LEAST_SECONDS, look_into
 from retrain.mode import ModeDecision
 from retrain.package import measure_latency_ms, package, prove_parity
 from retrain.recipe import Recipe
-from retrain.report.model_page import render_report
+from retrain.report.model_page import model_report
 from retrain.search import search
 from retrain.trials.trial import Limits
 
@@ -71,7 +71,7 @@ def enter(settings: Settings, record: Record) -> str:
             findings=(),
             insight=insight,
         )
-        (stage / "report.html").write_text(render_report(card, judged, insight, data.schema.classes), encoding="utf-8")
+        page = model_report(card, judged, insight, data.schema.classes, settings.problem.target)
     except BaseException:
         record.artifacts.discard(stage)
         raise
@@ -83,6 +83,7 @@ def enter(settings: Settings, record: Record) -> str:
         read_until_seq=int(data.seqs.max()),
         data_until=data.data_until,
         actor=ACTOR,
+        named_files=lambda version: {"report.html": page.html(version).encode()},
     )
     return version.version
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -20,22 +21,38 @@ from retrain.report.profile_page import profile_parts
 from retrain.report.search_section import params_text, search_pictures
 
 
-def render_report(
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """A model's report but for the version's name, which is known at its registration only."""
+
+    problem: str
+    target: str
+    family: str
+    lead: str  # HTML beneath the heading
+    sections: Mapping[str, str]  # HTML by title
+
+    def html(self, version: str) -> str:
+        """The page of the model as that version."""
+        title = f"{self.problem} {version}: {self.target} by {self.family}"
+        heading = f"<h1>{escape(title)}</h1>{self.lead}"
+        parts = [section(name, body) for name, body in self.sections.items()]
+        return render_page(title, [heading, contents(list(self.sections)), *parts])
+
+
+def model_report(
     card: Mapping[str, Any],
     found: Examination,
     insight: Insight,
     classes: Sequence[str],
+    target: str,
     profile: Profile | None = None,
-    target: str = "",
     units: Mapping[str, str] | None = None,
-) -> str:
-    """The page: what was chosen, how good it is and against whom, how and where it errs, what it looks at, and how
+) -> ModelReport:
+    """The report: what was chosen, how good it is and against whom, how and where it errs, what it looks at, and how
     it was found; with a profile, what the data look like, too.
 
     `classes` are those of the holdout's codes; none for a regression.
     """
-    family = str(card["family"]).replace("_", " ")
-    title = f"{card['problem']}: {target} by {family}" if target else f"{card['problem']}: {family}"
     unit = (units or {}).get(target)
     output = (
         in_unit("prediction", unit)
@@ -60,14 +77,14 @@ def render_report(
         **(profile_parts(profile) if profile is not None else {}),
         "Where it comes from": _facts(_origin(card)),
     }
-    sections = [section(name, body) for name, body in parts.items()]
-    return render_page(title, [_heading(title, card), contents(list(parts)), *sections])
+    family = str(card["family"]).replace("_", " ")
+    return ModelReport(str(card["problem"]), target, family, _lead(card), parts)
 
 
-def _heading(title: str, card: Mapping[str, Any]) -> str:
+def _lead(card: Mapping[str, Any]) -> str:
     short = f"<p class='dim'>Left out for want of time: {escape(', '.join(card['left_out']))}.</p>"
     return (
-        f"<h1>{escape(title)}</h1><p class='lead'>{escape(params_text(card))}</p>"
+        f"<p class='lead'>{escape(params_text(card))}</p>"
         f"<p>Trained on {card['rows']:,} rows, judged on the {card['holdout_rows']:,} newest of them: "
         f"{escape(card['metrics_of'])}.</p>{_tiles(card)}" + (short if card["left_out"] else "")
     )

@@ -72,6 +72,26 @@ def test_a_run_ends_with_its_registration(record: Record) -> None:
     assert record.runs.get(run.run_id).version == "v1"
 
 
+def test_files_that_state_the_version_are_sealed_with_it(record: Record) -> None:
+    """What the stage holds of that name is replaced; where they cannot be made, nothing is registered."""
+
+    def report(version: str) -> dict[str, bytes]:
+        return {"report.html": f"<title>{version}</title>".encode()}
+
+    for name in ("v1", "v2"):
+        version = register_version(record, named_files=report)
+        manifest = record.registry.open(name)
+        assert (version.version, manifest.read("report.html")) == (name, f"<title>{name}</title>".encode())
+        assert set(manifest.files) == {"schema.json", "report.html", "card.json"}
+    before = files(record)
+    with pytest.raises(ZeroDivisionError):
+        register_version(record, named_files=lambda version: {"report.html": bytes(1 // 0)})
+    with pytest.raises(ArtifactError, match="no name of a version's file"):
+        register_version(record, named_files=lambda version: {".hidden": b""})
+    assert files(record) == before
+    assert register_version(record).version == "v3"
+
+
 def test_what_cannot_be_sealed_is_not_registered(record: Record, tmp_path: Path) -> None:
     """A link in the stage, or a folder from elsewhere, is refused and leaves nothing."""
     stage = stage_version(record)

@@ -56,7 +56,7 @@ def frame_of(kind: Kind) -> pd.DataFrame:
 
 def trained(folder: Path, database: Database, kind: Kind) -> tuple[Path, Mapping[str, Any]]:
     """The report of a version and its card."""
-    more = {
+    more: dict[str, dict[str, Any]] = {
         "problem": {"protected": ["sex"], "positive_class": "late" if kind == "binary" else None},
         "columns.sex": {"type": "category", "role": "carried"},
         "columns.booked": {"type": "time"},
@@ -74,6 +74,8 @@ def test_a_report_is_whole_and_stands_alone(tmp_path: Path, sqlite_database: Dat
     report, card = trained(tmp_path, sqlite_database, kind)
     page = report.read_text(encoding="utf-8")
     assert re.findall(r"<h2[^>]*>(.*?)</h2>", page) == SECTIONS
+    title = f"flights v1: outcome by {card['family'].replace('_', ' ')}"
+    assert (f"<title>{title}</title>" in page, f"<h1>{title}</h1>" in page) == (True, True)
     assert PICTURES[kind] <= set(re.findall(r'class="title">(.*?)</text>', page))
     assert "Partial dependence" in page
     assert ("Confusion matrix" in page) == (kind != "regression")
