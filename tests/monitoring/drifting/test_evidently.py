@@ -12,6 +12,7 @@ from monitoring.drifting import evidently
 from monitoring.drifting.calibration import Grid, effective_size, jensen_shannon, jensen_shannon_null, wasserstein_null
 from monitoring.drifting.evidently import DriftMeter, DriftReport, alarm_level, evidently_html, evidently_score
 from monitoring.windows import Window
+from tests.browser import browser
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
 LEVELS = [f"level {i}" for i in range(20)]
@@ -156,6 +157,15 @@ def test_the_html_report_is_evidentlys_and_names_the_columns(meter: DriftMeter) 
     page = evidently_html(meter.reference, current, measured(meter, current))
     assert "<html" in page
     assert "Drift in column 'normal'" in page
+    assert len(page) < 2_000_000, "its library is not compressed"
+    with browser() as running:
+        opened = running.new_page()
+        said: list[str] = []
+        opened.on("console", lambda message: said.append(message.text))
+        opened.set_content(page)
+        opened.wait_for_selector("svg.main-svg", timeout=0)
+        assert "Drift in column 'normal'" in opened.inner_text("body")
+    assert said == []
 
 
 def test_evidently_is_imported_only_when_it_is_needed() -> None:

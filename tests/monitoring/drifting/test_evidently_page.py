@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 
@@ -45,6 +47,21 @@ def test_scripts_are_those_that_were_there(value: str) -> None:
     assert page.count("</script>") == 3
     assert f"script-src 'nonce-{nonce}'" in page
     assert nonce not in contain(page_of(1, 2)), "each page has its own"
+
+
+def test_the_library_is_compressed_and_loaded_before_what_calls_it() -> None:
+    library = "var a=Object.defineProperty;" + "draw(1,'<\\/script>','é');" * 1000
+    draw = "\n    window.drawDashboard(d_1)\n"
+    made = page_of({"a": 1}, {})
+    head, _, _ = made.partition("<body>")
+    page = contain(f"{head}<body><script>{library}</script>\n <script>{draw}</script>\n</body></html>")
+    assert len(page) < 5_000
+    assert library not in page
+    loader = re.search(r'\(document\.currentScript\.nonce, "([^"]+)", (".*?")\)\.catch', page)
+    assert loader is not None
+    assert gzip.decompress(base64.b64decode(loader[1])).decode() == library
+    assert json.loads(loader[2]) == draw
+    assert page.endswith("</script>\n</body></html>")
 
 
 @pytest.mark.parametrize("page", ["", "<head></head>", "<script>\nvar a = 1;</script>", "<head><script>\nvar a = 1; x"])
