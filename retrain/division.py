@@ -69,7 +69,7 @@ def known_entities(data: Dataset, champion: Champion | None) -> npt.NDArray[np.i
 def _cut(data: Dataset, held: int) -> Division:
     learn, holdout = data.rows(0, len(data) - held), data.rows(len(data) - held)
     ages = np.arange(held, 0, -1)
-    kept = keep_apart(learn.entities, holdout.entities)
+    kept = keep_apart(learn.entities, holdout.entities, learn.target if learn.classes else None)
     if kept is None:
         return Division(learn, holdout, held, ages)
     mine, theirs = (np.flatnonzero(flags) for flags in kept)

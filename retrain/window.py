@@ -9,7 +9,7 @@ them; then the search, the fit before the holdout and the packaged model all lea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
@@ -23,7 +23,7 @@ from record.configuration.loop_sections import RetrainSettings
 from record.configuration.units import format_duration, parse_duration
 from record.contract.losses import log_losses
 from retrain.data.dataset import UNKNOWN, Dataset
-from retrain.data.entity_split import keep_apart
+from retrain.data.entity_split import InseparableEntities, keep_apart
 from retrain.data.loading import FEWEST_ROWS
 from retrain.models.configuration import Configuration
 from retrain.models.pipeline import build, fit, predict
@@ -105,10 +105,12 @@ def choose_window(settings: RetrainSettings, learn: Dataset, holdout: Dataset, s
         return WindowDecision(ALL_ROWS, ("not all rows have a time",), {})
     if len(learn) < FEWEST_TO_TELL:
         return WindowDecision(ALL_ROWS, (f"{len(learn)} rows do not tell windows apart",), {})
-    tried = [window for window in windows(settings, learn) if keeps(window, learn, holdout)]
-    sample = _even(learn)
-    plain = _judged(ALL_ROWS, sample, seed)
-    losses = {window: _judged(window, sample, seed) for window in tried}
+    blocks = _blocks(_even(learn))
+    if sum(len(block) for _, block in blocks) < BLOCKS * STRETCHES:
+        return WindowDecision(ALL_ROWS, ("too few entities to tell windows apart",), {})
+    tried = [window for window in windows(settings, learn) if keeps(window, learn, holdout) and _tells(window, blocks)]
+    plain = _judged(ALL_ROWS, blocks, seed)
+    losses = {window: _judged(window, blocks, seed) for window in tried}
     means = {str(ALL_ROWS): float(plain.mean()), **{str(window): float(own.mean()) for window, own in losses.items()}}
     best = min(losses, key=lambda window: float(losses[window].mean()), default=None)
     if best is None:
@@ -147,20 +149,36 @@ def _even(learn: Dataset) -> Dataset:
     return learn if len(learn) <= most else learn.take(np.linspace(0, len(learn) - 1, most).round().astype(np.int64))
 
 
-def _judged(window: Window, rows: Dataset, seed: int) -> Floats:
-    """The losses of the newest rows, each by a model of what came before its block."""
+def _blocks(rows: Dataset) -> list[tuple[Dataset, Dataset]]:
+    """The rows before each of the newest blocks, and the block; without those whose entities cannot be kept apart."""
     edges = np.linspace(len(rows) * (1 - JUDGED_SHARE), len(rows), BLOCKS + 1).round().astype(np.int64)
-    held = []
+    blocks = []
     for start, stop in pairwise(edges):
         before, block = rows.rows(0, int(start)), rows.rows(int(start), int(stop))
-        kept = keep_apart(before.entities, block.entities)
+        try:
+            kept = keep_apart(before.entities, block.entities, before.target if rows.classes else None)
+        except InseparableEntities:
+            continue
         if kept is not None:
             before, block = before.take(np.flatnonzero(kept[0])), block.take(np.flatnonzero(kept[1]))
-        before = window.of(before)
-        pipeline = fit(build(PROBE, rows.schema.problem.task, seed), before.arrays, before.target, before.weights)
-        scores = predict(pipeline, block.arrays, rows.classes)
-        held.append(log_losses(scores, block.target) if rows.classes else (scores - block.target) ** 2)
-    return np.concatenate(held)
+        blocks.append((before, block))
+    return blocks
+
+
+def _tells(window: Window, blocks: Sequence[tuple[Dataset, Dataset]]) -> bool:
+    """Whether the window leaves enough to learn from before each block."""
+    return all(len(window.places(before.times)) >= FEWEST_ROWS for before, _ in blocks)
+
+
+def _judged(window: Window, blocks: Sequence[tuple[Dataset, Dataset]], seed: int) -> Floats:
+    """The losses of the newest rows, each by a model of what came before its block."""
+    losses = []
+    for before, block in blocks:
+        learned = window.of(before)
+        pipeline = fit(build(PROBE, block.schema.problem.task, seed), learned.arrays, learned.target, learned.weights)
+        scores = predict(pipeline, block.arrays, block.classes)
+        losses.append(log_losses(scores, block.target) if block.classes else (scores - block.target) ** 2)
+    return np.concatenate(losses)
 
 
 def _error(lead: Floats) -> float:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from record.contract.losses import log_losses
 from retrain.data.dataset import Dataset
-from retrain.data.entity_split import keep_apart
+from retrain.data.entity_split import InseparableEntities, keep_apart
 from retrain.models.configuration import Configuration
 from retrain.models.families import FORESTS, encoder, estimator
 from retrain.models.fitting import fit_estimator, predict_encoded
@@ -57,16 +57,31 @@ class Fold:
     judge: npt.NDArray[np.int64]
 
 
-def folds(rows: int, ordered: bool, entities: npt.NDArray[np.int64] | None = None) -> list[Fold]:
+def folds(
+    rows: int,
+    ordered: bool,
+    entities: npt.NDArray[np.int64] | None = None,
+    classes: npt.NDArray[np.int64] | None = None,
+) -> list[Fold]:
     """Which rows are fitted on and which are judged, the latter always later where rows are ordered.
 
-    No entity stands on both sides of a fold.
+    No entity stands on both sides of a fold. A fold whose entities cannot be kept apart is left out; raises
+    InseparableEntities where none can. `classes` are the rows' class codes, of a classification.
     """
-    return [_apart(fold, entities) for fold in _folds(rows, ordered)]
+    whole = _folds(rows, ordered)
+    if entities is None:
+        return whole
+    separable = [fold for fold in (_apart(fold, entities, classes) for fold in whole) if fold is not None]
+    if not separable:
+        raise InseparableEntities(entities)
+    return separable
 
 
-def _apart(fold: Fold, entities: npt.NDArray[np.int64] | None) -> Fold:
-    kept = None if entities is None else keep_apart(entities[fold.fit], entities[fold.judge])
+def _apart(fold: Fold, entities: npt.NDArray[np.int64], classes: npt.NDArray[np.int64] | None) -> Fold | None:
+    try:
+        kept = keep_apart(entities[fold.fit], entities[fold.judge], None if classes is None else classes[fold.fit])
+    except InseparableEntities:
+        return None
     return fold if kept is None else Fold(fold.fit[kept[0]], fold.judge[kept[1]])
 
 
@@ -91,7 +106,8 @@ class Validation:
         self._data = data.rows(max(0, len(data) - most_rows))
         self._seed = seed
         self._weights = self._data.weights
-        self._folds = folds(len(self._data), data.ordered, self._data.entities)
+        classes = self._data.target if self._data.classes else None
+        self._folds = folds(len(self._data), data.ordered, self._data.entities, classes)
         self._encoded: dict[tuple[Any, ...], tuple[Any, Any, float]] = {}
         self._spared = 0.0
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from record.configuration.loop_sections import RetrainSettings
 from record.db.database import Database
 from record.dependence import DAY_MICROS
 from record.entity import ALONE, entities_in
@@ -22,7 +23,7 @@ from retrain.division import Division, split
 from retrain.evaluation.metrics import compare, evaluate
 from retrain.gate import decide
 from retrain.trials.validation import folds
-from retrain.window import ALL_ROWS, _judged
+from retrain.window import ALL_ROWS, _blocks, _judged, choose_window
 from tests.retrain.problems import START, Project, make_frame, make_project
 from tests.retrain.test_job import ONE_TRIAL, carry_out
 
@@ -62,9 +63,65 @@ def test_few_in_question_leave_the_learned_rows_alone() -> None:
     assert keep_apart(None, judge) is None
 
 
-def test_one_entity_alone_cannot_be_judged_on_others() -> None:
-    with pytest.raises(DataError, match=r"problem\.entity_column: 1 entities in 30 rows; expected several"):
-        keep_apart(np.zeros(20, np.int64), np.zeros(10, np.int64))
+@pytest.mark.parametrize(
+    ("learn", "judge", "counted"),
+    [
+        ([5] * 20, [5] * 10, "1 entity in 30 rows, 30 of one"),
+        ([5] * 500 + [7], [5] * 100, "2 entities in 601 rows, 600 of one"),
+        ([5] * 100 + [ALONE] * 3, [5] * 100, "4 entities in 203 rows, 200 of one"),
+    ],
+)
+def test_one_entity_alone_cannot_be_judged_on_others(learn: list[int], judge: list[int], counted: str) -> None:
+    """All entities are counted, and a handful of rows is not learned from instead of all."""
+    with pytest.raises(DataError, match=rf"problem\.entity_column: {counted} entity; expected several"):
+        keep_apart(np.array(learn), np.array(judge))
+
+
+@pytest.mark.parametrize(
+    ("learn", "judge", "kept"),
+    [
+        ([5] * 50, [5] * 10 + [6], (50, 1)),  # the others are judged
+        ([5] * 50 + [6] * 30, [5] * 10, (30, 10)),  # the others are learned from
+        ([5] * 40 + [6] * 10, [5] * 40 + [6] * 40, (40, 40)),
+        ([5] * 10 + [6] * 40, [5] * 40 + [6] * 40, (40, 40)),  # whatever their digests
+        ([5] * 15, [5] * 2 + [ALONE], (15, 1)),
+    ],
+)
+def test_an_entity_of_most_rows_stands_where_that_leaves_more(
+    learn: list[int], judge: list[int], kept: tuple[int, int]
+) -> None:
+    masks = keep_apart(np.array(learn), np.array(judge))
+    assert masks is not None
+    assert (masks[0].sum(), masks[1].sum()) == kept
+
+
+def test_no_class_is_lost_where_another_division_keeps_it() -> None:
+    """Entity 6 has the only rows of class 1 to learn from."""
+    learn, classes = np.array([5] * 60 + [6] * 30), np.array([0] * 60 + [1] * 30)
+    judge = np.array([5] * 10 + [6] * 10 + [7] * 5)
+    masks = keep_apart(learn, judge, classes)
+    assert masks is not None
+    assert set(classes[masks[0]]) == {0, 1}
+    assert masks[1].sum() == 5
+    with pytest.raises(DataError, match=r"problem\.entity_column: 2 entities in 110 rows"):
+        keep_apart(learn, judge[:20], classes)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("lead", [0, 300, 600, 900])
+@pytest.mark.parametrize("others", [1, 3, 50])
+def test_a_fold_of_one_entity_is_left_out(ordered: bool, lead: int, others: int) -> None:
+    """Entities that come after a long time of one alone are enough for the later folds."""
+    rng = np.random.default_rng(lead + others)
+    entities = np.array([1] * lead + rng.integers(1, others + 2, 1000 - lead).tolist())
+    made = folds(1000, ordered, entities)
+    assert made
+    for fold in made:
+        assert len(fold.fit) >= 20
+        assert len(fold.judge)
+        assert shares_nobody(entities[fold.fit], entities[fold.judge])
+    with pytest.raises(DataError, match="1 entity in 1000 rows"):
+        folds(1000, ordered, np.ones(1000, np.int64))
 
 
 def loaded(folder: Path, frame: pd.DataFrame, time_column: str | None = "at") -> Dataset:
@@ -113,9 +170,21 @@ def test_windows_of_time_are_tried_on_others_than_those_learned_from(tmp_path: P
     frame["carrier"], frame["gate"] = "AA", "g1"
     frame["outcome"] = np.where(rng.permutation(100)[who] < 50, "late", "on_time")
     data = loaded(tmp_path, frame)
-    by_heart = _judged(ALL_ROWS, replace(data, entities=None), 0).mean()
-    of_others = _judged(ALL_ROWS, data, 0).mean()
+    by_heart = _judged(ALL_ROWS, _blocks(replace(data, entities=None)), 0).mean()
+    of_others = _judged(ALL_ROWS, _blocks(data), 0).mean()
     assert by_heart < 0.3 < 0.6 < of_others
+
+
+@pytest.mark.parametrize("alone", [0.6, 0.85, 1.0])
+def test_windows_are_tried_where_blocks_of_one_entity_are_left_out(tmp_path: Path, alone: float) -> None:
+    """One customer has the first rows alone; where it has all, nothing is tried."""
+    frame = make_frame("binary", ROWS)
+    own = int(ROWS * alone)
+    frame["note"] = ["big"] * own + [f"c{n % 7}" if n % 2 else "big" for n in range(ROWS - own)]
+    data = loaded(tmp_path, frame)
+    learn, holdout = data.rows(0, ROWS - 200), data.rows(ROWS - 200)
+    decision = choose_window(RetrainSettings(), learn, holdout, 0)
+    assert (decision.reasons == ("too few entities to tell windows apart",)) == (alone == 1.0)
 
 
 def equal_models(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
