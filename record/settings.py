@@ -197,12 +197,19 @@ class Settings(BaseSettings):
         return ProblemSchema(
             task=problem.task,
             target=problem.target,
-            columns=tuple(Column(name, self._role(name), c.type, c.required) for name, c in self.columns.items()),
+            columns=tuple(
+                Column(name, self._role(name), c.type, c.required and not c.arrival, c.arrival)
+                for name, c in self.columns.items()
+            ),
             positive_class=problem.positive_text(),
             time_column=problem.time_column,
             id_column=problem.id_column,
             protected=problem.protected,
         )
+
+    def arrival_column(self) -> str | None:
+        """The column that requests' arrival times are written to; None as a rule."""
+        return next((name for name, column in self.columns.items() if column.arrival), None)
 
     def units(self) -> dict[str, str]:
         """The units of the target and of columns, where they are given."""
@@ -328,6 +335,7 @@ def _of_the_problem(settings: Settings) -> Iterator[str]:
     for name, column in columns.items():
         if column.type == "text" and column.role == "feature":
             yield f'columns.{name}.role: "feature" with type "text"; expected "carried" (or type "category")'
+    yield from _of_arrival(settings)
     if problem.entity_column == problem.target:
         yield f"problem.entity_column: {problem.entity_column!r} is the target; expected the column that says who asks"
     if problem.entity_column is not None and columns and problem.entity_column not in columns:
@@ -350,3 +358,20 @@ def _of_the_problem(settings: Settings) -> Iterator[str]:
         if name not in carried:
             listed = ", ".join(sorted(carried)) or "there is none"
             yield f"log.redact: {name!r} is no carried column; expected one of those ({listed})"
+
+
+def _of_arrival(settings: Settings) -> Iterator[str]:
+    first: str | None = None
+    for name, column in settings.columns.items():
+        if not column.arrival:
+            continue
+        key = f"columns.{name}.arrival"
+        if column.type != "time":
+            yield f'{key}: true with type "{column.type}"; expected type "time"'
+        if column.role == "carried":
+            yield f'{key}: true with role "carried"; expected role "feature": the arrival time is for the models'
+        if settings._role(name) == "carried":
+            yield f"{key}: true, but problem.time_features = false has it order rows only; expected one of the two"
+        if first is not None:
+            yield f"{key}: true, and columns.{first}.arrival, too; expected one such column at most"
+        first = name

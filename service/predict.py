@@ -33,6 +33,7 @@ from record.errors import (
 )
 from record.logged import Answer, Batch, LogEntry, new_ids
 from record.versions.model import ServedModel
+from service.arrival_time import ArrivalTime, fill
 from service.bodies.body_outline import LongList
 from service.bodies.json_body import SHORT_BYTES, parse_body
 from service.bodies.long_body import BodyLimits, ListLimit, LongBody
@@ -163,9 +164,16 @@ class _Serving:
     """One version with what its answers need besides."""
 
     def __init__(
-        self, model: ServedModel, metrics: WorkerMetrics, redact: Sequence[str], seal: Callable[[bytes], bytes]
+        self,
+        model: ServedModel,
+        metrics: WorkerMetrics,
+        redact: Sequence[str],
+        seal: Callable[[bytes], bytes],
+        arrival: ArrivalTime,
     ) -> None:
         self.model = model
+        self._arrival = arrival
+        self._arrival_column = arrival.column(model.schema.problem)
         self._seal = seal
         self.counts: AnswerMetrics = metrics.answers(model.version, model.schema.classes)
         self._wording = Wording(model.schema, model.point)
@@ -176,14 +184,15 @@ class _Serving:
         groups = iter(asked.groups)
         if asked.faults:
             raise self._refusal(asked.faults, 0, groups)
+        arrival = None if self._arrival_column is None else self._arrival.read(at)
         ids = asked.ids or new_ids(asked.count)
         records = next(groups)
         parts, place = [], 0
         try:
-            parts.append(self._prepare(records, ids, 0, started))
+            parts.append(self._prepare(records, ids, 0, started, arrival))
             for following in groups:
                 place, records = place + len(records), following
-                parts.append(self._prepare(records, ids, place, started))
+                parts.append(self._prepare(records, ids, place, started, arrival))
         except InvalidRecord as error:
             raise self._refusal((error,), place + len(records), groups) from None
         if len(parts) == 1:
@@ -202,10 +211,16 @@ class _Serving:
             first += len(records)
         return faults.error()
 
-    def _prepare(self, records: list[Any], ids: Sequence[str], first: int, started: float) -> _Part:
+    def _prepare(
+        self, records: list[Any], ids: Sequence[str], first: int, started: float, arrival: str | None
+    ) -> _Part:
         """A group's part; `first` is the place of its first record in the request."""
         model = self.model
         arrays, digests = model.decoder.decode_and_digest(records, first)
+        if arrival is not None:  # behind the digests, which are of the records as sent
+            assert self._arrival_column is not None
+            records = fill(records, self._arrival_column, arrival)
+            arrays = model.decoder.decode(records)
         worded = self._wording.word(model.score(arrays, first))
         marks = model.decoder.marks(records)
         micros = round(1e6 * (time.perf_counter() - started))
@@ -294,6 +309,7 @@ class Predictor:
         redact: Sequence[str],
         seal: Callable[[bytes], bytes],
         on_failure: Literal["refuse", "serve"],
+        arrival: ArrivalTime,
         threads: Executor | None = None,
     ) -> None:
         self._champion = champion
@@ -305,6 +321,7 @@ class Predictor:
         self._threads = threads  # for long bodies; None: the loop's own
         self._redact = redact
         self._seal = seal  # makes of a record's digest what the log keeps
+        self._arrival = arrival
         self._serves_unlogged = on_failure == "serve"
         self._serving: _Serving | None = None
 
@@ -404,7 +421,7 @@ class Predictor:
                 "no champion is loaded; `GET /status` and the service's log say why, `ringside train` makes one"
             )
         if self._serving is None or self._serving.model is not model:
-            self._serving = _Serving(model, self._metrics, self._redact, self._seal)
+            self._serving = _Serving(model, self._metrics, self._redact, self._seal, self._arrival)
         return self._serving
 
     def _take(self, batch: Batch) -> asyncio.Future[list[Answer]] | None:

@@ -22,6 +22,7 @@ from record.record import Record, open_record
 from record.settings import Settings, load_settings
 from record.settings_in_force import file_changed
 from record.versions.model import ModelMemory
+from service.arrival_time import ArrivalTime
 from service.auth import LOCAL, Gate, Refusal
 from service.bodies.reader import BodyReader
 from service.champion import Champion, LoadRefused, Switched
@@ -152,6 +153,7 @@ class Worker:
             redact=settings.log.redact,
             seal=self.record.log.seal,
             on_failure=settings.log.on_failure,
+            arrival=ArrivalTime(self.record.clock, settings.arrival_column()),
         )
         self.bodies = BodyReader(serve.max_body_mb * BYTES_PER_MB)
         self.deadlines = Deadlines(serve.request_timeout.total_seconds())

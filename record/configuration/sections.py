@@ -77,6 +77,11 @@ class ColumnSettings(Section):
     role: Role = Field("feature", description='"feature" is fed to models; "carried" is only logged.')
     type: ColumnType = Field(description='"number", "category", "time" (ISO 8601) or "text" (carried only).')
     required: Flag = Field(True, description="Whether every record must have it (null is allowed in any case).")
+    arrival: Flag = Field(
+        False,
+        description="Fill a time column with the request's arrival time where a request has no value. "
+        "One column at most; optional in requests.",
+    )
     unit: Name | None = Field(None, examples=["km"], description="The unit of its values, as pages show it.")
 
 

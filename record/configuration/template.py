@@ -115,7 +115,7 @@ def _render_column(column: Column, findings: Sequence[Finding], inspection: Insp
         if column.role == "feature":
             reasons.append(
                 "season, weekday and hour may count: a feature, so requests must bring it; "
-                '"carried" if it is known only afterwards'
+                '"carried" if it is known only afterwards, "arrival = true" if it is when they ask'
             )
     if column.name == inspection.id_column:
         reasons.append(

@@ -46,12 +46,22 @@ BOOLEAN_SPELLINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the records that applications send. A `carried` one is logged and never fed to a model."""
+    """A column of the records that applications send. A `carried` one is logged and never fed to a model.
+
+    `arrival`: where a request has no value, the service writes the request's arrival time into the record before the
+    record is decoded and logged. Tables have no such time, and must have the column.
+    """
 
     name: str
     role: Role
     type: ColumnType
     required: bool = True
+    arrival: bool = False
+
+    @property
+    def required_in_tables(self) -> bool:
+        """Whether files and queries must have the column."""
+        return self.required or self.arrival
 
 
 class BadValue(ValueError):

@@ -41,8 +41,9 @@ def decode_column(frame: pd.DataFrame, column: Column, read: Callable[[Any], Any
     `read` is how a version reads a category; None: as a record without one.
     """
     if column.name not in frame.columns:
-        if column.required:
-            raise DataError(f"column {column.name!r} is not in the data; expected it, or required = false")
+        if column.required_in_tables:
+            alternative = "arrival = false" if column.arrival else "required = false"
+            raise DataError(f"column {column.name!r} is not in the data; expected it, or {alternative}")
         values: pd.Series[Any] = pd.Series([None] * len(frame), dtype=object)
     else:
         values = frame[column.name]

@@ -66,8 +66,18 @@ class ProblemSchema:
         """The model's text inputs in order."""
         return tuple(column.name for column in self.features if column.type == "category")
 
+    @property
+    def arrival_column(self) -> str | None:
+        """The column that the service fills with the request's arrival time."""
+        return next((column.name for column in self.columns if column.arrival), None)
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """`arrival` stands in its column only: the schema of a problem without one is the same as ever."""
+        columns = [asdict(column) for column in self.columns]
+        for column in columns:
+            if not column["arrival"]:
+                del column["arrival"]
+        return {**asdict(self), "columns": columns}
 
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> ProblemSchema:
@@ -128,7 +138,7 @@ class Schema:
 
     def to_json(self) -> str:
         """One JSON text, the same for the same schema."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+        return json.dumps({**asdict(self), "problem": self.problem.to_json()}, ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Schema:

@@ -138,10 +138,11 @@ def _read(settings: Settings, problem: ProblemSchema, span: Span) -> SourceRows:
             field="problem.target",
         )
     for column in problem.features:
-        if column.required and column.name not in source.names:
+        if column.required_in_tables and column.name not in source.names:
+            alternative = "arrival = false" if column.arrival else "required = false"
             raise DataError(
                 f"data.source: no column {column.name!r}, a feature; {_found(column.name, source.names)}. Expected it, "
-                f"or [columns.{column.name}] required = false",
+                f"or [columns.{column.name}] {alternative}",
                 field=f"columns.{column.name}",
             )
     if len(source.frame) == 0:

@@ -69,10 +69,11 @@ def _added(column: Column, rows: Sequence[LoggedRow]) -> ColumnChange | None:
         return ColumnChange(field, f"{field}: added, carried: {step}", refused=False)
     if carrying == len(rows):
         return None
+    send = "let the service fill it (arrival = true, and a restart)" if column.arrival else "let applications send it"
     message = (
         f"{field}: added as a feature, and {len(rows) - carrying} of the newest {len(rows)} logged requests do not "
         f'carry it: a challenger would be judged without it. Set role = "carried" and required = false; retrain, and '
-        "promote that version; let applications send it; when the log has it, set the role feature and retrain"
+        f"promote that version; {send}; when the log has it, set the role feature and retrain"
     )
     return ColumnChange(f"{field}.role", message, refused=column.required or carrying == 0)
 
@@ -104,12 +105,19 @@ def _changed(was: Column, now: Column, problem: ProblemSchema, rows: Sequence[Lo
     if was.role == "carried" and now.role == "feature":
         lacking = len(rows) - _carrying(now.name, rows)
         if rows and lacking == len(rows):
+            sender = "the service to fill it" if now.arrival else "applications to send it"
             message = (
                 f"{field}.role: a feature now, and none of the newest {len(rows)} logged requests holds a value: a "
-                "challenger would be judged without it. Expected applications to send it first (and no log.redact)"
+                f"challenger would be judged without it. Expected {sender} first (and no log.redact)"
             )
             return ColumnChange(f"{field}.role", message, refused=True)
         return ColumnChange(f"{field}.role", f"{field}.role: a feature now; {lacking} logged requests lack it", False)
+    if was.arrival and not now.arrival and now.required and rows:
+        message = (
+            f"{field}.arrival: false now, and required: the service filled the column where requests lack it, and the "
+            "log does not say which. Expected required = false until a version without arrival shows who sends it"
+        )
+        return ColumnChange(f"{field}.required", message, refused=True)
     if now.required and not was.required:
         lacking = len(rows) - _carrying(now.name, rows)
         if lacking:
@@ -118,7 +126,11 @@ def _changed(was: Column, now: Column, problem: ProblemSchema, rows: Sequence[Lo
                 "would be refused once the new version is champion. Expected required = false until all of them send it"
             )
             return ColumnChange(f"{field}.required", message, refused=True)
-    return ColumnChange(field, f"{field}: {was.role} {was.type} before, {now.role} {now.type} now", refused=False)
+    return ColumnChange(field, f"{field}: {_kind(was)} before, {_kind(now)} now", refused=False)
+
+
+def _kind(column: Column) -> str:
+    return f"{column.role} {column.type}" + (" filled with the arrival time" if column.arrival else "")
 
 
 def _carrying(name: str, rows: Sequence[LoggedRow]) -> int:

@@ -79,8 +79,8 @@ def read_source(
     reader = _Reader(wanted, kinds, rules)
     for path in paths:
         reader.read(path)
-    required = {column.name for column in columns if column.required and column.role == "feature"} | set(others)
-    reader.require_alike(required)
+    features = {column.name for column in columns if column.required_in_tables and column.role == "feature"}
+    reader.require_alike(features | set(others))
     return reader.rows()
 
 

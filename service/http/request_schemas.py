@@ -108,6 +108,8 @@ _KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
 def _column(column: Column, seen: SeenColumn) -> dict[str, Any]:
     held = dict(_KINDS[column.type])
     words = ["Not fed to the model."] if column.role == "carried" else []
+    if column.arrival:
+        words.append("The request's arrival time where it has no value.")
     if seen.low is not None:
         words.append(f"Training saw {seen.low:g} to {seen.high:g}.")
         held["examples"] = [seen.low]

@@ -127,6 +127,12 @@ def problem(*columns: Column) -> ProblemSchema:
         (Column("x", "feature", "number", False), Column("x", "feature", "number"), [1.0, None], "required"),
         (Column("x", "feature", "number", False), Column("x", "feature", "number"), [1.0], None),
         (Column("x", "feature", "number"), Column("x", "feature", "category"), [1.5], "type"),
+        (None, Column("x", "feature", "time", False, True), [None], "role"),
+        (Column("x", "carried", "time", False), Column("x", "feature", "time", False, True), [None], "role"),
+        (Column("x", "carried", "time", False), Column("x", "feature", "time", False, True), ["2024-01-01"], None),
+        (Column("x", "feature", "time", False, True), Column("x", "feature", "time"), ["2024-01-01"], "required"),
+        (Column("x", "feature", "time", False, True), Column("x", "carried", "time"), ["2024-01-01"], "required"),
+        (Column("x", "feature", "time", False, True), Column("x", "feature", "time", False), ["2024-01-01"], None),
     ],
 )
 def test_each_change_is_judged_by_the_log(
