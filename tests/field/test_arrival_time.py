@@ -131,6 +131,8 @@ def test_a_retry_gets_the_answer_that_the_arrival_time_gave(loop: Loop, send: Se
 
     assert send(loop, records, ids, later) == given
     assert [row.record for row in loop.rows(ids)] == [row.record for row in rows]
+    explained = httpx.get(f"{loop.service.url}/explain", params={"id": ids[0]}, timeout=60, trust_env=False).json()
+    assert explained["record"] == held[0]
 
 
 def test_a_time_that_the_request_sends_wins(loop: Loop) -> None:
@@ -148,8 +150,10 @@ def test_a_time_that_the_request_sends_wins(loop: Loop) -> None:
 
 
 def test_the_contract_says_that_the_time_is_optional(loop: Loop) -> None:
-    document = httpx.get(f"{loop.service.url}/docs.json", timeout=30, trust_env=False).text
-    assert "The request's arrival time where it has no value." in document
+    document = httpx.get(f"{loop.service.url}/docs.json", timeout=30, trust_env=False).json()
+    described = document["components"]["schemas"]["Record"]
+    assert set(described["properties"]) - set(described["required"]) == {"at"}
+    assert described["properties"]["at"]["description"] == "The request's arrival time where it has no value."
     inputs = httpx.get(f"{loop.service.url}/v2/models/flights", timeout=30, trust_env=False).json()["inputs"]
     assert {held["name"] for held in inputs if not held["parameters"]["required"]} == {"at"}
 
