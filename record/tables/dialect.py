@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from record.errors import DataError
 from record.tables.file_bytes import open_bytes
@@ -33,13 +33,15 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 WINDOWS: Final = "cp1252"
+Evidence = Literal["none", "either", "sure"]
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """A text file's encoding (a codec of Python's), its delimiter, the fields of its header, and its decimal mark.
 
-    `preface` is whether Excel's `sep=;` stands in the first line, before the header.
+    `preface` is whether Excel's `sep=;` stands in the first line, before the header; `evidence` is what the decimal
+    mark follows from: numbers that only one mark can have made, numbers that either can have ("1,234"), or nothing.
     """
 
     encoding: str
@@ -47,6 +49,7 @@ class Dialect:
     header: tuple[str, ...]
     preface: bool = False
     decimal: DecimalMark = "."
+    evidence: Evidence = "none"
 
     def rows(self, path: Path) -> Iterator[tuple[int, list[str]]]:
         """Each row behind the header as the line on which it begins, and its fields. Slow: to find what is wrong."""
@@ -96,28 +99,32 @@ def _dialect(
     header = next(rows, None)
     if header is None:
         raise DataError(f"{path}: empty; expected a header and rows")
-    decimal = rules.decimal or _decimal(list(islice(rows, DECIMAL_ROWS)), delimiter)
-    return Dialect(encoding, delimiter, tuple(header), preface, decimal)
+    if rules.decimal is not None:
+        return Dialect(encoding, delimiter, tuple(header), preface, rules.decimal, "sure")
+    decimal, evidence = _decimal(list(islice(rows, DECIMAL_ROWS)), delimiter)
+    return Dialect(encoding, delimiter, tuple(header), preface, decimal, evidence)
 
 
-def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> DecimalMark:
+def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> tuple[DecimalMark, Evidence]:
     """The mark by which more of the columns are numbers; "1,234" alone is a decimal where ";" stands between fields."""
     commas = points = eithers = 0
+    evidence: Evidence = "none"
     for column in zip(*rows, strict=False):
         texts = {text for text in column if text.strip() not in MISSING_WORDS}
-        comma, point, either = decimal_votes(texts)
-        if comma + point + either == 0:
+        votes = decimal_votes(texts)
+        if not votes.any:
             continue
         by_comma = sum(parse_number(text, ",") is not None for text in texts)
         by_point = sum(parse_number(text, ".") is not None for text in texts)
         if max(by_comma, by_point) < NUMBERS_SHARE * len(texts):
             continue
-        commas += comma > 0 and by_comma > by_point
-        points += point > 0 and by_point > by_comma
-        eithers += comma + point == 0
+        commas += votes.comma > 0 and by_comma > by_point
+        points += votes.point > 0 and by_point > by_comma
+        eithers += not votes.sure and votes.comma_or_group > 0
+        evidence = "sure" if votes.sure or evidence == "sure" else "either"
     if commas > points or (commas == points == 0 and eithers and delimiter == ";"):
-        return ","
-    return "."
+        return ",", evidence
+    return ".", evidence
 
 
 def _encoding(head: bytes, given: str | None, path: Path) -> str:

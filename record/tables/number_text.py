@@ -5,9 +5,11 @@ A percent sign is taken off: "12%" is 12, as an application would send it that s
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from record.tables.reading_rules import DecimalMark
@@ -21,37 +23,48 @@ _UNIT: Final = re.compile(rf"^(?:{_CODES})\.?\s+|^[A-Z]{{1,2}}(?=\$)|\s+(?:{_COD
 _BLANKS: Final = "[ \u00a0\u202f\u2009]"
 _DIGIT: Final = re.compile("[0-9]")
 _PLAIN: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+# A number in groups begins with no zero: "0,123" is a fraction, or no number.
 _POINT: Final = re.compile(
-    rf"[+-]?(?:\d{{1,3}}(?:(?:,\d{{3}})+|(?:{_BLANKS}\d{{3}})+|(?:['’]\d{{3}})+)|\d+)?(?:\.\d*)?", re.ASCII
+    rf"[+-]?(?:[1-9]\d{{0,2}}(?:(?:,\d{{3}})+|(?:{_BLANKS}\d{{3}})+|(?:['’]\d{{3}})+)|\d+)?(?:\.\d*)?", re.ASCII
 )
-_INDIAN: Final = re.compile(r"[+-]?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d*)?", re.ASCII)
+_INDIAN: Final = re.compile(r"[+-]?[1-9]\d?(?:,\d{2})+,\d{3}(?:\.\d*)?", re.ASCII)
 _COMMA: Final = re.compile(
-    rf"[+-]?(?:\d{{1,3}}(?:(?:\.\d{{3}})+|(?:{_BLANKS}\d{{3}})+|(?:['’]\d{{3}})+)|\d+)?(?:,\d*)?(?:[eE][+-]?\d+)?",
+    rf"[+-]?(?:[1-9]\d{{0,2}}(?:(?:\.\d{{3}})+|(?:{_BLANKS}\d{{3}})+|(?:['’]\d{{3}})+)|\d+)?(?:,\d*)?(?:[eE][+-]?\d+)?",
     re.ASCII,
 )
 # Shapes that only one of the two marks can have made. "1,234" can be either.
 _SURE_COMMA: Final = re.compile(
-    r"[+-]?(?:\d+,(?:\d{1,2}|\d{4,})|0+,\d+|\d{4,},\d+|,\d+|\d{1,3}(?:[. '’\u00a0\u202f]\d{3})+,\d+)", re.ASCII
+    r"[+-]?(?:\d+,(?:\d{1,2}|\d{4,})|0+,\d+|\d{4,},\d+|,\d+|\d{1,3}(?:[. '’\u00a0\u202f]\d{3})+,\d+"
+    r"|[1-9]\d{0,2}(?:\.\d{3}){2,})",
+    re.ASCII,
 )
 _SURE_POINT: Final = re.compile(
-    r"[+-]?(?:\d+\.(?:\d{1,2}|\d{4,})|0+\.\d+|\d{4,}\.\d+|\.\d+|\d{1,3}(?:[, '’\u00a0\u202f]\d{3})+\.\d+)", re.ASCII
+    r"[+-]?(?:\d+\.(?:\d{1,2}|\d{4,})|0+\.\d+|\d{4,}\.\d+|\.\d+|\d{1,3}(?:[, '’\u00a0\u202f]\d{3})+\.\d+"
+    r"|[1-9]\d{0,2}(?:,\d{3}){2,}|[1-9]\d?(?:,\d{2})+,\d{3})",
+    re.ASCII,
 )
-_EITHER: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+_EITHER: Final = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}", re.ASCII)
 
 
 def parse_number(text: str, decimal: DecimalMark) -> float | None:
-    """The number that a text says; None where it says none, or not with this decimal mark."""
+    """The finite number that a text says; None where it says none, or not with this decimal mark."""
     if not _DIGIT.search(text):
         return None
     bare = bare_number(text)
     if decimal == "." and _PLAIN.fullmatch(bare):
-        return float(bare)
+        return _finite(bare)
     shape = _POINT if decimal == "." else _COMMA
     if not (shape.fullmatch(bare) or (decimal == "." and _INDIAN.fullmatch(bare))):
         return None
     thousands = ", '’\u00a0\u202f\u2009" if decimal == "." else ". '’\u00a0\u202f\u2009"
     plain = bare.translate(str.maketrans("", "", thousands)).replace(decimal, ".")
-    return float(plain)
+    return _finite(plain)
+
+
+def _finite(text: str) -> float | None:
+    """None for what is beyond the range of floats: 1e999."""
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def bare_number(text: str) -> str:
@@ -92,12 +105,33 @@ def has_sign(text: str) -> bool:
     )
 
 
-def decimal_votes(texts: Iterable[str]) -> tuple[int, int, int]:
-    """How many of a column's texts can only have a decimal comma, only a decimal point, and either."""
-    comma = point = either = 0
+@dataclass(frozen=True, slots=True)
+class DecimalVotes:
+    """How many of a column's texts can only have a decimal comma, only a point, and either ("1,234" and "1.234")."""
+
+    comma: int = 0
+    point: int = 0
+    comma_or_group: int = 0
+    point_or_group: int = 0
+
+    @property
+    def sure(self) -> bool:
+        return self.comma + self.point > 0
+
+    @property
+    def any(self) -> bool:
+        return self.sure or self.comma_or_group + self.point_or_group > 0
+
+
+def decimal_votes(texts: Iterable[str]) -> DecimalVotes:
+    """What a column's texts say of the decimal mark."""
+    comma = point = 0
+    either = {",": 0, ".": 0}
     for text in texts:
         bare = bare_number(text)
         comma += bool(_SURE_COMMA.fullmatch(bare))
         point += bool(_SURE_POINT.fullmatch(bare))
-        either += bool(_EITHER.fullmatch(bare))
-    return comma, point, either
+        match = _EITHER.fullmatch(bare)
+        if match is not None:
+            either[match[1]] += 1
+    return DecimalVotes(comma, point, either[","], either["."])

@@ -16,9 +16,9 @@ from record.errors import DataError
 from record.tables.column_names import is_nameless
 from record.tables.csv_file import CsvFile, open_csv
 from record.tables.file_bytes import is_parquet, refuse_foreign
-from record.tables.number_text import has_sign
+from record.tables.number_text import decimal_votes, has_sign, parse_number
 from record.tables.parquet_file import is_index, read_parquet
-from record.tables.reading_rules import MISSING_WORDS, USUAL, ReadingRules
+from record.tables.reading_rules import MISSING_WORDS, USUAL, DecimalMark, ReadingRules
 from record.tables.text_column import (
     EXACT_BELOW,
     ColumnMeaning,
@@ -108,9 +108,10 @@ def _csv_sample(path: Path, rows: int, target: str | None, rules: ReadingRules) 
 def _found_rules(file: CsvFile, words: tuple[str, ...]) -> ReadingRules:
     dialect = file.dialect
     usual = dialect.encoding in ("utf-8", "utf-8-sig")
+    point = dialect.decimal == "." and (dialect.delimiter == "," or dialect.evidence == "none")
     return ReadingRules(
         None if dialect.delimiter == "," else dialect.delimiter,
-        None if dialect.decimal == "." else dialect.decimal,
+        None if point else dialect.decimal,
         None if usual else dialect.encoding,
         words,
     )
@@ -245,7 +246,11 @@ def _note_the_column(reading: _Reading, name: str, meaning: ColumnMeaning) -> No
             reading.notes.append((name, f"numbers written as {example(signs[0])}: read without the sign{percent}"))
         if meaning.odd:
             _note_odd(reading, name, meaning)
-    elif meaning.kind == "text" and meaning.number_share >= MIXED_SHARE:
+        if not meaning.plain or reading.file.dialect.evidence == "either":
+            _note_either_mark(reading, name)
+    elif meaning.kind == "text" and meaning.odd:
+        _note_other_mark(reading, name, meaning)
+    if meaning.kind == "text" and meaning.number_share >= MIXED_SHARE:
         shown = ", ".join(f"{example(text)}" for text, _ in meaning.odd[:3])
         reading.notes.append(
             (name, f"{meaning.number_share:.0%} numbers, and others such as {shown}: read as texts, numbers too")
@@ -257,6 +262,37 @@ def _note_the_column(reading: _Reading, name: str, meaning: ColumnMeaning) -> No
             reading.notes.append(
                 (name, f"{example(word)} in {rows} rows is a value like others; missing if data.missing names it")
             )
+
+
+def _note_either_mark(reading: _Reading, name: str) -> None:
+    """Numbers that all could be a thousand times larger or smaller with the other decimal mark: "1,234"."""
+    dialect = reading.file.dialect
+    texts = [text for text in reading.counts[name] if text.strip() not in reading.missing]
+    votes = decimal_votes(texts)
+    grouped = votes.comma_or_group if dialect.decimal == "." else votes.point_or_group
+    if votes.sure or not votes.any or not (grouped or dialect.evidence == "either"):
+        return
+    shown = next(text for text in texts if decimal_votes([text]).any)
+    by_point = parse_number(shown, ".")
+    by_comma = parse_number(shown, ",")
+    read, other = (by_point, by_comma) if dialect.decimal == "." else (by_comma, by_point)
+    mark = "," if dialect.decimal == "." else "."
+    reading.notes.append(
+        (name, f'{example(shown)} is read as {read:.15g}; where it means {other:.15g}: data.decimal = "{mark}"')
+    )
+
+
+def _note_other_mark(reading: _Reading, name: str, meaning: ColumnMeaning) -> None:
+    """A column of texts that would be one of numbers with the other decimal mark."""
+    dialect = reading.file.dialect
+    other: DecimalMark = "," if dialect.decimal == "." else "."
+    if column_meaning(reading.counts[name], other, reading.missing).kind != "number":
+        return
+    shown = next(text for text, _ in meaning.odd)
+    mark, others = ("comma", "point") if other == "," else ("point", "comma")
+    reading.notes.append(
+        (name, f"{example(shown)} has a decimal {mark}, other columns a {others}: read as texts; expected one mark")
+    )
 
 
 def _note_odd(reading: _Reading, name: str, meaning: ColumnMeaning) -> None:

@@ -106,6 +106,7 @@ class _Reader:
     files: list[tuple[Path | CsvFile, int]] = field(default_factory=list)
     lacking: list[tuple[Path, set[str], tuple[str, ...]]] = field(default_factory=list)
     typed: bool = True
+    marked: CsvFile | None = None  # the first whose numbers show a decimal mark
 
     def read(self, path: Path) -> None:
         try:
@@ -129,13 +130,31 @@ class _Reader:
         refuse_foreign(path)
         self.typed = False
         file = open_csv(path, self.rules, self.wanted, [])
-        if self.rules.decimal is None:  # the first file's counts for all
-            self.rules = replace(self.rules, decimal=file.dialect.decimal)
-        frame = read_csv_frame(file, self.wanted, self.kinds, self.rules)
+        rules = self._one_mark(file)
+        frame = read_csv_frame(file, self.wanted, self.kinds, rules)
         self.files.append((file, len(frame)))
         if file.dialect.encoding not in ("utf-8", "utf-8-sig") and self.rules.encoding is None:
             log_line("text file read in another encoding than UTF-8", file=path.name, encoding=file.encoding_name)
         return frame, file.names
+
+    def _one_mark(self, file: CsvFile) -> ReadingRules:
+        """The rules with the decimal mark of the first file that shows one; DataError where this one has another.
+
+        A file that shows none, of whole numbers, is read alike by either.
+        """
+        if self.rules.decimal is not None:
+            return self.rules
+        dialect = file.dialect
+        if self.marked is None and dialect.evidence != "none":
+            self.marked = file
+        first = self.marked or file
+        if dialect.evidence == "sure" and dialect.decimal != first.dialect.decimal:
+            here, there = _mark_name(dialect.decimal), _mark_name(first.dialect.decimal)
+            raise DataError(
+                f"{file.path}: numbers have {here}, those of {first.path.name} {there}; expected one mark in all "
+                "files, or data.decimal, which says how numbers such as '1,234' are read"
+            )
+        return replace(self.rules, decimal=first.dialect.decimal)
 
     def require_alike(self, required: set[str]) -> None:
         """Raises DataError for a file that lacks a required column which another one has, or spells it otherwise."""
@@ -156,7 +175,14 @@ class _Reader:
             for name in frame.columns:
                 if self.kinds.get(name) == "category" and frame[name].dtype.kind == "O":
                     frame[name] = pd.Series(read_category_cells(_cells(frame[name]), missing), dtype=object)
-        return SourceRows(frame, tuple(self.names), self.typed, tuple(self.files), self.rules)
+        rules = self.rules
+        if rules.decimal is None and not self.typed:
+            rules = replace(rules, decimal=self.marked.dialect.decimal if self.marked else ".")
+        return SourceRows(frame, tuple(self.names), self.typed, tuple(self.files), rules)
+
+
+def _mark_name(mark: str) -> str:
+    return "a decimal comma" if mark == "," else "a decimal point"
 
 
 def _same_words(one: str, other: str) -> bool:
