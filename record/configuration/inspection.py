@@ -105,6 +105,7 @@ def inspect_frame(
     found_task, findings = _find_task(labels, len(frame)) if task is None else (task, [])
     if classes is not None and found_task == "classification":
         labelled[target] = classes[frame[target].notna()].reset_index(drop=True)
+        labelled = labelled[labelled[target].notna()].reset_index(drop=True)
         labels = labelled[target]
     comparable = _comparable_target(labels, found_task)
     columns: list[Column] = []

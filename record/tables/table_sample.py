@@ -185,14 +185,14 @@ def _left_out(reading: _Reading, name: str, target: str | None) -> bool:
 
 
 def _find_meanings(reading: _Reading, names: Sequence[str]) -> None:
-    """Each column's. A word that is odd among numbers and a value among texts cannot be missing in one of them only."""
+    """Each column's. A word that is odd among numbers and a value elsewhere cannot be missing in one of them only."""
     decimal = reading.file.dialect.decimal
     found = {name: column_meaning(reading.counts[name], decimal, reading.missing) for name in names}
-    texts: set[str] = set()
+    values: set[str] = set()
     if any(meaning.kind == "number" and meaning.odd for meaning in found.values()):
-        texts = {text for name in names if found[name].kind == "text" for text in reading.counts[name]}
+        values = {text.strip() for name in names if found[name].kind != "number" for text in reading.counts[name]}
     for name, meaning in found.items():
-        if meaning.kind == "number" and any(text in texts for text, _ in meaning.odd):
+        if meaning.kind == "number" and any(text.strip() in values for text, _ in meaning.odd):
             found[name] = ColumnMeaning("text", meaning.odd, meaning.number_share)
     reading.meanings = found
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from record.configuration.inspection import inspect_frame
 from record.contract.decoder import Decoder
 from record.contract.schema import canonical_class
 from record.errors import DataError
@@ -101,6 +102,39 @@ def test_an_odd_word_that_is_a_value_elsewhere_is_no_missing_one(tmp_path: Path)
     assert made.seen("group").categories == ("5-10", "<5")
     assert made.types["amount"][1] == "category" or made.types["amount"][0] == "carried"
     assert "98% numbers, and others such as '<5'" in made.notes
+
+
+@pytest.mark.parametrize(
+    ("column", "word", "held"),
+    [
+        ("active", "TRUE", ["TRUE", "FALSE"]),
+        ("active", "f", ["t", "f"]),
+        ("active", "2024-06-01", ["2024-05-01", "2024-06-01"]),
+        ("y", "TRUE", ["TRUE", "FALSE"]),
+        ("y", "f", ["t", "f"]),
+        ("y", "not yet", ["not yet", "done"]),
+    ],
+)
+def test_no_value_of_another_column_is_deleted(tmp_path: Path, column: str, word: str, held: list[str]) -> None:
+    """A slip of a spreadsheet in one column of numbers, whatever the other one is: `data.missing` counts for all."""
+    plain = orders(**{column: [held[n // 3 % 2] for n in range(ROWS)]})
+    made = project(tmp_path / "a", csv(with_cells(plain, "amount", word)))
+    expected = project(tmp_path / "b", csv(plain))
+    assert made.inspection.rules.missing == ()
+    assert made.types.get(column) == expected.types.get(column)
+    assert made.classes == expected.classes
+    assert len(made.data) == len(expected.data)
+    if made.types.get(column, ("", ""))[1] == "category":
+        assert made.seen(column) == expected.seen(column)
+
+
+def test_a_word_of_missing_that_is_a_class_leaves_out_its_rows(tmp_path: Path) -> None:
+    """As training does."""
+    frame = pd.DataFrame({"a": [1, 2, 3, 4] * 10, "y": [True, False, True, False] * 10})
+    classes = pd.Series([None, False, True, False] * 10, dtype=object, name="y")
+    found = inspect_frame(frame, "y", classes=classes)
+    assert found.task == "classification"
+    assert found.positive_class is True
 
 
 @pytest.mark.parametrize(
