@@ -1,7 +1,8 @@
 """A file scored by a registered version: the answers that `/predict` would give, without a service and without a log.
 
-Rows are read as training reads them, decoded by the version's own decoder and scored by its ONNX model, a part at a
-time, so that memory follows the file's columns and not the model's intermediate results.
+Rows are read as training reads them, decoded by the version's own decoder, all before the first answer, and scored by
+its ONNX model a part at a time, so that memory follows the file's columns and not the model's intermediate results.
+What a category's cell means follows from what the version's training saw, as in a request, not from the file.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any, Final
 
 import pandas as pd
 
+from record.contract.arrays import Arrays
+from record.contract.frame import BadCell
 from record.contract.schema import native_class
 from record.errors import DataError
 from record.record import Record
 from record.tables.reading_rules import ReadingRules
 from record.versions.model import ServedModel
-from retrain.data.source import read_source
+from retrain.data.source import SourceRows, read_source
 
 ROWS_AT_ONCE: Final = 20_000
 PREDICTION: Final = "prediction"
@@ -47,29 +50,38 @@ def score_file(record: Record, version: str, path: Path, rules: ReadingRules) ->
     model = ServedModel.read(record.registry.open(version), version)
     problem = model.schema.problem
     identity = problem.id_column
+    others = [] if identity is None else [identity]
     try:
-        source = read_source(str(path), None, problem.features, [] if identity is None else [identity], rules=rules)
+        source = read_source(str(path), None, problem.features, others, rules=rules, raw_categories=True)
     except DataError as error:
         raise DataError(error.message.removeprefix("data.source: ")) from error
     if not len(source.frame):
         raise DataError(f"{path}: no rows; expected at least one")
-    named = source.frame[identity] if identity in source.frame.columns else None
-    return BatchPredictions(version, len(source.frame), _parts(model, source.frame, named))
+    identities = source.frame[identity] if identity in source.frame.columns else None
+    return BatchPredictions(version, len(source.frame), _parts(model, _decode(model, source), identities))
 
 
-def _parts(model: ServedModel, frame: pd.DataFrame, identity: pd.Series[Any] | None) -> Iterator[pd.DataFrame]:
-    for first in range(0, len(frame), ROWS_AT_ONCE):
-        part = slice(first, first + ROWS_AT_ONCE)
-        answers = _answers(model, frame.iloc[part])
-        if identity is None or identity.name in answers.columns:
+def _decode(model: ServedModel, source: SourceRows) -> Arrays:
+    """The arrays of all rows; a cell that cannot be used is named with its file and line."""
+    try:
+        return model.decoder.decode_frame(source.frame)
+    except BadCell as bad:
+        raise BadCell(bad.row + 1, bad.column, bad.reason, source.place(bad.row)) from None
+
+
+def _parts(model: ServedModel, arrays: Arrays, identities: pd.Series[Any] | None) -> Iterator[pd.DataFrame]:
+    for first in range(0, len(arrays), ROWS_AT_ONCE):
+        stop = first + ROWS_AT_ONCE
+        answers = _answers(model, arrays.rows(first, stop))
+        if identities is None or identities.name in answers.columns:
             answers.insert(0, "row", range(first + 1, first + 1 + len(answers)))
         else:
-            answers.insert(0, str(identity.name), identity.iloc[part].to_numpy())
+            answers.insert(0, str(identities.name), identities.iloc[first:stop].to_numpy())
         yield answers
 
 
-def _answers(model: ServedModel, frame: pd.DataFrame) -> pd.DataFrame:
-    scores = model.score(model.decoder.decode_frame(frame))
+def _answers(model: ServedModel, arrays: Arrays) -> pd.DataFrame:
+    scores = model.score(arrays)
     if scores.probabilities is None:
         return pd.DataFrame({PREDICTION: scores.raw})
     classes = [native_class(name, model.schema.class_type) for name in model.schema.classes]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from record.contract.arrays import Arrays
 from record.contract.columns import (
+    BOOLEAN_SPELLINGS,
     MISSING,
     READERS,
     BadValue,
@@ -35,6 +37,7 @@ from record.contract.columns import (
 from record.contract.preview import nearest, preview, preview_name
 from record.contract.schema import DECODER_VERSION, ProblemSchema, Schema, SeenColumn
 from record.errors import MOST_FAULTS, Faults, InvalidLabel, InvalidRecord
+from record.tables.reading_rules import MISSING_WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +54,11 @@ _OBJECT: Final = np.dtype(np.object_)
 
 _NUMBER, _CATEGORY, _TIME, _CARRIED = range(4)
 _KINDS: Final = {"number": _NUMBER, "category": _CATEGORY, "time": _TIME, "text": _CARRIED}
+_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
+_SPELLINGS: Final = {
+    value: tuple(spelling for spelling, meaning in BOOLEAN_SPELLINGS.items() if meaning == text)
+    for value, text in ((True, "true"), (False, "false"))
+}
 _CLASS_TYPES: Final[dict[type, str]] = {str: "string", int: "integer", bool: "boolean"}
 
 # A column's name, how a value of it is read, where what was read belongs, and whether it must be there.
@@ -297,19 +305,31 @@ def _reader(column: Column, booleans: frozenset[str], *, normal: bool) -> Callab
 def _cell_readers(
     readers: Mapping[str, Callable[[Any], Any]], seen: Mapping[str, SeenColumn]
 ) -> dict[str, Callable[[Any], Any]]:
-    """How a file's categories are read by a version: 1.0 is 1 where training saw a 1, and no 1.0.
-
-    pandas writes whole numbers so in a column with gaps, and another file may have none.
-    """
+    """How a frame's categories are read by a version: by what its training saw, not by the frame's other rows."""
     known = {name: frozenset(held.categories) for name, held in seen.items() if held.categories is not None}
-    return {name: _whole(readers[name], held) for name, held in known.items() if name in readers}
+    return {name: _cell_reader(readers[name], held) for name, held in known.items() if name in readers}
 
 
-def _whole(read: Callable[[Any], Any], known: frozenset[str]) -> Callable[[Any], Any]:
+def _cell_reader(read: Callable[[Any], Any], known: frozenset[str]) -> Callable[[Any], Any]:
+    """A reader of cells, which files write in more ways than applications do.
+
+    What training saw stays. Else a boolean is that spelling of it which training saw, a word for a missing value is
+    missing beside true and false, and 1.0 is 1 or 1 is 1.0, whichever training saw: pandas writes whole numbers with
+    a point in a column with gaps, and another file may have none.
+    """
+    boolean = bool(known) and known <= {"true", "false"}
+
     def read_cell(value: Any) -> Any:
         text = read(value)
+        if text in known:
+            return text
+        if boolean:
+            return MISSING if text in MISSING_WORDS else text
+        if value.__class__ is bool:
+            return next((spelling for spelling in _SPELLINGS[value] if spelling in known), text)
         whole = text.removesuffix(".0")
-        return whole if whole != text and text not in known and whole in known else text
+        other = whole if whole != text else f"{text}.0"
+        return other if other in known and _WHOLE.fullmatch(whole) else text
 
     return read_cell
 

@@ -63,20 +63,23 @@ def read_source(
     others: Collection[str],
     span: Span = EVER,
     rules: ReadingRules = USUAL,
+    *,
+    raw_categories: bool = False,
 ) -> SourceRows:
     """The source's columns named in `columns` or `others`, the rows in file order, files in order of their names.
 
     In text files numbers are read by `rules`, and what a category's cells mean follows from the whole column (see
-    `record.tables.text_column`); the target stays texts. Columns that the source lacks are lacking in the
-    frame. A database's query that names `:since` or `:until` is given the span's, so that a large table is read by its
-    newest part. Raises DataError saying what could not be read.
+    `record.tables.text_column`); with `raw_categories` they stay texts, for a version's decoder to read. The target
+    stays texts. Columns that the source lacks are lacking in the frame. A database's query that names `:since` or
+    `:until` is given the span's, so that a large table is read by its newest part. Raises DataError saying what could
+    not be read.
     """
     wanted = {column.name for column in columns} | set(others)
     kinds = {column.name: column.type for column in columns}
     if "://" in source:
         return _read_database(source, query, wanted, span)
     paths = source_files(source)
-    reader = _Reader(wanted, kinds, rules)
+    reader = _Reader(wanted, kinds, rules, raw_categories)
     for path in paths:
         reader.read(path)
     features = {column.name for column in columns if column.required_in_tables and column.role == "feature"}
@@ -101,6 +104,7 @@ class _Reader:
     wanted: set[str]
     kinds: Mapping[str, str]
     rules: ReadingRules
+    raw_categories: bool = False
     frames: list[pd.DataFrame] = field(default_factory=list)
     names: dict[str, None] = field(default_factory=dict)
     files: list[tuple[Path | CsvFile, int]] = field(default_factory=list)
@@ -174,7 +178,12 @@ class _Reader:
             missing = frozenset(self.rules.missing)
             for name in frame.columns:
                 if self.kinds.get(name) == "category" and frame[name].dtype.kind == "O":
-                    frame[name] = pd.Series(read_category_cells(_cells(frame[name]), missing), dtype=object)
+                    cells = _cells(frame[name])
+                    if self.raw_categories:
+                        cells = [None if cell in missing else cell for cell in cells]
+                    else:
+                        cells = read_category_cells(cells, missing)
+                    frame[name] = pd.Series(cells, dtype=object)
         rules = self.rules
         if rules.decimal is None and not self.typed:
             rules = replace(rules, decimal=self.marked.dialect.decimal if self.marked else ".")

@@ -113,6 +113,22 @@ def test_what_cannot_be_scored_is_named_and_no_file_is_left(
     assert [path.name for path in tmp_path.iterdir() if "answers" in path.name] == []
 
 
+@pytest.mark.parametrize(("suffix", "place"), [(".csv", "rows.csv, line 7"), (".parquet", "rows.parquet, row 5")])
+def test_a_cell_behind_the_first_part_is_named_by_its_line_before_anything_is_answered(
+    tmp_path: Path, record: Record, suffix: str, place: str, monkeypatch: Any
+) -> None:
+    """Rows count from 1, as in the output's column `row`."""
+    monkeypatch.setattr(retrain.batch_scoring, "ROWS_AT_ONCE", 3)
+    frame = pd.DataFrame(ROWS)
+    frame.loc[5, "distance"] = 1e39
+    data = tmp_path / f"rows{suffix}"
+    frame.to_csv(data, index=False) if suffix == ".csv" else frame.to_parquet(data)
+    code, out, message = predict(tmp_path, str(data))
+    assert (code != 0, out) == (True, "")
+    assert "row 6 of column 'distance': '1e+39' cannot be used" in message
+    assert f"{place})" in message
+
+
 def test_a_file_that_is_there_is_not_written_over_unasked(tmp_path: Path, record: Record) -> None:
     data, output = write(tmp_path / "rows.csv"), tmp_path / "answers.csv"
     output.write_text("mine")
