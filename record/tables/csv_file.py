@@ -5,18 +5,18 @@ Imports pyarrow inside functions: a serving worker never calls them.
 
 from __future__ import annotations
 
-import lzma
-import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from record.errors import DataError
 from record.tables.column_names import column_names
-from record.tables.dialect import SAMPLE_BYTES, Dialect, find_dialect, single_byte_encoding
-from record.tables.file_bytes import open_bytes
+from record.tables.dialect import Dialect, find_dialect
+from record.tables.encoding import stray_line
+from record.tables.file_bytes import open_bytes, unpacked
+from record.tables.open_quotes import may_swallow, open_quote
 from record.tables.reading_rules import ReadingRules
 
 if TYPE_CHECKING:
@@ -52,7 +52,14 @@ class CsvFile:
         except _TooLong:
             if yielded:
                 raise DataError(f"{self.path}: a field of more than {block:,} bytes; is a quote not closed?") from None
-            yield from _batches(self, wanted, LARGEST_BLOCK)
+            try:
+                yield from _batches(self, wanted, LARGEST_BLOCK)
+            except _TooLong:
+                if next(self.dialect.rows(self.path), None) is None:
+                    return  # a header without the line's end
+                raise DataError(
+                    f"{self.path}: a field of more than {LARGEST_BLOCK:,} bytes; is a quote not closed?"
+                ) from None
 
     def line_of(self, row: int) -> int:
         """The line on which a row (from 0, the header not counted) begins."""
@@ -71,25 +78,8 @@ def open_csv(
 ) -> CsvFile:
     """The file with its dialect found; `wanted` are the only columns that are needed (None: all)."""
     dialect = find_dialect(path, rules, tuple(expected))
-    if rules.encoding is None and dialect.encoding == "utf-8" and path.stat().st_size > SAMPLE_BYTES:
-        dialect = _checked_encoding(path, dialect)
     names = column_names(dialect.header, path, wanted)
     return CsvFile(path, dialect, tuple(names))
-
-
-def _checked_encoding(path: Path, dialect: Dialect) -> Dialect:
-    """Bytes that are no UTF-8 may come first in the middle of a large file."""
-    import codecs
-
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with open_bytes(path) as file:
-        while part := file.read(BLOCK_BYTES):
-            try:
-                decoder.decode(part)
-            except UnicodeDecodeError:
-                encoding = single_byte_encoding(part)
-                return replace(dialect, encoding=encoding)
-    return dialect
 
 
 def _batches(file: CsvFile, wanted: Collection[str] | None, block: int) -> Iterator[pa.RecordBatch]:
@@ -98,6 +88,8 @@ def _batches(file: CsvFile, wanted: Collection[str] | None, block: int) -> Itera
 
     dialect = file.dialect
     chosen = [name for name in file.names if wanted is None or name in wanted]
+    kept = chosen or [file.names[0]]
+    looked_for_quotes = False
     wrong: list[Any] = []
 
     def keep(row: Any) -> str:
@@ -115,7 +107,7 @@ def _batches(file: CsvFile, wanted: Collection[str] | None, block: int) -> Itera
     parse = pc.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=keep)
     convert = pc.ConvertOptions(
         column_types=dict.fromkeys(file.names, pa.string()),
-        include_columns=chosen or [file.names[0]],
+        include_columns=list(dict.fromkeys([*kept, file.names[-1]])),  # a quote left open swallows rows into the last
         null_values=[""],
         strings_can_be_null=True,
         quoted_strings_can_be_null=True,
@@ -125,7 +117,10 @@ def _batches(file: CsvFile, wanted: Collection[str] | None, block: int) -> Itera
             for batch in reader:
                 if wrong:
                     raise _ragged(file)
-                yield batch
+                if not looked_for_quotes and may_swallow(batch, dialect):
+                    looked_for_quotes = True
+                    _refuse_open_quote(file)
+                yield batch.select(kept)
         if wrong:
             raise _ragged(file)
 
@@ -135,7 +130,8 @@ def _errors(file: CsvFile) -> Iterator[None]:
     import pyarrow as pa
 
     try:
-        yield
+        with unpacked(file.path):
+            yield
     except pa.ArrowInvalid as error:
         text = str(error)
         if "straddling" in text or "block size" in text:
@@ -147,13 +143,22 @@ def _errors(file: CsvFile) -> Iterator[None]:
         raise DataError(f"{file.path}: cannot be read as CSV: {text.splitlines()[0][:200]}") from None
     except (UnicodeError, LookupError):
         raise _undecodable(file) from None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{file.path}: cannot be unpacked: {str(error)[:200]}") from None
+
+
+def _refuse_open_quote(file: CsvFile) -> None:
+    line = open_quote(file.path, file.dialect)
+    if line is not None:
+        raise DataError(
+            f"{file.path}, line {line}: a quote is not closed, and the field goes on in the next line; expected a "
+            'quote at its end, followed by a delimiter or the end of the line, and a quote within it twice: "5"" pipe"'
+        )
 
 
 def _undecodable(file: CsvFile) -> DataError:
+    line = stray_line(file.path) if file.encoding_name == "UTF-8" else None
+    place = f"{file.path}, line {line}" if line else f"{file.path}"
     return DataError(
-        f'{file.path}: not {file.encoding_name}; expected another data.encoding, such as "cp1252", or the file saved '
+        f'{place}: not {file.encoding_name}; expected another data.encoding, such as "cp1252", or the file saved '
         "as UTF-8"
     )
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import lzma
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +13,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from record.errors import DataError
-from record.tables.file_bytes import open_bytes
+from record.tables.encoding import text_encoding
+from record.tables.file_bytes import open_bytes, unpacked
 from record.tables.number_text import decimal_votes, parse_number
 from record.tables.reading_rules import DELIMITERS, MISSING_WORDS, DecimalMark, ReadingRules
 
@@ -32,7 +30,6 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-WINDOWS: Final = "cp1252"
 Evidence = Literal["none", "either", "sure"]
 
 
@@ -85,11 +82,8 @@ def find_dialect(path: Path, rules: ReadingRules, expected: Sequence[str] = ()) 
 
 
 def _head(path: Path) -> bytes:
-    try:
-        with open_bytes(path) as file:
-            return file.read(SAMPLE_BYTES)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be unpacked: {str(error)[:200]}") from None
+    with unpacked(path), open_bytes(path) as file:
+        return file.read(SAMPLE_BYTES)
 
 
 def _dialect(
@@ -139,30 +133,13 @@ def _encoding(head: bytes, given: str | None, path: Path) -> str:
         even, odd = head[0:4000:2].count(0), head[1:4000:2].count(0)
         if max(even, odd) > len(head[:4000]) / 4 and min(even, odd) * 4 < max(even, odd):
             return "utf-16-le" if odd > even else "utf-16-be"
-    return "utf-8" if _is_utf8(head) else single_byte_encoding(head)
+    return text_encoding(path)
 
 
 def _is_binary(head: bytes) -> bool:
     """Whether many bytes are control characters, of which texts have none but NUL, in UTF-16 and by accident."""
     control = sum(map(head.count, (bytes([code]) for code in (*range(1, 8), *range(14, 27)))))
     return control > len(head) / 100
-
-
-def _is_utf8(head: bytes) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < SAMPLE_BYTES)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def single_byte_encoding(head: bytes) -> str:
-    """Windows-1252 where each byte is a character of it, else Latin-1, where every byte is one."""
-    try:
-        head.decode(WINDOWS)
-    except UnicodeDecodeError:
-        return "iso-8859-1"
-    return WINDOWS
 
 
 def _decoded(head: bytes, encoding: str, *, whole: bool) -> str:

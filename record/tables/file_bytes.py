@@ -7,6 +7,9 @@ import gzip
 import io
 import lzma
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -74,6 +77,19 @@ def refuse_foreign(path: Path) -> None:
     if known is not None:
         what, todo = known
         raise DataError(f"{path}: {what}; expected CSV or Parquet: {todo.replace('FILE', path.name)}")
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[None]:
+    """Raises DataError for a file that cannot be read or unpacked: damaged, encrypted, or packed in an unknown way."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be unpacked: {str(error)[:200]}") from None
+    except (RuntimeError, NotImplementedError) as error:  # of zipfile: a password, a method that it does not know
+        raise DataError(
+            f"{path}: cannot be unpacked: {str(error)[:200]}; expected the file unpacked, or packed by gzip"
+        ) from None
 
 
 def open_bytes(path: Path) -> IO[bytes]:
