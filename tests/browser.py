@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -27,8 +28,9 @@ PROBE = """() => {
   const shades = (name) => getComputedStyle(document.body)[name].match(/\\d+(\\.\\d+)?/g).map(Number);
   const marks = "circle, rect, polyline, path";
   const empty = [...document.querySelectorAll("svg")].filter((svg) => !svg.querySelector(marks));
+  const hints = [...document.querySelectorAll("svg title")].map((title) => title.textContent);
   return {cut, wide: document.documentElement.scrollWidth, window: innerWidth, empty: empty.length,
-    page: shades("backgroundColor"), ink: shades("color"), text: document.body.innerText,
+    page: shades("backgroundColor"), ink: shades("color"), text: [document.body.innerText, ...hints].join("\\n"),
     viewport: document.querySelector("meta[name=viewport]") !== null};
 }"""
 
@@ -47,8 +49,14 @@ def browser() -> Iterator[Browser]:
             running.close()
 
 
-def faults(running: Browser, html: str, pictures: Path | None = None, name: str = "page") -> list[str]:
-    """What is wrong with a page; with `pictures`, a screenshot of each look goes there."""
+def pictures() -> Path | None:
+    """The folder for screenshots of every page; none are made where RINGSIDE_PICTURES does not name one."""
+    named = os.environ.get("RINGSIDE_PICTURES")
+    return Path(named) if named else None
+
+
+def faults(running: Browser, html: str, folder: Path | None = None, name: str = "page") -> list[str]:
+    """What is wrong with a page; with `folder`, a screenshot of each look goes there."""
     found: list[str] = []
     for screen, size in SCREENS.items():
         for scheme in SCHEMES:
@@ -57,8 +65,8 @@ def faults(running: Browser, html: str, pictures: Path | None = None, name: str 
             page.on("console", lambda message, said=said: said.append(message.text))
             page.set_content(html)
             seen = page.evaluate(PROBE)
-            if pictures is not None:
-                page.screenshot(path=pictures / f"{name}-{screen}-{scheme}.png", full_page=True)
+            if folder is not None:
+                page.screenshot(path=folder / f"{name}-{screen}-{scheme}.png", full_page=True)
             page.close()
             found += [f"{name} on a {screen}, {scheme}: {fault}" for fault in [*_wrong(seen, scheme), *said]]
     return found

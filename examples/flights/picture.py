@@ -7,6 +7,7 @@ import html
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -53,7 +54,7 @@ def draw(judged: Judged, promotions: Sequence[tuple[datetime, str]], path: Path)
 def write_page(summary: Summary, picture: Path, path: Path) -> None:
     encoded = base64.b64encode(picture.read_bytes()).decode()
     facts = "".join(
-        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{html.escape(str(value))}</td></tr>"
+        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{html.escape(_shown(value))}</td></tr>"
         for name, value in summary.facts.items()
         if name != "bouts"
     )
@@ -67,7 +68,7 @@ def write_page(summary: Summary, picture: Path, path: Path) -> None:
 :root {{ color-scheme: light dark; --ink: #222; --page: #fff; --line: #ddd; }}
 @media (prefers-color-scheme: dark) {{ :root {{ --ink: #e6e9ef; --page: #14171d; --line: #343b48; }} }}
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink);
-  background: var(--page); }}
+  background: var(--page); overflow-wrap: break-word; }}
 table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
 td, th {{ padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }}
 img {{ max-width: 100%; background: #fff; }}
@@ -84,6 +85,12 @@ saboteur the moment it is registered. All three are scored on the same requests;
 """,
         encoding="utf-8",
     )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

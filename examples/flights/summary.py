@@ -11,6 +11,7 @@ from examples.flights.replay import Tally
 from examples.flights.scoring import POLICIES, Judged, Policy
 from record.bouts.bout import Bout
 from record.event_log import RecordedEvent
+from record.pages.numbers import amount, figure
 from record.record import Record
 from record.versions.model_version import ModelVersion
 
@@ -98,8 +99,8 @@ def month_rows(judged: Judged) -> list[list[str]]:
 
 
 def _row(name: str, judged: Judged) -> list[str]:
-    losses = [f"{judged.log_loss(policy):.4f}" for policy in POLICIES]
-    ranks = [f"{judged.auc(policy):.4f}" for policy in POLICIES]
+    losses = [figure(judged.log_loss(policy)) for policy in POLICIES]
+    ranks = [figure(judged.auc(policy)) for policy in POLICIES]
     return [name, f"{len(judged):,}", f"{judged.late.mean():.1%}", *losses, *ranks]
 
 
@@ -154,7 +155,7 @@ def _bout_story(bout: Bout, events: Sequence[RecordedEvent]) -> str:
     rejected = bout.outcome == "rejected"
     of, value, alpha = ("evidence of harm", "e_harm", "alpha_nominal") if rejected else ("evidence", "e_value", "alpha")
     reached, needed = _number(look.get(value, 1.0)), 1 / bout.design[alpha]
-    numbers = f"{of} {reached:.3g} of {needed:,.0f} after {look.get('pairs', 0):,} pairs"
+    numbers = f"{of} {amount(reached)} of {needed:,.0f} after {look.get('pairs', 0):,} pairs"
     if bout.state == "open":
         return f"{against}: still open, {numbers}"
     if bout.state == "voided":

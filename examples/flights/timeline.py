@@ -16,6 +16,7 @@ from rich.text import Text
 from examples.flights.replay import Tally
 from record.bouts.bout import Bout
 from record.event_log import RecordedEvent
+from record.pages.numbers import amount
 from record.record import Record
 from ringside.terminal.output import short
 
@@ -168,7 +169,7 @@ def _bout_row(bout: Bout) -> tuple[RenderableType, ...]:
     name = bout.challenger if bout.kind == "challenge" else f"{bout.challenger} (probation)"
     bar = ProgressBar(total=1.0, completed=evidence_share(e_value, needed), width=40)
     lead = look.get("lead") or {}
-    text = f"evidence {e_value:.3g} of {needed:,.0f}, {look.get('pairs', 0):,} pairs"
+    text = f"evidence {amount(e_value)} of {needed:,.0f}, {look.get('pairs', 0):,} pairs"
     return name, bar, text, f"lead {_number(lead.get('mean'), 0.0):+.4f}" if lead else ""
 
 

@@ -29,7 +29,8 @@ def bars(values: Mapping[str, float], unit: str, form: Callable[[float], str] = 
             f'<text x="{184 + width:.1f}" y="{y + 12}" class="dim">{escape(form(value))}</text>'
         )
     height = 16 + 22 * len(values)
-    return f'<svg viewBox="0 0 560 {height}" role="img" aria-label="{escape(unit)}">{"".join(rows)}</svg>'
+    svg = f'<svg viewBox="0 0 560 {height}" role="img" aria-label="{escape(unit)}">{"".join(rows)}</svg>'
+    return f"<div class='wide'>{svg}</div>"
 
 
 def curve(points: Points, across: str, up: str, *, diagonal: bool, dots: bool = False) -> str:

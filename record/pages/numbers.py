@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 
+_EXPONENT = re.compile(r"\b(\d+(?:\.\d+)?)e([+-]\d+)\b")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SMALLEST_PROBABILITY = 1e-4  # as it is shown; what is below is "less"
 
 
@@ -13,13 +16,26 @@ def figure(value: float) -> str:
         return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
     size = abs(value)
     if size >= 1e15 or 0 < size < 1e-6:
-        return f"{value:.3g}"
+        return power(value)
     if size >= 1000:
         return f"{value:,.0f}"
     if 0 < size < 1e-2:  # zeros behind the point do not count
         return f"{value:.{2 - math.floor(math.log10(size))}f}"
     digits = 4 if size < 1 else 3 if size < 10 else 2 if size < 100 else 1
     return f"{value:.{digits}f}"
+
+
+def power(value: float, digits: int = 2) -> str:
+    """A number beyond what zeros can be counted in, as a power of ten: 4.4×10⁻¹⁶."""
+    mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}×10{str(int(exponent)).translate(_RAISED)}"
+
+
+def powers(text: str) -> str:
+    """A text with its 2.1e-14 written as 2.1×10⁻¹⁴."""
+    return _EXPONENT.sub(lambda found: f"{found[1]}×10{str(int(found[2])).translate(_RAISED)}", text)
 
 
 def count(value: float) -> str:
@@ -30,7 +46,7 @@ def count(value: float) -> str:
 def amount(value: float) -> str:
     """As `figure`, without zeros at its end: a bound or a value, not a measurement."""
     text = figure(value)
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    return text.rstrip("0").rstrip(".") if "." in text and "×" not in text else text
 
 
 def probability(value: float) -> str:

@@ -16,14 +16,15 @@ STYLE = """
     --c0: #6ea3ff; --c1: #ff9a66; --c2: #5fd39b; --c3: #bf95f0;
     --c4: #e0b64a; --c5: #f084ab; --c6: #74cbe0; --c7: #a4abb5; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 2rem auto;
-  max-width: 62rem; padding: 0 1.2rem; }
+  max-width: 62rem; padding: 0 1.2rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; }
 p.lead, .dim { color: var(--dim); }
 table { border-collapse: collapse; width: 100%; } th { font-weight: 600; }
-th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
+  overflow-wrap: break-word; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.number:first-child { white-space: normal; }
-.row { display: flex; flex-wrap: wrap; gap: 1.5rem; } .row > * { flex: 1 1 18rem; max-width: 26rem; }
+.row { display: flex; flex-wrap: wrap; gap: 1.5rem; } .row > * { flex: 1 1 18rem; max-width: 26rem; min-width: 0; }
 svg { width: 100%; height: auto; max-width: 40rem; font: 11px system-ui, sans-serif; fill: var(--ink); }
 svg .dim { fill: var(--dim); } .mark { fill: var(--mark); } .line { fill: none; stroke: var(--mark); stroke-width: 2; }
 .axis { fill: none; stroke: var(--dim); } .guide { stroke: var(--line); stroke-dasharray: 4 4; }
@@ -35,9 +36,9 @@ svg .title { font-weight: 600; font-size: 13px; } svg .end { text-anchor: end; }
 .grid { stroke: var(--line); stroke-width: 1; fill: none; } .whisker { stroke-width: 2; fill: none; }
 .thin { fill: none; stroke-width: 1; opacity: .28; } .band { opacity: .16; } .faint { opacity: .35; }
 polyline.guide { fill: none; stroke: var(--dim); } svg .guide { stroke: var(--dim); }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; } @media (max-width: 40rem) { .wide > svg { width: 32rem; max-width: none; } }
 .grid2 { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1.4rem 2rem;
-  margin: .6rem 0 1.4rem; }
+  margin: .6rem 0 1.4rem; } .grid2 > * { min-width: 0; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: 0; font-size: .85rem; }
 .legend i { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .3em; }
 .tiles { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1rem 0; }

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from record.pages.numbers import power
+
 Points = Sequence[tuple[float, float]]
 Span = tuple[float, float]
 
@@ -160,7 +162,7 @@ def tick_text(value: float, ticks: Sequence[float]) -> str:
             return tick_text(value / size, [tick / size for tick in ticks]) + unit
     step = abs(ticks[1] - ticks[0]) if len(ticks) > 1 else abs(value) or 1.0
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    return f"{value:,.{digits}f}" if digits <= 5 else f"{value:.2g}"
+    return f"{value:,.{digits}f}" if digits <= 5 else power(value, 1)
 
 
 def shortened(text: str, most: int) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from record.clock import from_micros
+from record.pages.numbers import amount
 from retrain.data.dataset import UNKNOWN, Dataset
 from retrain.data.variable import Floats, Variable, spread, variables
 from retrain.guards.relation import MOST_ROWS, indicators, strength
@@ -205,7 +206,9 @@ def _by_range(variable: Variable, aim: Floats) -> tuple[Step, ...]:
     place = np.searchsorted(edges, values, side="left")
     groups = [np.flatnonzero(place == n) for n in range(len(edges) + 1)]
     held = aim[present]
-    steps = [_step(f"{np.median(values[rows]):.4g}", held[rows], len(aim)) for rows in groups if len(rows) >= CROWD]
+    steps = [
+        _step(amount(float(np.median(values[rows]))), held[rows], len(aim)) for rows in groups if len(rows) >= CROWD
+    ]
     return (*steps, *_of_missing(variable, aim))
 
 

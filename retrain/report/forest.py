@@ -62,4 +62,5 @@ def forest(
     parts.append(f'<text x="{middle:.0f}" y="{bottom + 30}" class="dim mid">{escape(across)}</text>')
     label = escape(f"{title}: {across}", quote=True)
     box = f"0 0 {width} {bottom + (36 if across else 20)}"
-    return f'<svg viewBox="{box}" class="forest" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    svg = f'<svg viewBox="{box}" class="forest" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    return f"<div class='wide'>{svg}</div>"

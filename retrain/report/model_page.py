@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from record.pages.numbers import figure, in_unit
+from record.pages.numbers import amount, figure, in_unit, powers
 from record.pages.page import contents, render_page, section, table
 from retrain.evaluation.examination import Examination
 from retrain.evaluation.insight import Insight
@@ -134,14 +134,14 @@ def _champion(card: Mapping[str, Any]) -> str:
 
 def _gate(gate: Mapping[str, Any]) -> str:
     checks = "".join(
-        f"<li class='{'passed' if check['passed'] else 'refused'}'>{escape(check['reason'])}</li>"
+        f"<li class='{'passed' if check['passed'] else 'refused'}'>{escape(powers(check['reason']))}</li>"
         for check in gate["checks"]
     )
     return f"<ul style='list-style: none; padding: 0'>{checks}</ul>"
 
 
 def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
-    lineage = card["lineage"]
+    lineage, parity = card["lineage"], card["parity"]
     return {
         "made": card["created_at"],
         "data": f"{card['data_from'] or 'undated'} to {card['data_until'] or 'undated'}",
@@ -153,7 +153,7 @@ def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
         "champion at the time": lineage["parent"] or "none",
         "head of the audit trail": lineage["chain_head"],
         "libraries": ", ".join(f"{name} {number}" for name, number in lineage["libraries"].items()),
-        "parity of ONNX and estimator": f"{card['parity']['max_difference']:.2g} on {card['parity']['rows']} rows",
+        "parity of ONNX and estimator": f"{amount(parity['max_difference'])} on {parity['rows']:,} rows",
         "time for one record": f"{card['latency_ms'] * 1000:.0f} µs",
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from record.pages.numbers import figure
+from record.pages.numbers import figure, power
 from retrain.guards.profile import Step
 
 _WIDTH, _HEIGHT = 240, 84
@@ -128,10 +128,10 @@ def _short(name: str, most: int) -> str:
 
 
 def _figure(value: float) -> str:
-    """In few characters, since it stands beside an axis: 1017, 12.5k, 0.0148, 1e-05."""
+    """In few characters, since it stands beside an axis: 1017, 12.5k, 0.0148, 1×10⁻⁵."""
     for least, size, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
             return f"{value / size:.4g}{unit}"
     if 0 < abs(value) < 0.01:
-        return f"{value:.0e}" if abs(value) < 0.001 else f"{value:.2g}"
+        return power(value, 0) if abs(value) < 0.001 else f"{value:.2g}"
     return f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"

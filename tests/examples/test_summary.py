@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import pytest
 from examples.flights.picture import draw, write_page
 from examples.flights.replay import Tally
 from examples.flights.scoring import Judged, auc, in_force, log_loss
-from examples.flights.summary import HEADS, Story, Summary, beaten, month_rows, price, promises, told
+from examples.flights.summary import HEADS, Story, Summary, _bout_story, beaten, month_rows, price, promises, told
 from examples.flights.timeline import evidence_share, sentence
 from record.bouts.bout import Bout
 from record.event_log import RecordedEvent
 from record.versions.model_version import ModelVersion
+from tests.browser import browser, faults, pictures
 
 AT = datetime(2013, 6, 1, tzinfo=UTC)
 
@@ -117,6 +119,22 @@ def test_the_page_holds_the_picture_and_escapes_what_it_tells(tmp_path: Path) ->
     page = (tmp_path / "result.html").read_text()
     assert "data:image/png;base64,iVBOR" in page
     assert "&lt;b&gt;" in page
+
+
+def test_the_page_is_read_on_a_screen_and_on_a_phone_by_day_and_by_night(tmp_path: Path) -> None:
+    """Also where a month has no AUC, and evidence is great."""
+    scores = judged(0.5, 0.4, 0.6)
+    draw(scores, [(AT, "v2")], tmp_path / "by_month.png")
+    look = {"pairs": 812, "e_value": 1.2e7, "lead": {"mean": 0.01, "low": 0.001, "high": 0.02}}
+    fate = _bout_story(replace(bout("decided", "promote"), look=look), ())
+    assert "evidence 12,000,000 of 33 after 812 pairs" in fate
+    facts = {"requests": 283_104, "saboteur_rejected": True, "live_log_loss": 0.41234}
+    summary = Summary(facts, month_rows(scores), [Story("v2", "gradient boosting on 9 rows", (fate,))], "none")
+    write_page(summary, tmp_path / "by_month.png", tmp_path / "result.html")
+    page = (tmp_path / "result.html").read_text()
+    assert (">283,104<" in page, ">yes<" in page) == (True, True)
+    with browser() as running:
+        assert faults(running, page, pictures(), "result") == []
 
 
 def test_what_was_not_shown_is_said_so() -> None:

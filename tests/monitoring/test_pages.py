@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,13 +23,11 @@ from monitoring.quality.page import QualityFindings, render_quality
 from monitoring.quality.slices import Slice
 from record.contract.schema import Schema
 from record.logged import MaturedRow
-from record.pages.numbers import amount, count, figure, probability
+from record.pages.numbers import amount, count, figure, powers, probability
 from record.settings import load_settings
-from tests.browser import browser, faults
+from tests.browser import browser, faults, pictures
 from tests.monitoring.answers import AS_OF, NUMBER, TWO, flights, row
 from tests.monitoring.inputs.test_contract_check import REFERENCE, schema_of, window
-
-PICTURES = os.environ.get("RINGSIDE_PICTURES")  # a folder for screenshots of every page
 
 
 def quality_page(rows: list[MaturedRow], schema: Schema, loss: Loss, title: str = "v12") -> str:
@@ -106,9 +103,8 @@ PAGES = {**QUALITY, "data": data_page, "alerts": lambda: render_runbook(SOURCE.r
 
 def test_pages_are_read_on_a_screen_and_on_a_phone_by_day_and_by_night() -> None:
     """Nothing is cut or wider than its window, numbers are as people write them, and the night is dark."""
-    pictures = Path(PICTURES) if PICTURES else None
     with browser() as running:
-        found = [fault for name, make in PAGES.items() for fault in faults(running, make(), pictures, name)]
+        found = [fault for name, make in PAGES.items() for fault in faults(running, make(), pictures(), name)]
     assert found == []
 
 
@@ -126,11 +122,13 @@ def test_a_page_says_whose_quality_it_is(name: str) -> None:
 
 def test_numbers_are_written_as_people_write_them() -> None:
     shown = {51_900.0: "51,900", 1503.2315: "1,503", 0.0: "0.0000", 1e9: "1,000,000,000", 0.00012345: "0.000123"}
+    shown |= {4.4e-16: "4.4×10⁻¹⁶", -1e-9: "-1×10⁻⁹", 1.25e18: "1.25×10¹⁸"}
     shown |= {-51_900.0: "-51,900", 12.345: "12.35", 0.5: "0.5000", float("nan"): "–", float("inf"): "∞"}
     assert {value: figure(value) for value in shown} == pytest.approx(shown, nan_ok=True) or all(
         figure(value) == text for value, text in shown.items()
     )
     assert [amount(value) for value in (10.0, 0.25, 51_900.4, 5e9)] == ["10", "0.25", "51,900", "5,000,000,000"]
+    assert powers("by 2.1e-14 over 3 rows, not 1e+20; v1e5") == "by 2.1×10⁻¹⁴ over 3 rows, not 1×10²⁰; v1e5"
     assert count(549.0) == "549"
     assert [probability(value) for value in (0.0, 0.03, 1e-9)] == ["< 0.0001", "0.03", "< 0.0001"]
 

@@ -18,6 +18,7 @@ from retrain.data.problem import problem_schema
 from retrain.exploration import explore
 from retrain.guards.profile import CROWD, STRETCHES, profile_data
 from retrain.report.profile_page import render_profile
+from tests.browser import browser, faults, pictures
 from tests.retrain.problems import Kind, make_frame, make_project, write_settings
 
 ROWS, HELD = 1_000, 200
@@ -112,12 +113,44 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
         assert f">{title}</h2>" in page
 
 
-@pytest.mark.parametrize("kind", ["binary", "regression"])
-def test_strange_columns_are_shown_all_the_same(tmp_path: Path, kind: Kind) -> None:
-    """Empty, constant, nearly empty; few rows."""
+def long_and_far(kind: Kind) -> pd.DataFrame:
+    """Long names and values, numbers far from one, a time."""
+    frame = make_frame(kind, ROWS)
+    generator = np.random.default_rng(5)
+    frame["gate"] = frame["gate"].replace({"g1": "MCDONNELL DOUGLAS CORPORATION, WEST", "g2": "x" * 60})
+    frame["distance"] *= 1e6
+    frame["tiny"] = generator.normal(size=ROWS) * 1e-9
+    frame["a_column_with_a_name_that_is_longer_than_a_phone_is_wide"] = generator.normal(size=ROWS)
+    frame["booked"] = pd.to_datetime(frame["at"]) - pd.to_timedelta(generator.integers(0, 90, ROWS), unit="D")
+    return frame
+
+
+def strange(kind: Kind) -> pd.DataFrame:
+    """Columns that are empty, constant and nearly empty; few rows."""
     frame = make_frame(kind, 40).assign(distance=1.0, seats=np.nan, carrier=None)
     frame.loc[3, "carrier"] = "AA"
-    page = render_profile("flights", [], profile_data(dataset(tmp_path, frame, kind), 8))
+    return frame
+
+
+@pytest.mark.parametrize("kind", ["binary", "several", "regression"])
+def test_it_is_read_on_a_screen_and_on_a_phone_by_day_and_by_night(tmp_path: Path, kind: Kind) -> None:
+    """Nothing is cut, empty or wider than its window, and numbers are as people write them."""
+    wide = long_and_far(kind)
+    finding = {"check": "leakage", "severity": "warning", "column": wide.columns[-2], "message": "tells the target"}
+    pages = {
+        "long and far": render_profile("flights", [finding], profile_data(dataset(tmp_path, wide, kind), HELD)),
+        "strange": render_profile("flights", [], profile_data(dataset(tmp_path, strange(kind), kind), 8)),
+    }
+    with browser() as running:
+        found = [
+            fault for name, page in pages.items() for fault in faults(running, page, pictures(), f"{name}, {kind}")
+        ]
+    assert found == []
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_strange_columns_are_shown_all_the_same(tmp_path: Path, kind: Kind) -> None:
+    page = render_profile("flights", [], profile_data(dataset(tmp_path, strange(kind), kind), 8))
     assert "too few values" in page
     assert ">AA<" not in page
 

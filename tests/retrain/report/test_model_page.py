@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import json
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import pytest
 from record.db.database import Database
 from record.pages.plot import Plot, round_ticks, span, tick_text
 from retrain.job import run
+from tests.browser import browser, faults, pictures
 from tests.retrain.problems import Kind, make_frame, make_project
 
 SECTIONS = [
@@ -31,16 +29,6 @@ PICTURES = {
     "several": {"ROC curve", "Precision and recall", "Calibration", "Learning curve", "Accuracy", "Trials"},
     "regression": {"Target by prediction", "Error by prediction", "Distribution of errors", "Mean error", "Trials"},
 }
-
-# Says how wide the page and the window are, and which texts reach out of the pictures that they are in.
-PROBE = """<script>
-const cut = [...document.querySelectorAll("svg text")].filter((text) => {
-  const picture = text.ownerSVGElement.getBoundingClientRect(), box = text.getBoundingClientRect();
-  return box.left < picture.left - 1 || box.right > picture.right + 1;
-});
-document.title = JSON.stringify(
-  [document.documentElement.scrollWidth, innerWidth, cut.map((text) => text.textContent)]);
-</script>"""
 
 
 def frame_of(kind: Kind) -> pd.DataFrame:
@@ -69,9 +57,22 @@ def trained(folder: Path, database: Database, kind: Kind) -> tuple[Path, Mapping
     return directory / "report.html", project.record.registry.version("v1").card
 
 
-@pytest.mark.parametrize("kind", ["binary", "several", "regression"])
-def test_a_report_is_whole_and_stands_alone(tmp_path: Path, sqlite_database: Database, kind: Kind) -> None:
-    report, card = trained(tmp_path, sqlite_database, kind)
+@pytest.fixture(scope="module", params=["binary", "several", "regression"])
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path
+) -> tuple[Kind, Path, Mapping[str, Any]]:
+    """A kind of problem, the report of its version, and the card."""
+    kind: Kind = request.param
+    folder = tmp_path_factory.mktemp(kind)
+    shutil.copyfile(sqlite_template, folder / "record.db")
+    database = Database(f"sqlite:///{folder / 'record.db'}")
+    report, card = trained(folder, database, kind)
+    database.close()
+    return kind, report, card
+
+
+def test_a_report_is_whole_and_stands_alone(made: tuple[Kind, Path, Mapping[str, Any]]) -> None:
+    kind, report, card = made
     page = report.read_text(encoding="utf-8")
     assert re.findall(r"<h2[^>]*>(.*?)</h2>", page) == SECTIONS
     title = f"flights v1: outcome by {card['family'].replace('_', ' ')}"
@@ -97,37 +98,11 @@ def test_a_report_is_whole_and_stands_alone(tmp_path: Path, sqlite_database: Dat
         assert late["name"] == told["watched"] == "late"
 
 
-@pytest.mark.parametrize("kind", ["binary", "several", "regression"])
-def test_a_browser_shows_it_without_a_fault(tmp_path: Path, sqlite_database: Database, kind: Kind) -> None:
-    """A picture that is not blank; nothing on the console; nothing wider than the window; no text cut at an edge."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
-    report, _ = trained(tmp_path, sqlite_database, kind)
-    probed = tmp_path / "probed.html"
-    page = report.read_text(encoding="utf-8").replace("</body>", f"{PROBE}</body>")
-    opened, count = re.subn(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)  # it lets no script run
-    assert count == 1
-    probed.write_text(opened, encoding="utf-8")
-    common = [
-        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1080,4000",
-    ]  # fmt: skip
-    picture = tmp_path / "report.png"
-    drawn = subprocess.run(
-        [*common, f"--screenshot={picture}", report.as_uri()], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert "CONSOLE" not in drawn.stderr
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size > 100_000  # a blank page of this size has 20 kB
-    shown = subprocess.run(
-        [*common, "--dump-dom", probed.as_uri()], capture_output=True, text=True, check=True, timeout=120
-    )
-    title = re.search(r"<title>(.*?)</title>", shown.stdout)
-    assert title is not None
-    wide, window, cut = json.loads(html.unescape(title.group(1)))
-    assert wide <= window
-    assert cut == []
+def test_it_is_read_on_a_screen_and_on_a_phone_by_day_and_by_night(made: tuple[Kind, Path, Mapping[str, Any]]) -> None:
+    """Nothing is cut, empty or wider than its window, numbers are as people write them, and the console is silent."""
+    kind, report, _ = made
+    with browser() as running:
+        assert faults(running, report.read_text(encoding="utf-8"), pictures(), f"report {kind}") == []
 
 
 def test_ticks_are_round_and_told_apart() -> None:
