@@ -9,7 +9,7 @@ from record.pages.numbers import figure, power
 from retrain.guards.profile import Step
 
 _WIDTH, _HEIGHT = 240, 84
-_LEFT = 46  # room for an axis' figures
+_LEFT = 58  # room for an axis' figures
 _BOTTOM = _HEIGHT - 14
 
 
@@ -116,7 +116,8 @@ def missing_grid(rows: Sequence[tuple[str, Sequence[float]]], first: str, last: 
     height = 18 * len(rows) + 16
     parts.append(f'<text x="158" y="{height - 3}" class="dim">{escape(first)}</text>')
     parts.append(f'<text x="538" y="{height - 3}" text-anchor="end" class="dim">{escape(last)}</text>')
-    return f'<svg viewBox="0 0 590 {height}" role="img" aria-label="missing values by time">{"".join(parts)}</svg>'
+    svg = f'<svg viewBox="0 0 590 {height}" role="img" aria-label="missing values by time">{"".join(parts)}</svg>'
+    return f"<div class='wide'>{svg}</div>"
 
 
 def _svg(body: str, height: int, label: str) -> str:

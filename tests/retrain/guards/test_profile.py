@@ -22,6 +22,7 @@ from tests.browser import browser, faults, pictures
 from tests.retrain.problems import Kind, make_frame, make_project, write_settings
 
 ROWS, HELD = 1_000, 200
+LONG = "a_column_with_a_name_that_is_longer_than_a_phone_is_wide"
 
 
 def dataset(folder: Path, frame: pd.DataFrame, kind: Kind = "binary", **more: Mapping[str, Any]) -> Dataset:
@@ -120,7 +121,7 @@ def long_and_far(kind: Kind) -> pd.DataFrame:
     frame["gate"] = frame["gate"].replace({"g1": "MCDONNELL DOUGLAS CORPORATION, WEST", "g2": "x" * 60})
     frame["distance"] *= 1e6
     frame["tiny"] = generator.normal(size=ROWS) * 1e-9
-    frame["a_column_with_a_name_that_is_longer_than_a_phone_is_wide"] = generator.normal(size=ROWS)
+    frame[LONG] = generator.normal(size=ROWS)
     frame["booked"] = pd.to_datetime(frame["at"]) - pd.to_timedelta(generator.integers(0, 90, ROWS), unit="D")
     return frame
 
@@ -136,9 +137,10 @@ def strange(kind: Kind) -> pd.DataFrame:
 def test_it_is_read_on_a_screen_and_on_a_phone_by_day_and_by_night(tmp_path: Path, kind: Kind) -> None:
     """Nothing is cut, empty or wider than its window, and numbers are as people write them."""
     wide = long_and_far(kind)
-    finding = {"check": "leakage", "severity": "warning", "column": wide.columns[-2], "message": "tells the target"}
+    finding = {"check": "leakage", "severity": "warning", "column": LONG, "message": "tells the target"}
+    more = {f"columns.{name}": {"type": "number"} for name in ("tiny", LONG)} | {"columns.booked": {"type": "time"}}
     pages = {
-        "long and far": render_profile("flights", [finding], profile_data(dataset(tmp_path, wide, kind), HELD)),
+        "long and far": render_profile("flights", [finding], profile_data(dataset(tmp_path, wide, kind, **more), HELD)),
         "strange": render_profile("flights", [], profile_data(dataset(tmp_path, strange(kind), kind), 8)),
     }
     with browser() as running:
