@@ -218,7 +218,8 @@ def _merged_values(name: str, present: pd.Series[Any], exact: int) -> _Judged | 
     numbers = present.to_numpy(dtype=np.float64)
     if exact < 2 or not np.isfinite(numbers).all() or np.abs(numbers).max() <= _SINGLE_WHOLE or (numbers % 1).any():
         return None
-    singles = len(np.unique(numbers.astype(np.float32)))
+    with np.errstate(over="ignore"):
+        singles = len(np.unique(numbers.astype(np.float32)))
     if singles > _MERGED_SHARE * exact or (_ID_NAME.search(name) and exact == len(present)):
         return None
     what = f"{exact} different values are {singles} in single precision"

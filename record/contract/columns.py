@@ -30,6 +30,7 @@ from typing import Any, Final, Literal
 from unicodedata import normalize
 
 from record.clock import to_micros
+from record.tables.reading_rules import MISSING_WORDS
 
 Role = Literal["feature", "carried"]
 ColumnType = Literal["number", "category", "time", "text"]
@@ -120,9 +121,15 @@ def read_category_as_written(value: Any) -> str:
 
 
 def read_boolean(value: Any) -> str:
-    """A category of which training saw true and false only: both in every spelling, other values as they are."""
-    if value.__class__ is str and value in BOOLEAN_SPELLINGS:
-        return BOOLEAN_SPELLINGS[value]
+    """A category of which training saw true and false only: both in every spelling, other values as they are.
+
+    Words for a missing value are missing, as in the files that such a column was read from.
+    """
+    if value.__class__ is str:
+        if value in BOOLEAN_SPELLINGS:
+            return BOOLEAN_SPELLINGS[value]
+        if value in MISSING_WORDS:
+            return MISSING
     return read_category(value)
 
 

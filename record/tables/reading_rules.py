@@ -33,8 +33,8 @@ class ReadingRules:
 
     @property
     def words(self) -> frozenset[str]:
-        """What is missing in a column of numbers, times or booleans."""
-        return MISSING_WORDS | frozenset(self.missing)
+        """What is missing in a column of numbers, times or booleans, blanks around a cell apart."""
+        return MISSING_WORDS | {word.strip() for word in self.missing}
 
 
 USUAL: Final = ReadingRules()  # everything is found out

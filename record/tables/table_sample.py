@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-MOST_ODD_WORDS: Final = 20
 MIXED_SHARE: Final = 0.5  # of a text column's cells that are numbers: from here on, that is told
 
 
@@ -91,7 +90,7 @@ def _csv_sample(path: Path, rows: int, target: str | None, rules: ReadingRules) 
         reading.counts[name] = _counts(reading.cells[name])
     refuse_repeated_header(file, table)
     names = [name for name in file.names if not _left_out(reading, name, target)]
-    _find_meanings(reading, names)
+    _find_meanings(reading, names, target)
     series = {name: _series(reading, name) for name in names}
     _note_the_file(reading)
     words = tuple(dict.fromkeys((*rules.missing, *reading.odd)))
@@ -184,10 +183,12 @@ def _left_out(reading: _Reading, name: str, target: str | None) -> bool:
     return True
 
 
-def _find_meanings(reading: _Reading, names: Sequence[str]) -> None:
+def _find_meanings(reading: _Reading, names: Sequence[str], target: str | None) -> None:
     """Each column's. A word that is odd among numbers and a value elsewhere cannot be missing in one of them only."""
     decimal = reading.file.dialect.decimal
-    found = {name: column_meaning(reading.counts[name], decimal, reading.missing) for name in names}
+    found = {
+        name: column_meaning(reading.counts[name], decimal, reading.missing, letters=name != target) for name in names
+    }
     values: set[str] = set()
     if any(meaning.kind == "number" and meaning.odd for meaning in found.values()):
         values = {text.strip() for name in names if found[name].kind != "number" for text in reading.counts[name]}
@@ -207,7 +208,7 @@ def _series(reading: _Reading, name: str) -> pd.Series[Any]:
     missing = frozenset() if meaning.kind == "text" else reading.missing
     texts = [None if text is None or text.strip() in missing else text for text in cells.to_pylist()]
     if meaning.kind == "boolean":
-        return _object_series([None if text is None else text.lower() == "true" for text in texts], name)
+        return _object_series([None if text is None else text.lower() in ("true", "t") for text in texts], name)
     if meaning.kind == "empty":
         return pd.Series([None] * len(texts), dtype=object, name=name)
     return pd.Series(texts, dtype="str", name=name)
@@ -299,7 +300,7 @@ def _note_odd(reading: _Reading, name: str, meaning: ColumnMeaning) -> None:
     """Values that are no numbers are missing, by a list that training reads by, too."""
     rows = sum(count for _, count in meaning.odd)
     shown = ", ".join(example(text) for text, _ in meaning.odd[:3])
-    reading.odd += [text for text, _ in meaning.odd if text not in reading.odd]
+    reading.odd += [word for text, _ in meaning.odd if (word := text.strip()) not in reading.odd]
     reading.notes.append((name, f"numbers but for {rows} values such as {shown}: read as missing (data.missing)"))
 
 

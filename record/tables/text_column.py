@@ -28,6 +28,8 @@ _BOOLEANS: Final = frozenset({"True", "False", "true", "false", "TRUE", "FALSE"}
 _ISO_DATE: Final = re.compile(r"\d{4}-?\d{2}-?\d{2}([T ].*)?|\d{4}-W.*", re.ASCII)
 EXACT_BELOW: Final = 2**53
 ODD_SHARE: Final = 0.1  # of the cells that are present: more, and the column is no column of numbers
+MOST_ODD_WORDS: Final = 20  # different ones: with more, the next file has new ones, that no list of words knows
+LONGEST_WHOLE: Final = 300  # characters of a class code: Python reads no integer of more than 4,300 digits
 
 Meaning = Literal["empty", "boolean", "number", "time", "text"]
 
@@ -42,12 +44,17 @@ class ColumnMeaning:
     plain: bool = False  # numbers, all written as programs write them
 
 
-def column_meaning(counts: dict[str, int], decimal: DecimalMark, missing: frozenset[str]) -> ColumnMeaning:
-    """The meaning of a column, by its different texts and how often each stands there."""
+def column_meaning(
+    counts: dict[str, int], decimal: DecimalMark, missing: frozenset[str], *, letters: bool = True
+) -> ColumnMeaning:
+    """The meaning of a column, by its different texts and how often each stands there.
+
+    `letters` is whether t and f are true and false: in a feature they are, in a target they are texts.
+    """
     core = {text: count for text, count in counts.items() if text.strip() not in missing}
     if not core:
         return ColumnMeaning("text" if counts else "empty")
-    if is_boolean(core):
+    if is_boolean(core) or (letters and set(core) == {"t", "f"}):
         return ColumnMeaning("boolean")
     if any(_CODE.fullmatch(text.strip()) for text in core):
         return ColumnMeaning("text")
@@ -59,7 +66,7 @@ def column_meaning(counts: dict[str, int], decimal: DecimalMark, missing: frozen
     odd = {text: count for text, count in core.items() if parse_number(text, decimal) is None}
     total = sum(core.values())
     share = 1 - sum(odd.values()) / total
-    if share >= 1 - ODD_SHARE:
+    if share >= 1 - ODD_SHARE and len({text.strip() for text in odd}) <= MOST_ODD_WORDS:
         return ColumnMeaning("number", tuple(odd.items()), share)
     if all(is_time(text) for text in core):
         return ColumnMeaning("time")
@@ -67,15 +74,15 @@ def column_meaning(counts: dict[str, int], decimal: DecimalMark, missing: frozen
 
 
 def _all_floats(texts: Iterable[str]) -> bool:
-    """Whether all are numbers as programs write them: the quick way for the common column."""
+    """Whether all are finite numbers as programs write them: the quick way for the common column."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     try:
-        pc.cast(pa.array(texts, pa.string()), pa.float64())
+        values = pc.cast(pa.array(texts, pa.string()), pa.float64())
     except pa.ArrowInvalid:
         return False
-    return True
+    return bool(pc.all(pc.is_finite(values)).as_py())
 
 
 def is_boolean(texts: Iterable[str]) -> bool:
@@ -104,7 +111,7 @@ def read_numbers(
 
     if decimal == ".":
         try:
-            return _floats(pc.cast(cells, pa.float64())), []
+            return _finite(cells, _floats(pc.cast(cells, pa.float64())), missing)
         except pa.ArrowInvalid:
             pass
     coded = cells.dictionary_encode() if not isinstance(cells, pa.DictionaryArray) else cells
@@ -120,6 +127,18 @@ def read_numbers(
     return values[codes], np.flatnonzero(bad[codes]).tolist()
 
 
+def _finite(
+    cells: pa.Array, values: npt.NDArray[np.float64], missing: frozenset[str]
+) -> tuple[npt.NDArray[np.float64], list[int]]:
+    """Arrow reads inf and nan as numbers, and what is too large as inf: here they are words, missing or not."""
+    others = np.flatnonzero(~np.isfinite(values))
+    if len(others) == cells.null_count:
+        return values, []
+    texts = cells.take(others).to_pylist()
+    held = np.where(np.isfinite(values), values, np.nan)
+    return held, [row for row, text in zip(others.tolist(), texts, strict=True) if text and text.strip() not in missing]
+
+
 def _floats(array: pa.Array) -> npt.NDArray[np.float64]:
     return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
 
@@ -127,7 +146,7 @@ def _floats(array: pa.Array) -> npt.NDArray[np.float64]:
 def exact_numbers(cells: Sequence[str | None], values: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """`values`, as Python's integers where some are too large for a float to hold: ids."""
     with np.errstate(invalid="ignore"):
-        large = np.flatnonzero(np.abs(values) >= EXACT_BELOW)
+        large = np.flatnonzero((np.abs(values) >= EXACT_BELOW) & np.isfinite(values))
     if not len(large) or not all(_WHOLE.fullmatch(str(cells[row]).strip()) for row in large.tolist()):
         return values
     held = values.astype(object)
@@ -162,22 +181,29 @@ def read_category_cells(cells: Sequence[Any], missing: frozenset[str] = frozense
 def read_class_cells(cells: Sequence[Any], missing: frozenset[str] = frozenset()) -> list[Any]:
     """The classes that a file without types means: all whole numbers, all true and false, or all texts.
 
-    Words for a missing value are missing beside numbers and booleans; among texts they are classes.
+    Words for a missing value are missing beside numbers and booleans; among texts they are classes. Blanks around
+    numbers and booleans make no other class.
     """
-    held = [None if cell in missing else cell for cell in cells] if missing else list(cells)
+    words = {word.strip() for word in missing}
+    held = [None if isinstance(cell, str) and cell.strip() in words else cell for cell in cells]
     present = {cell for cell in held if cell is not None}
     texts = {cell for cell in present if isinstance(cell, str)}
     others = {type(cell) for cell in present if not isinstance(cell, str)}
-    core = {text for text in texts if text.strip() not in MISSING_WORDS}
-    if core and all(_WHOLE_WITH_POINT.fullmatch(text) for text in core) and others <= {int, float}:
-        known: dict[Any, Any] = {text: int(text.partition(".")[0]) for text in core}
-    elif is_boolean(core) and others <= {bool}:
-        known = {text: text.lower() == "true" for text in core}
-    elif core and not others and all(is_number_text(text) for text in core):
-        known = {text: text for text in core}
+    core = {text: text.strip() for text in texts if text.strip() not in MISSING_WORDS}
+    bare = set(core.values())
+    if bare and all(_is_class_code(text) for text in bare) and others <= {int, float}:
+        known: dict[Any, Any] = {text: int(plain.partition(".")[0]) for text, plain in core.items()}
+    elif is_boolean(bare) and others <= {bool}:
+        known = {text: plain.lower() == "true" for text, plain in core.items()}
+    elif bare and not others and all(is_number_text(text) for text in bare):
+        known = dict(core)
     else:
         return held
     return [known.get(cell) if isinstance(cell, str) else cell for cell in held]
+
+
+def _is_class_code(text: str) -> bool:
+    return len(text) <= LONGEST_WHOLE and _WHOLE_WITH_POINT.fullmatch(text) is not None
 
 
 def is_number_text(text: str) -> bool:

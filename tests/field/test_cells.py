@@ -15,8 +15,10 @@ from record.contract.schema import canonical_class
 from record.errors import DataError
 from record.settings import load_settings
 from record.tables.number_text import parse_number
+from record.tables.text_column import read_class_cells
 from retrain.data.loading import load
 from retrain.data.problem import problem_schema
+from retrain.data.target import read_classes
 from tests.field.tables import ROWS, csv, orders, project, with_cells
 
 MEMBER = [n % 3 == 0 for n in range(ROWS)]
@@ -135,6 +137,67 @@ def test_a_word_of_missing_that_is_a_class_leaves_out_its_rows(tmp_path: Path) -
     found = inspect_frame(frame, "y", classes=classes)
     assert found.task == "classification"
     assert found.positive_class is True
+
+
+SPOILT = {
+    "blanks around a word": lambda n: " <5" if n % 40 == 3 else f" {n}",
+    "blanks behind a word": lambda n: "n.a. " if n % 40 == 3 else f"{n}.5",
+    "inf": lambda n: "inf" if n == 3 else f"{n}.5",
+    "inf and NA": lambda n: {3: "inf", 4: "NA"}.get(n, f"{n}.5"),
+    "Infinity, signed": lambda n: {3: "-Infinity", 4: "+inf"}.get(n, str(n)),
+    "nan in other letters": lambda n: {3: "+nan", 4: "nAn"}.get(n, str(n)),
+    "1e999": lambda n: "1e999" if n == 3 else str(n),
+    "5,000 digits": lambda n: "9" * 5000 if n == 3 else str(n),
+    "ids": lambda n: str(2**60 + n),
+    "house numbers": lambda n: f"{n}a" if n % 7 == 3 and n < 80 else str(n),
+    "many house numbers": lambda n: f"{n}a" if n % 12 == 3 else str(n % 9),
+    "t, f, ?": lambda n: "tf?"[n % 3] if n % 5 == 0 else "tf"[n % 2],
+    "t, f, NaT": lambda n: "NaT" if n % 9 == 3 else "tf"[n % 2],
+}
+
+
+@pytest.mark.parametrize("way", SPOILT)
+def test_what_init_takes_training_takes(tmp_path: Path, way: str) -> None:
+    """One definition of a number, a boolean and a word, of either's blanks, too."""
+    cells = [SPOILT[way](n) for n in range(ROWS)]
+    made = project(tmp_path, csv(orders(x=cells)))
+    role, kind = made.types["x"]
+    assert len(made.data) == ROWS
+    if kind == "number" and role == "feature":
+        numbers = [parse_number(cell, ".") for cell in cells]
+        present = [number for number in numbers if number is not None]
+        assert (made.seen("x").low, made.seen("x").high) == (np.float32(min(present)), np.float32(max(present)))
+    if way.startswith("t, f"):
+        assert made.seen("x").categories == ("false", "true")
+        record = {"age": 1, "city": "Bonn", "amount": 1, "x": cells[3] if way == "t, f, NaT" else "?"}
+        missing, none = made.decoder.decode([record, record | {"x": None}]).categories[:, 1]
+        assert missing == none
+
+
+def test_a_tail_of_other_words_that_grows_makes_texts(tmp_path: Path) -> None:
+    """The next file has words that no list in the settings knows."""
+    cells = [f"{n}a" if n % 12 == 3 else str(n) for n in range(1200)]
+    made = project(tmp_path, csv(orders(1200, x=cells)))
+    assert made.inspection.rules.missing == ()
+    assert made.types["x"][1] != "number"
+    assert "92% numbers, and others such as '3a'" in made.notes
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["1", "0", "1 ", "0"], (("0", "1"), "integer")),
+        ([" 1.0", "0.0", "1.0"], (("0", "1"), "integer")),
+        (["True", "False ", " False"], (("false", "true"), "boolean")),
+        (["+1", "-1 ", "-1"], (("+1", "-1"), "string")),
+        (["1", "0", " NA "], (("0", "1"), "integer")),
+        (["9" * 5000, "1"], (("1", "9" * 5000), "string")),
+    ],
+)
+def test_blanks_make_no_other_class(cells: list[str], classes: Any) -> None:
+    read = [cell for cell in read_class_cells(cells * 3) if cell is not None]
+    found = read_classes(read)
+    assert (found.classes, found.class_type) == classes
 
 
 @pytest.mark.parametrize(
