@@ -82,6 +82,13 @@ def print_line(text: object = "", *, file: IO[str] | None = None) -> None:
     print(printable(str(text)), file=file)
 
 
+def print_file(text: str) -> None:
+    """Print text that a file would hold, such as CSV: to the letter into a pipe or a file, printable in a terminal."""
+    stream = sys.stdout if sys.stdout.isatty() else raw_stream(sys.stdout)
+    stream.write(text)
+    stream.flush()
+
+
 def print_json(value: Any) -> None:
     """Print a JSON value on one line."""
     print(printable_json(json.dumps(value)))

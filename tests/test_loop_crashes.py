@@ -81,7 +81,7 @@ def duel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with ticking(arena.settings, arena.record) as watcher:
         watcher.tick()
     arena.register(logistic(1.0))
-    arena.label(arena.ask(150, START + HOUR))
+    arena.label(arena.ask(400, START + HOUR))
     (bout,) = arena.open(START + 2 * HOUR)
     arena.shadow(bout)
     arena.record.log.add_labels([], DUE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 
 from record.errors import InputError, NoChampion
 from record.ownership import give_to_owner
-from record.printable import print_json, print_line
+from record.printable import print_file, print_json, print_line
 from ringside.terminal.options import ConfigOption, JsonOption, opened
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _write(parts: Iterable[pd.DataFrame], output: Path | None) -> None:
     """Write the frames one after the other; a file appears under its name only when it is whole."""
     if output is None:
         for number, part in enumerate(parts):
-            sys.stdout.write(part.to_csv(index=False, header=number == 0))
+            print_file(part.to_csv(index=False, header=number == 0))
         return
     unfinished = output.with_name(f".{output.name}.{os.getpid()}")
     try:

@@ -409,10 +409,14 @@ def test_every_query_of_boards_and_rules_has_data(ring: Ring) -> None:
     ring.record.runs.progress(run.run_id, {"stage": "search", "done": 3, "seconds_left": 120.0})
     ring.publish(("ringside_tracking_waiting_events", {}, 4), ("ringside_requests_set_aside", {}, 7))
     ring.publish(("ringside_feed_faults", {"check": "unit_slip"}, 1))
+    ring.publish(
+        ("ringside_quality_estimate_error", {"of": "estimate"}, 0.1),
+        ("ringside_quality_estimated_by_last_labels", {}, 0),
+    )
     queries = [*panel_queries(), *annotation_queries(), *((r["record"], r["record"]) for r in rules() if "record" in r)]
     asked = {where + "\n" + query: filled(query, "8s") for where, query in queries}
 
-    deadline, left = time.monotonic() + 20, asked
+    deadline, left = time.monotonic() + 120, asked
     while left := {where: query for where, query in left.items() if not has_data(ring.prometheus, query)}:
         assert time.monotonic() < deadline, left
         Event().wait(1)

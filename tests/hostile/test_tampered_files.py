@@ -142,4 +142,5 @@ def test_product_code_reads_versions_through_the_registry_alone() -> None:
         for path in (root / room).rglob("*.py")
         if "registry.directory(" in path.read_text()
     }
-    assert places == {"retrain/job.py"}  # where a report's row gets its path
+    # Where a report's row gets its path, and where a person is told it.
+    assert places == {"retrain/job.py", "ringside/commands.py"}
