@@ -75,15 +75,16 @@ def _added(column: Column, rows: Sequence[LoggedRow]) -> ColumnChange | None:
         f'carry it: a challenger would be judged without it. Set role = "carried" and required = false; retrain, and '
         f"promote that version; {send}; when the log has it, set the role feature and retrain"
     )
-    return ColumnChange(f"{field}.role", message, refused=column.required or carrying == 0)
+    without = column.required and _sending(column.name, rows) < len(rows)
+    return ColumnChange(f"{field}.role", message, refused=without or carrying == 0)
 
 
 def _removed(column: Column, rows: Sequence[LoggedRow]) -> ColumnChange:
-    field, carrying = f"columns.{column.name}", _carrying(column.name, rows)
-    if carrying == 0:
+    field, sending = f"columns.{column.name}", _sending(column.name, rows)
+    if sending == 0:
         return ColumnChange(field, f"{field}: removed, and no logged request carries it", refused=False)
     message = (
-        f"{field}: removed, and {carrying} of the newest {len(rows)} logged requests carry it: they would be refused "
+        f"{field}: removed, and {sending} of the newest {len(rows)} logged requests carry it: they would be refused "
         'once the new version is champion. Set role = "carried" and required = false; retrain; remove the section when '
         "applications no longer send it"
     )
@@ -102,6 +103,20 @@ def _changed(was: Column, now: Column, problem: ProblemSchema, rows: Sequence[Lo
                 f"and drop {now.name} once a challenger that reads it has won"
             )
             return ColumnChange(f"{field}.type", message, refused=True)
+    if was.arrival and not now.arrival and now.required and rows:
+        message = (
+            f"{field}.arrival: false now, and required: the service filled the column where requests lack it, and the "
+            "log does not say which. Expected required = false until a version without arrival shows who sends it"
+        )
+        return ColumnChange(f"{field}.required", message, refused=True)
+    if now.required and not was.required:
+        lacking = len(rows) - _sending(now.name, rows)
+        if lacking:
+            message = (
+                f"{field}.required: true now, and {lacking} of the newest {len(rows)} logged requests lack it: they "
+                "would be refused once the new version is champion. Expected required = false until all of them send it"
+            )
+            return ColumnChange(f"{field}.required", message, refused=True)
     if was.role == "carried" and now.role == "feature":
         lacking = len(rows) - _carrying(now.name, rows)
         if rows and lacking == len(rows):
@@ -112,20 +127,6 @@ def _changed(was: Column, now: Column, problem: ProblemSchema, rows: Sequence[Lo
             )
             return ColumnChange(f"{field}.role", message, refused=True)
         return ColumnChange(f"{field}.role", f"{field}.role: a feature now; {lacking} logged requests lack it", False)
-    if was.arrival and not now.arrival and now.required and rows:
-        message = (
-            f"{field}.arrival: false now, and required: the service filled the column where requests lack it, and the "
-            "log does not say which. Expected required = false until a version without arrival shows who sends it"
-        )
-        return ColumnChange(f"{field}.required", message, refused=True)
-    if now.required and not was.required:
-        lacking = len(rows) - _carrying(now.name, rows)
-        if lacking:
-            message = (
-                f"{field}.required: true now, and {lacking} of the newest {len(rows)} logged requests lack it: they "
-                "would be refused once the new version is champion. Expected required = false until all of them send it"
-            )
-            return ColumnChange(f"{field}.required", message, refused=True)
     return ColumnChange(field, f"{field}: {_kind(was)} before, {_kind(now)} now", refused=False)
 
 
@@ -133,8 +134,15 @@ def _kind(column: Column) -> str:
     return f"{column.role} {column.type}" + (" filled with the arrival time" if column.arrival else "")
 
 
+def _sending(name: str, rows: Sequence[LoggedRow]) -> int:
+    """The number of requests that send the column, null or not: null satisfies `required`, and a redacted value is null
+    in the log.
+    """
+    return sum(name in json.loads(row.record) for row in rows)
+
+
 def _carrying(name: str, rows: Sequence[LoggedRow]) -> int:
-    """How many of the requests hold a value in that column."""
+    """The number of requests that hold a value in that column."""
     return sum(json.loads(row.record).get(name) is not None for row in rows)
 
 

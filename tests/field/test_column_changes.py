@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from record.contract.columns import Column
+from record.contract.decoder import Decoder
 from record.contract.schema import ProblemSchema
 from record.db.database import Database
 from record.errors import DataError, InvalidRecord
@@ -26,6 +27,7 @@ from tests.retrain.problems import START, Project, make_frame, make_project, wri
 from tests.retrain.test_job import ONE_TRIAL, carry_out
 
 WEATHER = "columns.wind"
+ABSENT = object()  # a request without the column
 
 
 def changed(project: Project, columns: Mapping[str, Mapping[str, Any]]) -> Project:
@@ -120,12 +122,20 @@ def problem(*columns: Column) -> ProblemSchema:
         (None, Column("x", "carried", "number"), [None], "required"),
         (None, Column("x", "carried", "number", False), [None], None),
         (Column("x", "feature", "number"), None, [1.0, None], ""),
-        (Column("x", "feature", "number"), None, [None], None),
+        (Column("x", "feature", "number"), None, [None], ""),
+        (Column("x", "carried", "text", False), None, [None, ABSENT], ""),
+        (Column("x", "carried", "text", False), None, [ABSENT, ABSENT], None),
         (Column("x", "carried", "number"), Column("x", "feature", "number"), [None], "role"),
         (Column("x", "carried", "number"), Column("x", "feature", "number"), [1.0, None], None),
         (Column("x", "feature", "number"), Column("x", "carried", "number"), [1.0], None),
-        (Column("x", "feature", "number", False), Column("x", "feature", "number"), [1.0, None], "required"),
+        (Column("x", "feature", "number", False), Column("x", "feature", "number"), [1.0, ABSENT], "required"),
+        (Column("x", "feature", "number", False), Column("x", "feature", "number"), [1.0, None], None),
         (Column("x", "feature", "number", False), Column("x", "feature", "number"), [1.0], None),
+        (Column("x", "carried", "number", False), Column("x", "feature", "number"), [1.0, ABSENT], "required"),
+        (Column("x", "carried", "number", False), Column("x", "feature", "number"), [1.0, None], None),
+        (None, Column("x", "feature", "number"), [1.0, None], None),
+        (None, Column("x", "feature", "number"), [1.0, ABSENT], "role"),
+        (None, Column("x", "feature", "number", False), [1.0, ABSENT], None),
         (Column("x", "feature", "number"), Column("x", "feature", "category"), [1.5], "type"),
         (None, Column("x", "feature", "time", False, True), [None], "role"),
         (Column("x", "carried", "time", False), Column("x", "feature", "time", False, True), [None], "role"),
@@ -141,7 +151,12 @@ def test_each_change_is_judged_by_the_log(
     """Only what a challenger or a request would fail for is refused; everything else is told."""
     arena = Arena.build(tmp_path)
     entries = [
-        LogEntry(id=f"r{n}", digest=b"-", record=json.dumps({"x": value, "y": 1.0}), prediction='"no"')
+        LogEntry(
+            id=f"r{n}",
+            digest=b"-",
+            record=json.dumps({**({} if value is ABSENT else {"x": value}), "y": 1.0}),
+            prediction='"no"',
+        )
         for n, value in enumerate(values)
     ]
     arena.record.log.append([Batch(entries, "v1", START, client_ids=True)])
@@ -152,3 +167,27 @@ def test_each_change_is_judged_by_the_log(
         assert change.field == ".".join(["columns.x", *([refused] if refused else [])])
         assert "xpected" in change.message or "Set " in change.message
     assert column_changes(arena.record, after, after) == []
+
+
+OPTIONAL, REQUIRED = (Column("x", "carried", "text", required) for required in (False, True))
+
+
+@pytest.mark.parametrize(
+    ("was", "now"), [(OPTIONAL, None), (OPTIONAL, REQUIRED), (REQUIRED, OPTIONAL), (None, REQUIRED)]
+)
+@pytest.mark.parametrize("value", ["a", None, ABSENT])
+def test_what_is_told_as_safe_is_answered_by_the_new_contract(
+    tmp_path: Path, was: Column | None, now: Column | None, value: Any
+) -> None:
+    """A redacted value is null in the log, and a null is sent: the new contract's own decoder is the judge."""
+    arena = Arena.build(tmp_path)
+    record = {**({} if value is ABSENT else {"x": value}), "y": 1.0}
+    before, after = (problem(*([] if column is None else [column])) for column in (was, now))
+    arena.record.log.append([Batch([LogEntry("r", b"-", json.dumps(record), '"no"')], "v1", START, client_ids=True)])
+    (change,) = column_changes(arena.record, before, after)
+    try:
+        Decoder(after).check([record])
+    except InvalidRecord:
+        assert change.refused
+    else:
+        assert not change.refused or was is None  # a new required column is carried by nobody yet
