@@ -59,10 +59,9 @@ def scale_of(model: Any) -> TargetScale:
 
 
 def learn_scaled(model: Any, y: Floats) -> Floats:
-    """The target that the model is to be fitted to; it is noted in the model's `target_scale_` where it is another."""
+    """The target that the model is to be fitted to; its scale is noted in the model's `target_scale_`."""
     scale = TargetScale.of(y)
-    if not scale.plain:
-        model.target_scale_ = (scale.middle, scale.spread)
+    model.target_scale_ = (scale.middle, scale.spread)
     return scale.learn(y)
 
 

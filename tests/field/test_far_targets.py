@@ -80,6 +80,18 @@ def test_a_far_target_is_learned_as_a_near_one(family: Family, place: tuple[floa
     assert parity < max(1e-9, 8 * np.finfo(np.float64).eps * abs(place[0]) / place[1])
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_that_is_fitted_again_answers_in_the_new_targets_scale(family: Family) -> None:
+    """As one that was never fitted to a far target."""
+    x, z = rows()
+    configuration = Configuration(family, {"categories": "target", "min_count": 5, **PARAMS.get(family, {})})
+    again, fresh = (build(configuration, "regression", 0) for _ in range(2))
+    learned = x.rows(0, LEARNED)
+    fit(again, learned, 1.7e12 + 6e4 * z[:LEARNED])
+    answers = [predict(fit(model, learned, z[:LEARNED]), x.rows(LEARNED), 0) for model in (again, fresh)]
+    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("family", ["lightgbm", "gradient_boosting", "perceptron", "extra_trees", "linear"])
 def test_trials_judge_a_far_target_as_a_near_one(tmp_path: Path, family: Family) -> None:
     """Rounds are settled by the same losses, in the target's own unit."""
