@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any
 
@@ -49,9 +50,10 @@ _LONGEST_PATH_PART = 200
 
 def _path_part(value: str) -> str:
     if _NOT_IN_A_PATH.search(value) or not value.isprintable() or len(value) > _LONGEST_PATH_PART:
+        nearest = json.dumps(as_path_part(value), ensure_ascii=False)
         raise ValueError(
             f"a name that can stand in the path of a URL: at most {_LONGEST_PATH_PART} printable characters, none of "
-            "them / \\ ? # or %, no dot in front, no space at the ends"
+            f"them / \\ ? # or %, no dot in front, no space at the ends, such as {nearest}"
         )
     return value
 

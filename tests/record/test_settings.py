@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from record.configuration.setting_types import as_path_part
+from record.configuration.setting_types import PathPart, as_path_part
 from record.configuration.units import format_duration, parse_duration, parse_size
 from record.contract.columns import Column
 from record.errors import SettingsError
@@ -336,6 +338,22 @@ def test_a_problems_name_that_no_path_can_hold_is_refused(load: Load, name: str)
     assert error.field == "problem.name"
     assert "problem.name: " in error.message
     assert not name or "path of a URL" in error.message
+    assert not name or f"such as {json.dumps(as_path_part(name), ensure_ascii=False)}" in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("a/b", "a-b"), ("orders #3", "orders -3"), ("100%", "100"), (" Zürich", "Zürich")]
+)
+def test_the_nearest_accepted_name_is_told(load: Load, name: str, near: str) -> None:
+    """A file of before names were checked says its file's stem."""
+    assert f'such as "{near}"' in refusal(load, f"{PROBLEM}name = {json.dumps(name)}\n").message
+    assert load(f"{PROBLEM}name = {json.dumps(near)}\n").problem.name == near
+
+
+@given(st.text(max_size=260))
+def test_any_text_gives_a_name_that_is_accepted(text: str) -> None:
+    near = as_path_part(text)
+    assert TypeAdapter(PathPart).validate_python(near) == as_path_part(near) == near
 
 
 @pytest.mark.parametrize("name", ["kredit ausfall", "Überfällig", "a.b", "a-b_c:d", "航班", "a+b&c=d;e", "x" * 200])
