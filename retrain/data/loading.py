@@ -34,7 +34,6 @@ from retrain.data.source import EVER, SourceRows, Span, read_source
 from retrain.data.target import Target, read_classes, read_text_target, read_values
 
 FEWEST_ROWS = 20
-TRIED_CELLS = 1_000  # of a category: whether it may be one of true and false
 FIRST_COMPACT_DATE, LAST_COMPACT_DATE = 19000101, 21001231  # dates that are written as numbers
 
 
@@ -288,7 +287,7 @@ def _with_booleans(frame: pd.DataFrame, problem: ProblemSchema) -> pd.DataFrame:
         cells = [
             None if cell is None or cell is pd.NA or cell != cell else cell for cell in frame[column.name].tolist()
         ]
-        if any(isinstance(cell, str) and cell in BOOLEAN_SPELLINGS for cell in cells[:TRIED_CELLS]):
+        if not BOOLEAN_SPELLINGS.keys().isdisjoint({cell for cell in cells if isinstance(cell, str)}):
             booleans[column.name] = pd.Series(read_category_cells(cells), index=frame.index, dtype=object)
     return frame.assign(**booleans) if booleans else frame
 

@@ -83,6 +83,20 @@ def test_redacted_columns_of_the_log_are_missing(tmp_path: Path) -> None:
     assert len(dataset(tmp_path, make_frame("binary", 30), logged)) == 70
 
 
+@pytest.mark.parametrize("count", [30, 2000])
+@pytest.mark.parametrize("spelling", [("True", "FALSE"), ("t", "f"), ("true", False)])
+def test_booleans_of_the_source_and_of_the_log_are_one_wherever_they_stand(
+    tmp_path: Path, count: int, spelling: tuple[Any, Any]
+) -> None:
+    frame = make_frame("binary", count).assign(carrier=[n % 2 == 0 for n in range(count)])
+    later = START + timedelta(days=200)
+    logged = [row(7 + n, later, "late", carrier=spelling[n % 2]) for n in range(10)]
+    data = dataset(tmp_path, frame, logged)
+    assert data.schema.seen["carrier"].categories == ("false", "true")
+    place = data.schema.problem.category_names.index("carrier")
+    assert data.arrays.categories[-10:, place].tolist() == ["true", "false"] * 5
+
+
 def test_without_a_time_every_run_of_rows_is_a_fair_sample(tmp_path: Path) -> None:
     """Classes are spread evenly, in an order that the seed decides."""
     frame = make_frame("several", 600).sort_values("outcome")
