@@ -20,18 +20,33 @@ def column_names(header: Sequence[str], path: Path, wanted: Collection[str] | No
     counts = Counter(name for name in header if name.strip())
     seen: Counter[str] = Counter()
     names: list[str] = []
+    taken = set(header)
     for place, name in enumerate(header):
         if not name.strip():
-            names.append(f"{NAMELESS}{place}")
+            names.append(_free_place(place, header))
             continue
-        names.append(name if not seen[name] else f"{name}.{seen[name]}")
+        names.append(name if not seen[name] else _free(name, seen[name], taken))
         seen[name] += 1
-        known = wanted is not None and (name not in wanted or f"{name}.1" in wanted)
+        known = wanted is not None and (name not in wanted or (f"{name}.1" in wanted and f"{name}.1" not in header))
         if counts[name] > 1 and not known:
             raise DataError(
                 f"{path}: column {name!r} stands {counts[name]} times in the header; expected different names"
             )
     return names
+
+
+def _free_place(place: int, header: Sequence[str]) -> str:
+    while f"{NAMELESS}{place}" in header:
+        place += len(header)
+    return f"{NAMELESS}{place}"
+
+
+def _free(name: str, number: int, taken: set[str]) -> str:
+    """ "age.1", or "age.2" where a column of the file is called "age.1"."""
+    while f"{name}.{number}" in taken:
+        number += 1
+    taken.add(f"{name}.{number}")
+    return f"{name}.{number}"
 
 
 def is_nameless(name: str) -> bool:

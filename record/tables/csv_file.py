@@ -99,12 +99,17 @@ def _batches(file: CsvFile, wanted: Collection[str] | None, block: int) -> Itera
     read = pc.ReadOptions(
         use_threads=False,
         block_size=block,
-        skip_rows=1 if dialect.preface else 0,
+        skip_rows=dialect.lines_before,
         column_names=list(file.names),
         skip_rows_after_names=1,
         encoding="utf-8" if dialect.encoding == "utf-8-sig" else dialect.encoding,
     )
-    parse = pc.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=keep)
+    parse = pc.ParseOptions(
+        delimiter=dialect.delimiter,
+        newlines_in_values=True,
+        ignore_empty_lines=len(file.names) > 1,  # in a file of one column an empty line is a row without a value
+        invalid_row_handler=keep,
+    )
     convert = pc.ConvertOptions(
         column_types=dict.fromkeys(file.names, pa.string()),
         include_columns=list(dict.fromkeys([*kept, file.names[-1]])),  # a quote left open swallows rows into the last

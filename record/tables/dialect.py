@@ -37,14 +37,14 @@ Evidence = Literal["none", "either", "sure"]
 class Dialect:
     """A text file's encoding (a codec of Python's), its delimiter, the fields of its header, and its decimal mark.
 
-    `preface` is whether Excel's `sep=;` stands in the first line, before the header; `evidence` is what the decimal
+    `lines_before` are those before the header: empty ones, and Excel's `sep=;`; `evidence` is what the decimal
     mark follows from: numbers that only one mark can have made, numbers that either can have ("1,234"), or nothing.
     """
 
     encoding: str
     delimiter: str
     header: tuple[str, ...]
-    preface: bool = False
+    lines_before: int = 0
     decimal: DecimalMark = "."
     evidence: Evidence = "none"
 
@@ -53,12 +53,12 @@ class Dialect:
         csv.field_size_limit(LONGEST_FIELD)
         with open_bytes(path) as file, io.TextIOWrapper(file, self.encoding, errors="replace", newline="") as text:
             reader = csv.reader(text, delimiter=self.delimiter)
-            for _ in range(2 if self.preface else 1):
+            for _ in range(self.lines_before + 1):
                 next(reader, None)
             begin = reader.line_num + 1
             for fields in reader:
-                if fields:
-                    yield begin, fields
+                if fields or len(self.header) == 1:
+                    yield begin, fields or [""]
                 begin = reader.line_num + 1
 
 
@@ -73,12 +73,20 @@ def find_dialect(path: Path, rules: ReadingRules, expected: Sequence[str] = ()) 
     encoding = _encoding(head, rules.encoding, path)
     text = _decoded(head, encoding, whole=len(head) < SAMPLE_BYTES).removeprefix("\ufeff")
     whole = text if len(head) < SAMPLE_BYTES else text[: text.rfind("\n") + 1]
-    first, _, rest = whole.partition("\n")
-    preface = first.strip().lower()
-    if preface.startswith("sep=") and len(preface) <= 5:
-        delimiter = rules.delimiter or first.strip()[4:] or "\t"
-        return _dialect(encoding, delimiter, rest, rules, path, preface=True)
-    return _dialect(encoding, rules.delimiter or _delimiter(whole, path, expected), whole, rules, path)
+    lines = io.StringIO(whole, newline="").readlines()
+    before = _empty_lines(lines)
+    first = lines[before].strip() if before < len(lines) else ""
+    named = first.lower().startswith("sep=") and len(first) <= 5
+    if named:
+        before += 1 + _empty_lines(lines[before + 1 :])
+    rest = "".join(lines[before:])
+    found = (first[4:] or "\t") if named else None
+    delimiter = rules.delimiter or found or _delimiter(rest, path, expected)
+    return _dialect(encoding, delimiter, rest, rules, path, before)
+
+
+def _empty_lines(lines: Sequence[str]) -> int:
+    return next((place for place, line in enumerate(lines) if line.strip(" \r\n")), len(lines))
 
 
 def _head(path: Path) -> bytes:
@@ -86,17 +94,15 @@ def _head(path: Path) -> bytes:
         return file.read(SAMPLE_BYTES)
 
 
-def _dialect(
-    encoding: str, delimiter: str, text: str, rules: ReadingRules, path: Path, *, preface: bool = False
-) -> Dialect:
+def _dialect(encoding: str, delimiter: str, text: str, rules: ReadingRules, path: Path, lines_before: int) -> Dialect:
     rows = _fields(text, delimiter)
     header = next(rows, None)
     if header is None:
         raise DataError(f"{path}: empty; expected a header and rows")
     if rules.decimal is not None:
-        return Dialect(encoding, delimiter, tuple(header), preface, rules.decimal, "sure")
+        return Dialect(encoding, delimiter, tuple(header), lines_before, rules.decimal, "sure")
     decimal, evidence = _decimal(list(islice(rows, DECIMAL_ROWS)), delimiter)
-    return Dialect(encoding, delimiter, tuple(header), preface, decimal, evidence)
+    return Dialect(encoding, delimiter, tuple(header), lines_before, decimal, evidence)
 
 
 def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> tuple[DecimalMark, Evidence]:

@@ -89,9 +89,9 @@ def read_source(
 
 def source_files(source: str) -> list[Path]:
     """The files that a path or glob names, by name; raises DataError where there is none."""
+    if Path(source).is_file():  # also where its name would be a pattern: rows[1].csv
+        return [Path(source)]
     found = [Path(name) for name in sorted(glob.glob(source, recursive=True)) if Path(name).is_file()]
-    if not found and Path(source).is_file():  # a name with brackets in it, which are no pattern
-        found = [Path(source)]
     if not found:
         raise DataError(f"data.source: no file {source}; expected CSV or Parquet files, or an SQLAlchemy URL")
     return found
