@@ -38,6 +38,12 @@ class FeedFault:
     low: float | None = None
     high: float | None = None
     longest: timedelta = timedelta.max
+    mended: bool = False  # the check found it no longer
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it goes on beyond the longest time, and sets nothing more aside."""
+        return self.until is not None and not self.mended
 
     def holds(self, at: datetime, record: str) -> bool:
         """Whether a request of that time and record (JSON) belongs to the fault."""
@@ -64,6 +70,11 @@ class FeedFaults:
     @property
     def open(self) -> tuple[FeedFault, ...]:
         return tuple(fault for fault in self.faults if fault.until is None)
+
+    @property
+    def lasting(self) -> tuple[FeedFault, ...]:
+        """Those that have become how the data are: they set nothing more aside, and begin anew once mended."""
+        return tuple(fault for fault in self.faults if fault.lasts)
 
     def sets_aside(self, row: LoggedRow) -> bool:
         return any(fault.holds(row.requested_at, row.record) for fault in self.faults)
@@ -114,11 +125,11 @@ def _fault(data: Any) -> FeedFault:
 
 
 def _ended(fault: FeedFault, until: datetime) -> FeedFault:
-    return fault if fault.until is not None else replace(fault, until=max(until, fault.since))
+    return fault if fault.mended else replace(fault, until=max(until, fault.since), mended=True)
 
 
 def _cut(fault: FeedFault, as_of: datetime) -> FeedFault:
-    """A fault that goes on for too long is how the data are now."""
-    if as_of - fault.since > fault.longest:
-        return _ended(fault, fault.since + fault.longest)
+    """A fault that goes on for too long is how the data are now, whether or not it has ended since."""
+    if (fault.until or as_of) - fault.since > fault.longest:
+        return replace(fault, until=fault.since + fault.longest)
     return fault

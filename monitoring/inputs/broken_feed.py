@@ -33,17 +33,20 @@ def feed_events(
 
     `since` is the time of the window's first request, from which on all count again; of a fault that names single
     values (beyond a range, missing, unusable), the few that are left in the window stay set aside. Errors of other
-    than these `checks` set nothing aside, and none does for longer than `longest`.
+    than these `checks` set nothing aside, and none does for longer than `longest`: one that still goes on then begins
+    no new fault before a look has found it no longer.
     """
     errors = {(one.check, one.column): one for one in report.errors if one.check in checks}
     known = {(fault.check, fault.column, fault.rule) for fault in faults.open}
+    lasting = {(fault.check, fault.column) for fault in faults.lasting}
     found: list[Event] = []
     for (check, column), finding in errors.items():
         begun = _broken(finding, schema, since, longest)
-        if (check, column, begun.rule) not in known:
+        if (check, column, begun.rule) not in known and (check, column) not in lasting:
             found.append(begun)
-    ended = {(fault.check, fault.column) for fault in faults.open} - set(errors)
-    whole = {(fault.check, fault.column) for fault in faults.open if fault.rule == "every"}
+    going_on = (*faults.open, *faults.lasting)
+    ended = {(fault.check, fault.column) for fault in going_on} - set(errors)
+    whole = {(fault.check, fault.column) for fault in going_on if fault.rule == "every"}
     return [*found, *(FeedMended(*one, since if one in whole else as_of) for one in sorted(ended))]
 
 

@@ -68,3 +68,12 @@ def test_an_error_that_lasts_is_how_the_data_are_now(record: Record) -> None:
     (fault,) = read_feed_faults(record.events, AT + 25 * HOUR).faults
     assert holds(fault, 1.0, 24 * HOUR)
     assert not holds(fault, 1.0, 24 * HOUR + timedelta(seconds=1))
+
+
+def test_a_fault_that_is_mended_late_has_set_aside_no_more_than_its_longest_time(record: Record) -> None:
+    record.events.append(broken(longest=24 * HOUR), actor="watcher", at=AT)
+    assert [one.lasts for one in read_feed_faults(record.events, AT + 23 * HOUR).faults] == [False]
+    assert [one.lasts for one in read_feed_faults(record.events, AT + 25 * HOUR).faults] == [True]
+    record.events.append(FeedMended("unit_slip", "x", AT + 30 * HOUR), actor="watcher", at=AT + 30 * HOUR)
+    (fault,) = read_feed_faults(record.events, AT + 31 * HOUR).faults
+    assert (fault.lasts, fault.until) == (False, AT + 24 * HOUR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,7 +16,8 @@ from monitoring.inputs.finding import Check, DataFinding, DataQualityReport
 from record.contract.columns import Column
 from record.contract.schema import ProblemSchema, Schema, SeenColumn
 from record.events import Event, FeedBroken, FeedMended
-from record.feed_faults import FeedFault, FeedFaults
+from record.feed_faults import FeedFault, FeedFaults, read_feed_faults
+from tests.monitoring.arena import Arena
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 MONTH, HOUR = timedelta(days=30), timedelta(hours=1)
@@ -72,6 +74,36 @@ def test_the_last_values_of_a_slip_stay_set_aside_when_it_ends() -> None:
     assert said(look(), part) == [FeedMended("unit_slip", "x", AT + HOUR)]
     whole = FeedFault("unit_slip", "x", "every", AT - HOUR)
     assert said(look(), part, whole) == [FeedMended("unit_slip", "x", AT)]
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_an_error_that_lasts_counts_again_until_it_was_mended(share: float, tmp_path: Path) -> None:
+    """Looks of two months through the trail: one fault, its rows count after a month, and a later error is a new one."""
+    record = Arena.build(tmp_path).record
+
+    def told(day: int, *errors: tuple[Check, str, float]) -> list[Event]:
+        as_of = AT + timedelta(days=day)
+        faults = read_feed_faults(record.events, as_of)
+        found = feed_events(look(*errors), faults, SCHEMA, as_of - timedelta(days=1), tuple(RULES), MONTH, as_of)
+        for event in found:
+            record.events.append(event, actor="watcher", at=as_of)
+        return found
+
+    slip: tuple[Check, str, float] = ("unit_slip", "error", share)
+    said_on = {day: [event.kind for event in told(day, slip)] for day in range(1, 62)}
+    assert {day: kinds for day, kinds in said_on.items() if kinds} == {1: ["feed_broken"]}
+    faults = read_feed_faults(record.events, AT + timedelta(days=61))
+    assert [
+        any(one.holds(AT + timedelta(days=day), '{"x": 1e6}') for one in faults.faults) for day in (29, 31, 61)
+    ] == [
+        True,
+        False,
+        False,
+    ]
+    assert [event.kind for event in told(62)] == ["feed_mended"]
+    assert told(63) == []
+    assert [event.kind for event in told(64, slip)] == ["feed_broken"]
+    record.close()
 
 
 def test_a_rollback_within_a_broken_feed_is_no_bar() -> None:
