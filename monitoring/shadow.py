@@ -30,7 +30,7 @@ from record.priority import yield_session, yield_thread
 from record.process import begin_process, restart_without_telemetry
 from record.record import Record, open_record
 from record.settings import load_settings
-from record.versions.model import MODEL_BYTES, ModelMemory, ServedModel
+from record.versions.model import ModelMemory, ServedModel
 from record.work.leases import Fence
 
 # Between looks for new requests. A look has its price, and what a row costs falls with their number: at ten looks a
@@ -129,9 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parent = Parent()
     yield_session(NICE)
     fence = None if given.lease_token is None else Fence(given.lease, given.lease_token)
-    ModelMemory.bound(MODEL_BYTES)
     try:
-        record = open_record(load_settings(), migrate=False)
+        settings = load_settings()
+        ModelMemory.bound(settings.serve.model_memory)  # the workers': what serves has to answer here too
+        record = open_record(settings, migrate=False)
         with idle_thread() as idle:
             follow(Shadow(record, record.bouts.get(given.bout), fence, given.batch, idle), parent)
     except StaleLease as stale:

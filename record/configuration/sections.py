@@ -254,7 +254,10 @@ class ServeSettings(Section):
     request_timeout: PositiveDuration = Field(timedelta(seconds=10), description="A request is given up after it.")
     model_memory: Size = Field(
         2_000_000_000,
-        description="What models may take for tensors in each worker, in loading and in answering, all together.",
+        description=(
+            "What models may take for tensors in each worker, shadow and explanation, in loading and in answering, "
+            "all together."
+        ),
     )
     load_timeout: PositiveDuration = Field(
         timedelta(seconds=60), description="A model that takes longer to load is refused; the one before goes on."

@@ -45,7 +45,10 @@ SAME = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`record` and `said` are JSON as the log has them; `said` is the probabilities, or a regression's value."""
+    """`record` and `said` are JSON as the log has them; `said` is the probabilities, or a regression's value.
+
+    `model_bytes` is what the model may take for tensors in the child process, as in a worker.
+    """
 
     id: str
     version: str
@@ -54,6 +57,7 @@ class Question:
     record: str
     said: str
     seconds: float = SECONDS
+    model_bytes: int = MODEL_BYTES
 
 
 def explain(question: Question) -> dict[str, Any]:
@@ -182,8 +186,8 @@ def explain_apart(question: Question) -> dict[str, Any]:
 def main() -> None:
     """Answers one question, giving way to those that answer predictions."""
     os.nice(NICE)
-    ModelMemory.bound(MODEL_BYTES)
     question = Question(**json.load(sys.stdin))
+    ModelMemory.bound(question.model_bytes)
     try:
         told = {"attribution": explain(question)}
     except NotFound as error:

@@ -67,7 +67,16 @@ def explanation(
                 field="model_version",
             ) from error
         said = row.prediction if row.probabilities is None else row.probabilities
-        held["attribution"] = attribute(Question(row.id, row.model_version, str(directory), digest, row.record, said))
+        question = Question(
+            row.id,
+            row.model_version,
+            str(directory),
+            digest,
+            row.record,
+            said,
+            model_bytes=settings.serve.model_memory,
+        )
+        held["attribution"] = attribute(question)
     shown: dict[str, Any] = plain(held)
     return shown
 

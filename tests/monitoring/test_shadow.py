@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 import monitoring.bouts.shadow_pool as pools
-from monitoring.bouts.shadow_codes import LEASE_LOST
+from monitoring.bouts.shadow_codes import LEASE_LOST, UNLOADABLE
 from monitoring.bouts.shadow_pool import ShadowPool, shadow_command
 from monitoring.bouts.shadow_report import caught_up, report_shadow
 from monitoring.bouts.shadow_scorer import ShadowScorer, sampled
@@ -274,6 +274,21 @@ def test_a_child_with_a_lost_lease_writes_nothing(arena: Arena) -> None:
     ) as process:
         assert process.wait(PATIENCE) == LEASE_LOST
     assert report_shadow(arena.record.database, bout).pending == 3
+
+
+def test_a_child_holds_the_challenger_to_the_memory_of_a_worker(arena: Arena) -> None:
+    """By the setting, not by a bound of its own: what cannot answer here could not where it serves."""
+    bout = arena.challenge(1.0, START)
+    bound = {"RINGSIDE_SERVE__MODEL_MEMORY": "300"}
+    environment = os.environ | {"RINGSIDE_CONFIG": str(arena.settings.path), "PYTHONPATH": os.getcwd()} | bound
+    with subprocess.Popen(
+        shadow_command(bout.bout, None, 512),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    ) as process:
+        assert process.wait(PATIENCE) == UNLOADABLE
 
 
 def test_one_bad_request_in_a_batch_is_one_failure(arena: Arena) -> None:

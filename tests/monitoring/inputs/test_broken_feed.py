@@ -78,7 +78,7 @@ def test_the_last_values_of_a_slip_stay_set_aside_when_it_ends() -> None:
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_an_error_that_lasts_counts_again_until_it_was_mended(share: float, tmp_path: Path) -> None:
-    """Looks of two months through the trail: one fault, its rows count after a month, and a later error is a new one."""
+    """Looks of two months: one fault, whose rows count after a month; a later error is a new one."""
     record = Arena.build(tmp_path).record
 
     def told(day: int, *errors: tuple[Check, str, float]) -> list[Event]:

@@ -19,11 +19,12 @@ import pyarrow.parquet as parquet
 import pytest
 
 from record.bouts.bout import ShadowScore
-from record.errors import Overloaded
+from record.errors import NotFound, Overloaded
 from record.logged import Cursor
 from record.record import Record
 from ringside import commands
 from service.explain.explainer import Question, explain, explain_apart
+from service.explain.explanation import explanation
 from service.worker import Worker
 from tests.record.models import answer, record_of, register_model, write_model
 from tests.service.serving import Client, make_settings, running
@@ -295,6 +296,15 @@ def test_a_child_says_what_would_be_said_here_and_is_ended_when_late(story: tupl
     assert explain_apart(asked) == explain(asked)
     with pytest.raises(Overloaded, match="too long"):
         explain_apart(question(worker, "one", seconds=-3.99))
+
+
+def test_a_child_holds_the_model_to_the_memory_that_a_worker_may_give_it(story: tuple[Worker, Client, Path]) -> None:
+    worker, _, _ = story
+    settings = worker.settings.model_copy(
+        update={"serve": worker.settings.serve.model_copy(update={"model_memory": 300})}
+    )
+    with pytest.raises(NotFound, match="Available memory"):
+        explanation(worker.record, settings, "one", explain_apart)
 
 
 def test_an_answer_that_the_model_would_not_give_shows(story: tuple[Worker, Client, Path]) -> None:
