@@ -30,7 +30,19 @@ LEVEL = 0.95
 # Fewer days give no variance between days that is worth its name; rows then count as independent.
 FEWEST_DAYS = 8
 CALIBRATION_GROUPS = 10
+UNIT_RANGE = (0.0, 1.0)
+RANGES = {
+    "log_loss": (0.0, math.inf),
+    "mae": (0.0, math.inf),
+    "rmse": (0.0, math.inf),
+    "r2": (-math.inf, 1.0),
+}
 HIGHER_IS_BETTER = frozenset({"accuracy", "auc", "precision", "recall", "f1", "r2"})
+
+
+def metric_range(name: str) -> tuple[float, float]:
+    """The values that a metric can have; all but those of RANGES are shares, or between 0 and 1 like shares."""
+    return RANGES.get(name, UNIT_RANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,10 @@ class Metric:
     value: float
     low: float
     high: float
+
+    def within(self, low: float, high: float) -> Metric:
+        """The same value; an interval that does not leave `low` to `high`."""
+        return Metric(self.value, max(low, self.low), min(high, self.high))
 
     def to_json(self) -> list[float]:
         return [self.low, self.value, self.high]
@@ -55,7 +71,7 @@ class Influenced:
     def metric(self, clusters: Clusters, low: float = -math.inf, high: float = math.inf) -> Metric:
         """With its interval, kept between `low` and `high`."""
         half = half_width(self.influence, clusters)
-        return Metric(self.value, max(low, self.value - half), min(high, self.value + half))
+        return Metric(self.value, self.value - half, self.value + half).within(low, high)
 
 
 def half_width(influence: Floats, clusters: Clusters = INDEPENDENT, level: float = LEVEL) -> float:
@@ -86,7 +102,7 @@ def measure(cohort: Cohort, loss: Loss, threshold: float | None = None) -> dict[
     if not len(cohort):
         return {}
     clusters = cohort.clusters
-    losses = mean(cohort.losses(loss)).metric(clusters, 0.0, 1.0)
+    losses = mean(cohort.losses(loss)).metric(clusters, *metric_range("loss"))
     if cohort.schema.problem.task == "regression":
         return {"loss": losses} | _regression(cohort, clusters)
     return {"loss": losses} | _classification(cohort, clusters, threshold)
@@ -161,14 +177,15 @@ def _classification(cohort: Cohort, clusters: Clusters, threshold: float | None)
     given = np.where(seen, shares[np.arange(len(codes)), codes], 0.0)
     square = (shares**2).sum(axis=1) - given**2 + (1 - given) ** 2
     yes = _taken(cohort, threshold)
+    right = np.asarray((yes == codes) & seen, dtype=np.float64)
     found = {
-        "log_loss": mean(-np.log(np.clip(given, SMALLEST, 1.0))).metric(clusters, 0.0),
-        "brier": mean(square / 2).metric(clusters, 0.0, 1.0),
-        "accuracy": mean(np.asarray((yes == codes) & seen, dtype=np.float64)).metric(clusters, 0.0, 1.0),
+        "log_loss": mean(-np.log(np.clip(given, SMALLEST, 1.0))).metric(clusters, *metric_range("log_loss")),
+        "brier": mean(square / 2).metric(clusters, *metric_range("brier")),
+        "accuracy": mean(right).metric(clusters, *metric_range("accuracy")),
     }
     area = _area(cohort, codes, shares)
     if area is not None:
-        found["auc"] = area.metric(clusters, 0.0, 1.0)
+        found["auc"] = area.metric(clusters, *metric_range("auc"))
     if len(cohort.schema.classes) == 2:
         found["calibration_error"] = calibration_error(shares[:, watched(cohort)], codes == watched(cohort))
         kinds: Sequence[int] = [watched(cohort)]
@@ -177,7 +194,7 @@ def _classification(cohort: Cohort, clusters: Clusters, threshold: float | None)
         found["calibration_error"] = calibration_error(shares.max(axis=1), np.asarray(top == codes))
         kinds = [kind for kind in range(len(cohort.schema.classes)) if (yes == kind).any() or (codes == kind).any()]
     for name, value in _at_threshold(yes, codes, kinds).items():
-        found[name] = value.metric(clusters, 0.0, 1.0)
+        found[name] = value.metric(clusters, *metric_range(name))
     return found
 
 
@@ -215,15 +232,16 @@ def _regression(cohort: Cohort, clusters: Clusters) -> dict[str, Metric]:
     square = error**2
     mse = float(square.mean())
     root = math.sqrt(mse)
+    influence = (square - mse) / (2 * root) if root else square
     found = {
-        "mae": mean(np.abs(error)).metric(clusters, 0.0),
-        "rmse": Influenced(root, (square - mse) / (2 * root) if root else square).metric(clusters, 0.0),
+        "mae": mean(np.abs(error)).metric(clusters, *metric_range("mae")),
+        "rmse": Influenced(root, influence).metric(clusters, *metric_range("rmse")),
     }
     spread = (labels - labels.mean()) ** 2
     variance = float(spread.mean())
     if variance > 0:
         influence = -(square - mse) / variance + mse / variance**2 * (spread - variance)
-        found["r2"] = Influenced(1 - mse / variance, influence).metric(clusters, -math.inf, 1.0)
+        found["r2"] = Influenced(1 - mse / variance, influence).metric(clusters, *metric_range("r2"))
     return found
 
 

@@ -22,7 +22,7 @@ from scipy.special import stdtrit
 from monitoring.quality.cohort import Cohort
 from monitoring.quality.estimated import Estimator, fit_estimator
 from monitoring.quality.loss import Loss
-from monitoring.quality.measures import Metric, measure
+from monitoring.quality.measures import Metric, measure, metric_range
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,11 +44,13 @@ class Stretch:
 
     estimate: Errors
     last_labels: Errors
+    length: int = 0  # microseconds; 0 where that was not kept
 
-    def to_json(self) -> list[dict[str, float]]:
-        return [
+    def to_json(self) -> list[Any]:
+        errors = [
             {name: round(error, DIGITS) for name, error in one.items()} for one in (self.estimate, self.last_labels)
         ]
+        return [*errors, self.length]
 
 
 Stretches = Mapping[int, Stretch]  # by their beginning, microseconds since 1970
@@ -80,15 +82,21 @@ class TrackRecord:
 
     def error(self, name: str, *, last_labels: bool) -> float | None:
         """The root of the mean square by which a metric was missed; None where that is not known."""
-        each = [(one.last_labels if last_labels else one.estimate).get(name) for one in self.stretches.values()]
-        known = [error for error in each if error is not None]
+        known = self._errors(name, last_labels=last_labels)
         return math.sqrt(float(np.mean(np.square(known)))) if len(known) >= FEWEST_STRETCHES else None
 
     def half_width(self, name: str, *, last_labels: bool) -> float:
         """Half of the band in which the next error is, to 95 %; 0 where nothing is known."""
         error = self.error(name, last_labels=last_labels)
-        count = len(self.stretches)
-        return 0.0 if error is None else float(stdtrit(count, (1 + LEVEL) / 2)) * error * math.sqrt(1 + 1 / count)
+        if error is None:
+            return 0.0
+        count = len(self._errors(name, last_labels=last_labels))
+        return float(stdtrit(count, (1 + LEVEL) / 2)) * error * math.sqrt(1 + 1 / count)
+
+    def _errors(self, name: str, *, last_labels: bool) -> list[float]:
+        """Of the stretches that have this metric: an area needs rows of both classes."""
+        each = [(one.last_labels if last_labels else one.estimate).get(name) for one in self.stretches.values()]
+        return [error for error in each if error is not None]
 
     @property
     def last_labels_tell_as_much(self) -> bool:
@@ -150,7 +158,8 @@ class TrackedEstimator:
 
     def _widened(self, name: str, metric: Metric) -> Metric:
         half = self.record.half_width(name, last_labels=self.by_last_labels)
-        return Metric(metric.value, min(metric.low, metric.value - half), max(metric.high, metric.value + half))
+        widened = Metric(metric.value, min(metric.low, metric.value - half), max(metric.high, metric.value + half))
+        return widened.within(*metric_range(name))
 
 
 def track(
@@ -163,18 +172,18 @@ def track(
     end: int,
     known: Stretches,
 ) -> dict[int, Stretch]:
-    """The stretches that `window` adds to the `known`: whole ones before `end`, the newest first.
+    """The stretches that `window` adds to the `known`: whole ones before `end` and behind all of those.
 
     `length` is that of the time that waits for labels, `end` the watermark, both in microseconds.
     """
     rows = window.known()
     if not len(rows):
         return {}
-    length = max(1, min(length, (end - int(rows.times[0])) // PARTS))
+    length = _stretch_length(length, end - int(rows.times[0]))
     found: dict[int, Stretch] = {}
     begun = end // length * length - length
-    after = max(known, default=-1)
-    while begun > after and begun > rows.times[0] and len(found) < MOST_AT_ONCE:
+    after = max((start + max(1, one.length) for start, one in known.items()), default=0)
+    while begun >= after and begun > rows.times[0] and len(found) < MOST_AT_ONCE:
         stretch = _judged(rows, loss, card, threshold, begun, begun + length)
         if stretch is not None:
             found[begun] = stretch
@@ -190,6 +199,14 @@ def tracked(
     return TrackedEstimator(own, record, last, measure(last, loss, threshold))
 
 
+def _stretch_length(length: int, window: int) -> int:
+    """`length`, halved until the window has PARTS of them: stretches of one grid, or of one that divides it."""
+    most = max(1, window // PARTS)
+    while length > most:
+        length //= 2
+    return length
+
+
 def _judged(
     rows: Cohort, loss: Loss, card: Mapping[str, Any], threshold: float | None, start: int, end: int
 ) -> Stretch | None:
@@ -203,6 +220,7 @@ def _judged(
     return Stretch(
         {name: came[name].value - said.value for name, said in estimated.items() if name in came},
         {name: came[name].value - said.value for name, said in last.items() if name in came and name in estimated},
+        end - start,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -139,6 +141,44 @@ def test_last_labels_stand_in_the_place_of_a_worse_estimate() -> None:
         assert (found["accuracy"].value == pytest.approx(labels["accuracy"].value)) is last
         assert estimator.losses(waiting).mean() == pytest.approx(found["loss"].value)
         assert found["loss"].high - found["loss"].low >= 2 * 2.57 * 0.01 * 0.99
+
+
+def test_a_metric_that_few_stretches_have_is_judged_by_those() -> None:
+    """An area needs rows of both classes, which not every stretch has."""
+    whole = missed(0.02, 0.02).stretches
+    part = {day: Stretch({"auc": 0.02, "loss": 0.0}, {}) for day in range(FEWEST_STRETCHES)}
+    bare = {day: Stretch({"loss": 0.0}, {}) for day in range(FEWEST_STRETCHES, KEPT)}
+    few, same = TrackRecord(part | bare), TrackRecord(whole)
+    assert few.half_width("auc", last_labels=False) == same.half_width("loss", last_labels=False) > 0
+
+
+def test_bands_stay_within_what_a_metric_can_be() -> None:
+    rows = stream(np.random.default_rng(6), 3, 0.0, 0.0)
+    known, waiting = rows.take(rows.times < 2 * DAY_MICROS), rows.take(rows.times >= 2 * DAY_MICROS)
+    errors = dict.fromkeys(measure(known, BRIER), 0.9)
+    record = TrackRecord({day: Stretch(errors, dict.fromkeys(errors, 2.0)) for day in range(FEWEST_STRETCHES)})
+    found = tracked(fit_estimator(two([]), BRIER, {}, None), known, BRIER, None, record, DAY_MICROS, 2 * DAY_MICROS)
+    bands = found.metrics(waiting)
+    assert {"auc", "loss", "log_loss", "f1"} <= bands.keys()
+    for name, band in bands.items():
+        assert (band.low, band.high) == (0.0, band.high if name == "log_loss" else 1.0)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [lambda day: 0, lambda day: max(0, day - 13) * DAY_MICROS + day * 1_234_567, lambda day: (day % 7) * DAY_MICROS],
+)
+def test_stretches_do_not_overlap_whatever_the_window_is(first: Callable[[int], int]) -> None:
+    """A young window, one that slides, and one whose beginning jumps: the stretches of all checks are of one grid."""
+    rows, horizon, known = stream(np.random.default_rng(7), 30, 0.0, 0.0), 4 * DAY_MICROS, dict[int, Stretch]()
+    for day in range(8, 30):
+        end = day * DAY_MICROS + day * 7_654_321
+        window = rows.take((rows.times < end) & (rows.times >= first(day)))
+        known |= track(window, BRIER, {}, None, length=horizon, end=end, known=known)
+    spans = sorted((start, start + stretch.length) for start, stretch in known.items())
+    assert len(spans) >= FEWEST_STRETCHES
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+    assert all(horizon % (end - start) == 0 and start % (end - start) == 0 for start, end in spans)
 
 
 def test_stretches_are_kept_and_read_again_as_they_were() -> None:
