@@ -153,7 +153,9 @@ def test_the_data_quality_page_shows_values_and_ids_as_text(open_page: Open) -> 
     ids = tuple(f"{ATTACK} {n}" for n in range(3000))
     current = Window(current.since, current.until, current.rows, current.numbers, current.categories, ids)
     report = inspect_window(REFERENCE, current, schema_of(REFERENCE))
-    page = render_page(report, None, REFERENCE, current, version=ATTACK, as_of=AS_OF, smallest_shift=0.04)
+    page = render_page(
+        report, None, REFERENCE, current, target=ATTACK, version=ATTACK, as_of=AS_OF, smallest_shift=0.04
+    )
     assert escape(ATTACK) in page
     open_page(page).assert_unharmed()
 
@@ -173,7 +175,7 @@ def model_pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     )
     frame.to_csv(folder / "history.csv", index=False)
     settings: dict[str, Any] = {
-        "PROBLEM__NAME": f"problem {ATTACK}",
+        "PROBLEM__NAME": "problem <img src=x onerror=window.attacked=6><svg onload=window.attacked=7>",
         "RETRAIN__FAMILIES": '["linear"]',
         "RETRAIN__TRIALS": "1",
         "RETRAIN__BUDGET": "10s",
