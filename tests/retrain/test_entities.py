@@ -262,6 +262,16 @@ def test_a_run_is_judged_on_customers_that_neither_model_has_met(tmp_path: Path,
     assert 0 < compared["rows"] == int(fresh.sum()) < len(division.holdout)
 
 
+def test_a_run_learns_where_one_customer_has_the_first_rows_alone(tmp_path: Path, sqlite_database: Database) -> None:
+    """The split, the windows and the folds of one run; at last the packaged model learns from all rows."""
+    frame = make_frame("binary", 1200)
+    frame["note"] = ["big"] * 720 + [f"c{n % 4}" if n % 5 else "big" for n in range(480)]
+    more = {**ONE_TRIAL, "problem": {"entity_column": "note"}}
+    project = make_project(tmp_path, sqlite_database, frame=frame, more=more)
+    assert carry_out(project).version == "v1"
+    assert 20 < project.record.registry.version("v1").card["holdout_rows"] < 0.2 * 1200
+
+
 def read_division(project: Project) -> Division:
     schema = project.settings.problem_schema()
     assert schema is not None
