@@ -248,6 +248,32 @@ def test_what_is_no_http_is_answered_with_an_error_of_ours(server: Server) -> No
         assert error_of(read_all(client))[0] == 400
 
 
+def test_a_refused_client_that_goes_on_to_send_slowly_is_cut_in_time(
+    serve: Callable[[], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is whole; the moment in which what it sends is thrown away is not made longer by its bytes."""
+    monkeypatch.setattr(connection_bounds, "THROW_AWAY_SECONDS", HEAD_SECONDS)
+    guard_connections(60.0)
+    server = serve()
+    with server.connect() as client:
+        client.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        assert error_of(read_all(client))[0] == 400
+        stop = threading.Event()
+
+        def trickle() -> None:
+            while not stop.wait(0.02):
+                with suppress(OSError):
+                    client.send(b"a")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            wait_until(lambda: server.held() == 0)
+        finally:
+            stop.set()
+            thread.join()
+
+
 def test_an_upgrade_is_not_made(server: Server) -> None:
     with server.connect() as client:
         key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
