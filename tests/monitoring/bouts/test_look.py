@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -156,6 +156,25 @@ def test_the_highest_evidence_stays_shown_and_that_of_now_decides() -> None:
     assert harmed.e_harm >= held.needed_for_harm
     assert mended.e_harm_max >= harmed.e_harm
     assert mended.e_harm < held.needed_for_harm
+    # Nor by looks that read nothing of the highest any more.
+    assert reading(held, 0.1, -0.2, -0.2).e_max >= crossed.e_value
+    assert reading(held, -0.1, 0.2, 0.2).e_harm_max >= harmed.e_harm
+
+
+def test_a_look_says_what_the_evidence_says_under_the_same_name(arena: Arena) -> None:
+    """Worse at first and then better, so that no value is the highest that it has had."""
+    bout = arena.challenge(1.0, START)
+    asked = arena.ask(200, START)
+    arena.label([replace(one, truth=one.truth is (n >= 100)) for n, one in enumerate(asked)])
+    arena.shadow(bout)
+    bout = arena.record.bouts.get(bout.bout)
+    found = examine(arena.record, bout, LATER)
+    held = Design.from_json(bout.design)
+    said = EvidenceState.from_json(found.state["pairs"]).read(held.alpha, held.needed)
+    assert said.e_harm != said.e_harm_max
+    both = {f.name for f in fields(Reading)} & {f.name for f in fields(found.look)}
+    assert {"pairs", "e_value", "e_max", "e_harm", "e_harm_max", "lead", "whole_lead"} <= both
+    assert {name: getattr(found.look, name) for name in both} == {name: getattr(said, name) for name in both}
 
 
 def test_a_challenger_that_answers_as_the_champion_comes_to_no_end() -> None:
