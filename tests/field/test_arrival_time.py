@@ -131,7 +131,8 @@ def test_a_retry_gets_the_answer_that_the_arrival_time_gave(loop: Loop, send: Se
 
     assert send(loop, records, ids, later) == given
     assert [row.record for row in loop.rows(ids)] == [row.record for row in rows]
-    explained = httpx.get(f"{loop.service.url}/explain", params={"id": ids[0]}, timeout=60, trust_env=False).json()
+    asked = {"id": ids[0], "attribution": "false"}
+    explained = httpx.get(f"{loop.service.url}/explain", params=asked, timeout=60, trust_env=False).json()
     assert explained["record"] == held[0]
 
 
