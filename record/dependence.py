@@ -78,6 +78,11 @@ class Blocks:
         return float(self.totals.sum() / self.rows.sum())
 
     @property
+    def usual_rows(self) -> float:
+        """The size of the block that a row is in, on average over the rows; more than the mean where sizes differ."""
+        return float((self.rows**2).sum() / self.rows.sum()) if len(self) else 0.0
+
+    @property
     def spread(self) -> float:
         """The variance of a single row."""
         return max(0.0, float(self.squares.sum() / self.rows.sum()) - self.mean**2)
@@ -116,7 +121,7 @@ def design_effect(
 
 def day_prior(days: Blocks) -> float:
     """The design effect to expect of days before they tell: more rows of one day say less and less that is new."""
-    return 1.0 + DAY_EFFECT * float(days.rows.mean()) if len(days) else 1.0
+    return 1.0 + DAY_EFFECT * days.usual_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ class DayEffects:
     @classmethod
     def of(cls, days: Blocks, scatter: float, freedom: int) -> DayEffects:
         """`scatter` is the days' sum of squares over the variance of one row: chi-square times the effect."""
-        effects = 1 + DAY_SHARES * (float(days.rows.mean()) if len(days) else 0.0)
+        effects = 1 + DAY_SHARES * days.usual_rows
         logs = np.log(DAY_SHARE_ODDS) - freedom / 2 * np.log(effects) - scatter / (2 * effects)
         odds = np.exp(logs - logs.max())
         return cls(effects, odds / odds.sum())

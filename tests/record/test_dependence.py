@@ -55,6 +55,19 @@ def test_one_day_is_one_day_s_evidence_however_many_rows_it_has() -> None:
     assert one.divide(-2.0) == -2.0
 
 
+def test_days_of_different_sizes_have_the_effect_of_the_days_that_most_rows_are_in() -> None:
+    """Quiet weekends take nothing from what busy days share; of equal days it is the size of each."""
+    even, quiet = np.full(14, 100), np.array([134, 134, 134, 134, 134, 15, 15] * 2)
+    effects = []
+    for sizes in (even, quiet):
+        days = Blocks.of(np.random.default_rng(13).normal(0, 1, sizes.sum()), np.repeat(np.arange(14), sizes))
+        assert days.usual_rows == pytest.approx((sizes**2).sum() / sizes.sum())
+        assert day_effects(days).effects[-1] == pytest.approx(1 + days.usual_rows / 60)
+        effects.append(day_prior(days))
+    assert effects[0] == pytest.approx(1.2)
+    assert effects[1] > 1.25
+
+
 def test_evidence_grows_with_evidence_and_is_never_more_than_that_of_independent_rows() -> None:
     rng = np.random.default_rng(12)
     for days in (1, 3, 10, 40):
