@@ -76,10 +76,10 @@ def _supervise(settings: Settings, host: str, log_folder: Path | None, relays: t
         supervisor.run(lambda: _answers(f"{url}/livez"), announce)
     finally:
         handle_signals((signal.SIGINT, signal.SIGTERM), lambda *_: supervisor.hurry())
+        with suppress(OSError):  # before the lock goes: behind it the copy is that of whoever runs next
+            up_copy(settings).unlink()
         supervisor.close()
         give_folder_to_owner(run_folder(settings) / BENTOML_HOME)
-        with suppress(OSError):
-            up_copy(settings).unlink()
     return 0
 
 

@@ -135,10 +135,12 @@ class Requests:
         What comes again after that is new. A thousand at a time, so that predictions are logged in between.
         """
         forgotten = 0
-        old = sa.select(requests.c.request).where(requests.c.state == "decided", requests.c.decided_at < before)
+        past = sa.and_(requests.c.state == "decided", requests.c.decided_at < before)
+        old = sa.select(requests.c.request).where(past)
         while True:
             with self._database.write() as connection:
-                deleting = sa.delete(requests).where(requests.c.request.in_(old.limit(FORGOTTEN_AT_ONCE)))
+                # What comes again between PostgreSQL's look and its lock on the row is no longer past, and stays.
+                deleting = sa.delete(requests).where(requests.c.request.in_(old.limit(FORGOTTEN_AT_ONCE)), past)
                 count = int(connection.execute(deleting).rowcount)
             forgotten += count
             if count < FORGOTTEN_AT_ONCE:
