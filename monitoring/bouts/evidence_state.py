@@ -341,7 +341,8 @@ class EvidenceState:
         values["harm"] = None if held["harm"] is None else BeginningSums.from_json(held["harm"])
         values["rates"] = LabelRates.from_json(held["rates"])
         values["days"], values["runs"] = BlockSums.from_json(held["days"]), BlockSums.from_json(held["runs"])
-        return cls(**values)
+        known = {f.name for f in fields(cls)}  # a later release may have kept more
+        return cls(**{name: value for name, value in values.items() if name in known})
 
 
 def lead_interval(mean: float, variance: float, pairs: int, alpha: float) -> Interval:

@@ -33,6 +33,11 @@ DAY = replace(CHALLENGE, cycle_seconds=86_400.0)
 WEEK = replace(CHALLENGE, cycle_seconds=7 * 86_400.0)
 
 
+def test_what_a_later_release_kept_beside_is_passed_over() -> None:
+    held = EvidenceState.start(CHALLENGE).to_json()
+    assert EvidenceState.from_json({**held, "later": 1}).to_json() == held
+
+
 def accuracy(rng: np.random.Generator, lead: Floats | float, count: int) -> Floats:
     """Differences of 0-1 losses: the models disagree on a tenth of requests."""
     drawn = rng.random(count)
