@@ -40,6 +40,7 @@ def make_log_index(database: Path) -> None:
         return
     made = database.with_name(f"{database.name}-shm.{os.getpid()}")
     with suppress(OSError):
+        made.unlink(missing_ok=True)  # of a process that was killed here, and had the same number
         owner = database.stat()
         descriptor = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
