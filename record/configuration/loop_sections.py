@@ -223,7 +223,9 @@ class PromotionSettings(Section):
         description="How much worse (in scaled loss) a challenger may be in a slice (quality.slices) or a protected "
         "group; where it is shown to be worse by more, it is not promoted.",
     )
-    min_coverage: Share = Field(0.8, description="Share of mature requests with a label, at least.")
+    min_coverage: Share = Field(
+        0.8, description="Share of mature requests with a label, at least; 1.5 standard errors less will do."
+    )
     deadline: PositiveDuration = Field(
         timedelta(days=30), description="A bout undecided so long after its first labels matured is inconclusive."
     )
