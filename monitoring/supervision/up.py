@@ -20,7 +20,7 @@ from monitoring.supervision.supervisor import Report, Supervisor
 from record.clock import machine_now
 from record.configuration.settings_copy import write_copy
 from record.errors import Conflict
-from record.ownership import give_folder_to_owner, make_folder
+from record.ownership import give_folder_to_owner, give_to_owner, make_folder
 from record.settings import Settings
 from record.settings_in_force import up_copy
 from record.signals import handle_signals
@@ -88,6 +88,7 @@ def _keep_settings(settings: Settings, report: Report) -> None:
     copy = up_copy(settings)
     try:
         write_copy(settings.text, copy)
+        give_to_owner(copy)
     except OSError as error:
         report("settings not kept", {"file": str(copy), "reason": os.strerror(error.errno or 0)})
         with suppress(OSError):
