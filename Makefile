@@ -158,7 +158,7 @@ prove: setup  ## Measure what decisions promise: make prove ARGS="--quick --data
 	$(BIN)/ringside prove $(ARGS)
 
 prove-short: setup
-	$(BIN)/ringside prove --short $(PROVE_ALLOWED)
+	$(BIN)/ringside prove --short $(PROVE_ALLOWED) --allow power_independent_median  # of twenty runs: 2,226 of a hundred
 
 verify:  ## Everything that has to hold, in its whole form: make verify DATA=folder (about forty minutes)
 	$(MAKE) check
