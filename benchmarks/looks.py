@@ -1,4 +1,4 @@
-"""What a look at a bout costs that has seen four million pairs: time, memory, and the state that the next look needs.
+"""Cost of a look at a bout of four million pairs: time, memory, and the state that the next look needs.
 
     nice python -m benchmarks.looks [--pairs 4000000] [--write]
 

@@ -1,4 +1,4 @@
-"""What a model of many classes costs: its run, its size, loading it, and one row.
+"""Cost of a model of many classes: its run, its size, loading it, and one row.
 
     python -m benchmarks.many_classes              300 classes of seven rows, a budget of 8 s (about a minute)
 

@@ -118,25 +118,27 @@ def _ids_faults(ids: Any, count: int) -> tuple[InvalidRecord, ...]:
     """What is wrong with a request's ids; nothing, as a rule."""
     if not isinstance(ids, list) or len(ids) != count:
         return (InvalidRecord(f"ids: expected a list of {count}, one id for each record", field="ids"),)
-    for held in ids:
-        if not isinstance(held, str) or not 1 <= len(held) <= LONGEST_ID or not held.isprintable():
-            break
-    else:
-        if len(set(ids)) == count:
-            return ()
+    if all(map(_is_id, ids)) and len(set(ids)) == count:
+        return ()
     return tuple(islice(_wrong_ids(ids), MOST_FAULTS))
 
 
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= LONGEST_ID and value.isprintable()
+
+
 def _wrong_ids(ids: Sequence[Any]) -> Iterator[InvalidRecord]:
-    for place, held in enumerate(ids):
-        if not isinstance(held, str) or not 1 <= len(held) <= LONGEST_ID or not held.isprintable():
+    for index, value in enumerate(ids):
+        if not _is_id(value):
             yield InvalidRecord(
-                f"ids[{place}]: {preview(held)} is no id; expected a string of 1 to {LONGEST_ID} printable characters",
-                field=f"ids[{place}]",
+                f"ids[{index}]: {preview(value)} is no id; expected a string of 1 to {LONGEST_ID} printable characters",
+                field=f"ids[{index}]",
             )
-    for held, times in Counter(held for held in ids if isinstance(held, str)).items():
+    for value, times in Counter(value for value in ids if isinstance(value, str)).items():
         if times > 1:
-            yield InvalidRecord(f"ids: {preview(held)} stands twice in one request; expected each id once", field="ids")
+            yield InvalidRecord(
+                f"ids: {preview(value)} stands twice in one request; expected each id once", field="ids"
+            )
 
 
 def expect_version(model: ServedModel, version: str | None) -> None:

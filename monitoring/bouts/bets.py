@@ -86,7 +86,7 @@ class BetSums:
         return float(_log_mixture(own[:, np.newaxis], weights)[0])
 
     def growth(self, weights: Floats) -> float:
-        """What one more gain adds to the log capital of the bet that has grown fastest."""
+        """Return the log growth that one more gain adds to the bet with the largest capital."""
         usable = np.isfinite(weights) & ~self.ruined
         return float((self.logs[usable] / UNIT).max() / self.count) if self.count and usable.any() else 0.0
 
@@ -143,7 +143,7 @@ class RelativeBetSums:
         return float(_log_mixture(own[:, np.newaxis], RELATIVE_WEIGHTS)[0])
 
     def growth(self) -> float:
-        """What one more gain adds to the log capital of the bet that has grown fastest."""
+        """Return the log growth that one more gain adds to the bet with the largest capital."""
         usable = ~self.ruined
         return float((self.logs[usable] / UNIT).max() / self.count) if self.count and usable.any() else 0.0
 

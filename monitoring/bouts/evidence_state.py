@@ -107,7 +107,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
-    """What pairs share: a design effect that their own scatter shows, and those that days may have."""
+    """Dependence between pairs: a design effect measured from their scatter, and the effects that days may have."""
 
     shown: float
     days: DayEffects | None = None

@@ -76,7 +76,7 @@ def _escaped(document: str) -> str:
 
 
 def _compressed(rest: str) -> str:
-    """What stands behind the data, with the library compressed; as it is where the library is not found."""
+    """Return the part of the page after its data, with the drawing library compressed if it is found there."""
     library = _LIBRARY.search(rest)
     if library is None:
         return rest

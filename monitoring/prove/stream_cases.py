@@ -70,7 +70,7 @@ _TITLES = {
 
 
 def _sent_back(following: Traffic) -> bool:
-    """Whether the former champion wins the role back on these labels."""
+    """Return True if the probation on these labels ends in a rollback to the former champion."""
     promotion = PromotionSettings.model_validate({"deadline": "3650d", "rollback_watch": len(following)})
     design = Design.of_probation(promotion, loss="brier", loss_scale=1.0, horizon=timedelta(days=1))
     return play(replace(following, differences=-following.differences), design, LOOK_EVERY).outcome == "roll_back"
